@@ -1,0 +1,1 @@
+"""The price catalog: snapshot, build, query, history, publication."""

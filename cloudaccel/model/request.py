@@ -1,0 +1,100 @@
+"""What is asked: accelerator terms and filters, and the answer with what was hidden and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+
+from cloudaccel.model.offer import Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceleratorTerm:
+    """One term of an accelerator expression, resolved: any of `accelerator_ids`, that many, on that many nodes.
+
+    Attributes
+    ----------
+    text
+        The term as it was typed.
+    accelerator_ids
+        Rows of the accelerator table that satisfy it, in table order.
+    count
+        Accelerators per node (exact rational); None when any whole count will do.
+    at_least
+        True for ``H100:8+``: `count` or more.
+    nodes
+        Machines of that shape, 1 or more.
+    min_memory_gib, min_reported_memory_gib
+        From ``80GB+`` (nominal memory) and ``80GiB+`` (memory that the driver reports).
+    instance
+        Instance type when a vendor's machine name was typed (``trn2.48xlarge``); it then narrows the offers.
+    canonical
+        The term in one spelling, for messages: ``H100-SXM:8x2``, ``TPUv5p:4``.
+    note
+        One sentence on how the name was read, empty when it is plain.
+    rank
+        0 for terms that are equal; rises along ``A>B``.
+    """
+
+    text: str
+    accelerator_ids: tuple[str, ...]
+    count: Fraction | None = None
+    at_least: bool = False
+    nodes: int = 1
+    min_memory_gib: float | None = None
+    min_reported_memory_gib: float | None = None
+    instance: str | None = None
+    canonical: str = ""
+    note: str = ""
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """Filters over the catalog. Empty means no filter; every filter only ever removes rows.
+
+    Memory is nominal GB as in ``--min-mem``; `max_price` is per accelerator-hour, `max_hourly` per whole request and
+    hour, both in `currency`. `countries` is a resolved set of ISO codes (None: no place filter).
+    """
+
+    terms: tuple[AcceleratorTerm, ...] = ()
+    providers: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+    countries: frozenset[str] | None = None
+    markets: tuple[str, ...] = ("on_demand",)
+    terms_of: frozenset[str] = frozenset()  # commitment terms: 1y, 3y
+    kinds: frozenset[str] = frozenset()
+    instance: str | None = None
+    min_mem_gb: float | None = None
+    min_total_mem_gb: float | None = None
+    min_host_mem_gb: float | None = None
+    min_vcpus: float | None = None
+    interconnect: str | None = None
+    max_price: Decimal | None = None
+    max_hourly: Decimal | None = None
+    max_age_days: float | None = None
+    require_available: bool = False
+    allow_fraction: bool = False
+    currency: str = "USD"
+    sort: str = "price"
+    limit: int | None = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """How many rows one filter hid. `reason` is a stable code, `text` the words for people."""
+
+    reason: str
+    count: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryResult:
+    """Offers in rank order (`apart` rows last), the number that matched, and what was hidden, by reason."""
+
+    offers: tuple[Offer, ...]
+    total: int
+    hidden: tuple[Hidden, ...]
+    catalog_id: str
+    facts: Mapping[str, str] = field(default_factory=dict)
