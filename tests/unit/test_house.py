@@ -29,10 +29,10 @@ CLOUD_NAMES = frozenset(
     re.findall(
         r"\w+",
         """
-        akamai alibaba aliyun amazon aws azure cloudrift coreweave crusoe cudo datacrunch denvr digitalocean ec2 exoscale
-        fluidstack gce gcp google hetzner hotaisle huawei hyperstack ibm infomaniak jarvislabs lambdalabs leafcloud linode
-        microsoft nebius nebul oci oracle ovh ovhcloud paperspace runpod scaleway tencent tensordock upcloud vastai verda
-        vultr
+        akamai alibaba aliyun amazon aws azure cloudrift coreweave crusoe cudo datacrunch denvr digitalocean ec2
+        exoscale fluidstack gce gcp google hetzner hotaisle huawei hyperstack ibm infomaniak jarvislabs lambdalabs
+        leafcloud linode microsoft nebius nebul oci oracle ovh ovhcloud paperspace runpod scaleway tencent
+        tensordock upcloud vastai verda vultr
         """,
     )
 )
