@@ -6,9 +6,11 @@ values costs a few set look-ups.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from operator import itemgetter
 
 from cloudaccel.model.offer import AVAILABILITIES, MARKETS, PRICE_STATUSES
 
@@ -33,6 +35,17 @@ HISTORY_COLUMNS = (
 )  # fmt: skip
 HISTORY_KEY = (*OFFER_KEY, "from_at")
 
+_TOGETHER = (
+    (
+        "provider", "partition", "region", "zone", "market", "term", "payment", "offering_class", "currency", "status",
+        "availability", "last_seen", "as_of", "as_of_until", "effective_at", "source", "note", "until_at",
+    ),
+    (
+        "service", "instance", "accelerator_id", "accelerator_name", "count", "accelerator_memory_gib", "hosts",
+        "sold_per", "vcpus", "memory_gib",
+    ),
+)  # fmt: skip
+
 _AMOUNT = re.compile(r"\d{1,10}(?:\.\d{1,12})?\Z", re.ASCII)
 _COUNT = re.compile(r"[1-9]\d{0,6}(?:/[1-9]\d{0,3})?\Z", re.ASCII)
 _WHOLE = re.compile(r"[1-9]\d{0,6}\Z", re.ASCII)
@@ -40,7 +53,7 @@ _CURRENCY = re.compile(r"[A-Z]{3}\Z")
 _TERM = re.compile(r"[1-9]\d{0,4}[ymdh]\Z", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _PART = re.compile(r"([^;=*]+)=(\d+(?:\.\d+)?)\*(\d+(?:\.\d+)?|\?)\Z", re.ASCII)
-_REMEMBERED = 8192  # values a column remembers as good; beyond it, values are checked again and again
+_REMEMBERED = 8192  # combinations that a group remembers as good; further ones are checked every time
 _ROUNDING = Decimal("0.000001")
 
 
@@ -85,10 +98,10 @@ def parts_fault(parts: str, price: str) -> str | None:
 
 def offer_checker() -> Callable[[Row], str | None]:
     """A check for offer rows; make one for each file, it remembers values."""
-    known = _columns(_OFFER_CHECKS)
+    groups = _groups(_OFFER_CHECKS)
 
     def check(row: Row) -> str | None:
-        fault = _first_fault(known, row)
+        fault = _first_fault(groups, row)
         if fault is not None:
             return fault
         if (row["status"] in ("unknown", "quarantined")) == bool(row["price_per_hour"]):
@@ -104,10 +117,10 @@ def offer_checker() -> Callable[[Row], str | None]:
 
 def history_checker() -> Callable[[Row], str | None]:
     """A check for history rows; make one for each file, it remembers values."""
-    known = _columns(_HISTORY_CHECKS)
+    groups = _groups(_HISTORY_CHECKS)
 
     def check(row: Row) -> str | None:
-        fault = _first_fault(known, row)
+        fault = _first_fault(groups, row)
         if fault is None and row["until_at"] < row["from_at"]:
             fault = f"until_at {row['until_at']} is before from_at {row['from_at']}"
         return fault
@@ -124,19 +137,35 @@ def span(kind: str, rows: Iterable[Mapping[str, str]]) -> tuple[str | None, str 
     return min(start for start, _ in pairs), max(end for _, end in pairs)
 
 
-def _columns(checks: Mapping[str, Check]) -> tuple[tuple[str, set[str], Check], ...]:
-    return tuple((column, set[str](), check) for column, check in checks.items())
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Columns whose values come together again and again: a combination seen before is good without a second look."""
+
+    get: Callable[[Row], object]
+    checks: tuple[tuple[str, Check], ...]
+    seen: set[object]
 
 
-def _first_fault(known: tuple[tuple[str, set[str], Check], ...], row: Row) -> str | None:
-    for column, seen, check in known:
-        value = row[column]
-        if value not in seen:
-            fault = check(value)
-            if fault is not None:
-                return f"{column}: {fault}"
-            if len(seen) < _REMEMBERED:
-                seen.add(value)
+def _groups(checks: Mapping[str, Check]) -> tuple[_Group, ...]:
+    together = [
+        *(tuple(column for column in group if column in checks) for group in _TOGETHER),
+        *((column,) for column in checks if not any(column in group for group in _TOGETHER)),
+    ]
+    return tuple(
+        _Group(itemgetter(*columns), tuple((column, checks[column]) for column in columns), set())
+        for columns in together
+    )
+
+
+def _first_fault(groups: tuple[_Group, ...], row: Row) -> str | None:
+    for group in groups:
+        values = group.get(row)
+        if values not in group.seen:
+            for column, check in group.checks:
+                if fault := check(row[column]):
+                    return f"{column}: {fault}"
+            if len(group.seen) < _REMEMBERED:
+                group.seen.add(values)
     return None
 
 
