@@ -36,6 +36,8 @@ CLOUD_NAMES = frozenset(
         """,
     )
 )
+# Keyword arguments of argparse whose text a person reads and no code does: an example there may name a cloud.
+HELP_TEXTS = ("help", "epilog", "description")
 # File below the root → the names it may say, with the reason beside it. An entry that is no longer needed fails.
 CLOUD_NAMES_ALLOWED: dict[str, set[str]] = {}
 # "file:function" → why it may be longer than MAX_FUNCTION_LINES.
@@ -58,15 +60,20 @@ def _parse(path: Path) -> ast.Module:
 
 
 def _said(tree: ast.AST) -> Iterator[str]:
-    """Every identifier, module name and string of the code; not comments, docstrings or other idle strings."""
-    idle = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    """Every identifier, module name and string of the code; not comments, docstrings or the help texts of options."""
+    prose = {id(constant) for node in ast.walk(tree) if _is_prose(node) for constant in ast.walk(node)}
     for node in ast.walk(tree):
-        if id(node) in idle and isinstance(node, ast.Constant):
+        if id(node) in prose and isinstance(node, ast.Constant):
             continue
         fields: list[Any] = [value for _, value in ast.iter_fields(node)]
         for value in (v for field in fields for v in (cast(list[Any], field) if isinstance(field, list) else [field])):
             if isinstance(value, str | bytes):
                 yield value if isinstance(value, str) else value.decode("latin-1")
+
+
+def _is_prose(node: ast.AST) -> bool:
+    idle_string = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return idle_string or (isinstance(node, ast.keyword) and node.arg in HELP_TEXTS)
 
 
 def _cloud_names(tree: ast.AST) -> set[str]:
@@ -95,6 +102,8 @@ def test_core_knows_no_cloud_by_name() -> None:
         ("x = b'runpod'", {"runpod"}),
         ("def f(): 'such as aws'", set[str]()),
         ("x = 1  # aws rounds up", set[str]()),
+        ("add('--provider', help='such as aws')", set[str]()),
+        ("add('--provider', choices=['aws'], help='such as gcp')", {"aws"}),
         ("laws = 'society, flaws, associate'", set[str]()),
     ],
 )
