@@ -28,6 +28,7 @@ from cloudaccel.catalog.ingest_joins import (
     estimated_spot,
     host_of,
 )
+from cloudaccel.catalog.ingest_notes import read_notes
 from cloudaccel.catalog.ingest_rows import RowRefusedError, add_note, offer_row
 from cloudaccel.catalog.ingest_sources import Sources
 from cloudaccel.catalog.rows import HISTORY_KEY, OFFER_KEY, Row, history_checker, offer_checker
@@ -208,12 +209,12 @@ class _Run:
         """Note spot and reserved prices that are no saving: a true state of the market, so the price stays."""
         on_demand: dict[tuple[str, ...], Decimal] = {}
         for row in self._offers:
-            if row["market"] == "on_demand" and row["price_per_hour"]:
+            if row["market"] == "on_demand" and row["price_per_hour"] and row["offering_class"] != "community":
                 price = Decimal(row["price_per_hour"])
-                key = _shape_key(row)
+                key = _compared(row)
                 on_demand[key] = min(price, on_demand.get(key, price))
         for row in self._offers:
-            base = on_demand.get(_shape_key(row))
+            base = on_demand.get(_compared(row))
             if base is None or not row["price_per_hour"] or row["market"] not in ("spot", "reserved"):
                 continue
             if Decimal(row["price_per_hour"]) > base:
@@ -269,7 +270,7 @@ class _Run:
 
     def _keep_former_price(self, table: Mapping[str, str]) -> None:
         """A price that is quarantined because it is superseded was true on its day: keep it as history."""
-        if self._offers[-1]["status"] == "quarantined" and "price cut" in table["notes"]:
+        if read_notes(table["notes"], table["instance_type"]).former:
             self._keep_version(superseded(table, self.sources))
 
     def _keep_version(self, row: Row) -> None:
@@ -307,9 +308,10 @@ def _is_base(row: Row) -> bool:
     return plain_vm and row["market"] == "on_demand" and row["status"] == "exact"
 
 
-def _shape_key(row: Row) -> tuple[str, ...]:
-    columns = ("provider", "region", "service", "instance", "accelerator_name", "currency", "sold_per")
-    return tuple(row[column] for column in columns)
+def _compared(row: Row) -> tuple[str, ...]:
+    """What two markets of one thing have in common; a seller of single accelerators names each market's row anew."""
+    what = row["instance"] if row["sold_per"] == "instance" else row["accelerator_id"] or row["accelerator_name"]
+    return (row["provider"], row["region"], row["service"], what, row["currency"], row["sold_per"])
 
 
 def _is(rows: Table, columns: frozenset[str]) -> bool:

@@ -34,6 +34,8 @@ class Reading:
         True when the price covers the accelerator alone.
     quarantine
         Why the price must not be used; empty when it may be.
+    former
+        True when the quarantined price was the price on its day.
     other_card
         True when the card is not the one that the accelerator table describes.
     """
@@ -43,6 +45,7 @@ class Reading:
     span: tuple[str, str] | None = None
     host_unpriced: bool = False
     quarantine: str = ""
+    former: bool = False
     other_card: bool = False
 
 
@@ -90,6 +93,7 @@ def _act(reading: Reading, rule: _Rule, match: re.Match[str]) -> None:
         reading.host_unpriced = True
     elif rule.action == "quarantine":
         reading.quarantine = rule.why
+        reading.former = rule.value == "former"
     elif rule.action == "other_card":
         reading.other_card = True
 

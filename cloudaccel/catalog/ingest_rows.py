@@ -64,7 +64,7 @@ def offer_row(table: Mapping[str, str], sources: Sources) -> Row:
         "region": region,
         "zone": table["zone"],
         "service": reading.fields.get("service", sold.service),
-        "instance": table["instance_type"],
+        "instance": instance_of(table["instance_type"]),
         "vcpus": _number(table["vcpus"], "vcpus"),
         "memory_gib": _number(table["memory_gib"], "memory_gib"),
         "sold_per": reading.fields.get("sold_per", "instance"),
@@ -88,6 +88,12 @@ def offer_row(table: Mapping[str, str], sources: Sources) -> Row:
 def sold_as(provider: str, payment_option: str) -> SoldAs:
     """The snapshot's words for a provider and payment option; those without a row of their own stay as they are."""
     return _sold_as().get((provider, payment_option), SoldAs(provider, "vm", payment_option, ""))
+
+
+def instance_of(name: str) -> str:
+    """The provider's own spelling: price lists of brokers write ``tpu-v5p-8`` for its ``v5p-8``."""
+    bare = name.removeprefix("tpu-")
+    return bare if bare in _hosts_by_name() else name
 
 
 def accelerators() -> Mapping[str, Accelerator]:
@@ -177,7 +183,7 @@ def _memory(
 def _hosts(row: Row, known: Accelerator | None, count: Fraction | None) -> str:
     if row["sold_per"] == "accelerator" or count is None:
         return ""
-    listed = _hosts_by_name().get(row["instance"]) or _hosts_by_name().get(row["instance"].removeprefix("tpu-"))
+    listed = _hosts_by_name().get(row["instance"])
     if listed:
         return listed
     return "" if known is not None and known.kind == "tpu" else "1"
