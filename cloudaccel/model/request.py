@@ -54,15 +54,15 @@ class Query:
     """Filters over the catalog. Empty means no filter; every filter only ever removes rows.
 
     Memory is nominal GB as in ``--min-mem``; `max_price` is per accelerator-hour, `max_hourly` per whole request and
-    hour, both in `currency`. `countries` is a resolved set of ISO codes (None: no place filter).
+    hour, both in `currency`. `markets` are pairs of market and commitment term (None: any term). `countries` is a resolved set of ISO codes (None: no place filter).
     """
 
     terms: tuple[AcceleratorTerm, ...] = ()
-    providers: frozenset[str] = frozenset()
+    providers: frozenset[tuple[str, str]] = frozenset()  # (provider, partition)
     regions: frozenset[str] = frozenset()
     countries: frozenset[str] | None = None
-    markets: tuple[str, ...] = ("on_demand",)
-    terms_of: frozenset[str] = frozenset()  # commitment terms: 1y, 3y
+    place_text: str = ""  # what the caller named, for messages: EU
+    markets: tuple[tuple[str, str | None], ...] = (("on_demand", None),)
     kinds: frozenset[str] = frozenset()
     instance: str | None = None
     min_mem_gb: float | None = None
@@ -75,6 +75,7 @@ class Query:
     max_age_days: float | None = None
     require_available: bool = False
     allow_fraction: bool = False
+    without: frozenset[str] = frozenset()  # ids of offers that an overlay replaces
     currency: str = "USD"
     sort: str = "price"
     limit: int | None = 20

@@ -1,0 +1,7 @@
+"""`python -m cloudaccel`."""
+
+import sys
+
+from cloudaccel.cli import main
+
+sys.exit(main())

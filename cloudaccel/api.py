@@ -1,0 +1,378 @@
+"""The verbs as Python functions: the same words and meanings as on the command line.
+
+``None`` is unknown, money is `Decimal`, nothing is global, and nothing here opens a network connection.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from cloudaccel import units
+from cloudaccel.catalog.query import SORTS
+from cloudaccel.catalog.session import Session, open_session
+from cloudaccel.errors import QueryError, UnknownName
+from cloudaccel.facts import expressions, names, places
+from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query
+
+DEFAULT_LIMIT = 20
+LINKS = ("nvlink", "nvlink-bridge", "pcie", "infinity-fabric", "ici", "neuronlink", "roce", "any")
+KINDS = ("gpu", "tpu", "neuron", "hpu", "npu", "fpga", "media")
+_DAY_S = 86_400
+
+Words = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something the reader of an answer should know. `offer` is the id of the offer it is about, or None."""
+
+    code: str
+    text: str
+    offer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """The answer of `quote`.
+
+    Attributes
+    ----------
+    offers
+        In rank order; rows that are never ranked first (`Offer.apart`) come last. At most ``limit`` of `total`.
+    hidden
+        What the filters hid, by the first filter that a row failed.
+    hints
+        What could be asked instead, when nothing was found.
+    today
+        The day that ages are counted to.
+    """
+
+    query: Query
+    offers: tuple[Offer, ...]
+    total: int
+    hidden: tuple[Hidden, ...]
+    notices: tuple[Notice, ...]
+    hints: tuple[str, ...]
+    catalog_id: str
+    catalog_as_of: str | None
+    catalog_until: str | None
+    today: date
+
+    def nodes(self, offer: Offer) -> int:
+        """Machines of that shape that the request asks for, 1 or more."""
+        for term in self.query.terms:
+            if offer.accelerator_id in term.accelerator_ids and term.count in (None, offer.count):
+                return term.nodes
+        return 1
+
+    def is_stale(self, offer: Offer) -> bool:
+        """Whether the price is older than ``max_age``, or undated; False when no limit was given."""
+        limit = self.query.max_age_days
+        age = age_days(offer, self.today)
+        return limit is not None and (age is None or age[0] > limit)
+
+
+def age_days(offer: Offer, today: date) -> tuple[int, int] | None:
+    """Age of the price in days, at most and at least; the two differ when its date is an interval. None: undated."""
+    if offer.price.as_of is None:
+        return None
+    oldest = (today - date.fromisoformat(offer.price.as_of)).days
+    newest = (today - date.fromisoformat(offer.price.as_of_until or offer.price.as_of)).days
+    return oldest, max(newest, 0)
+
+
+def quote(
+    accelerators: str | None = None,
+    *,
+    instance: str | None = None,
+    kind: Words = None,
+    provider: Words = None,
+    region: Words = None,
+    country: Words = None,
+    residency: Words = None,
+    market: Words = "on-demand",
+    min_mem: str | float | None = None,
+    min_total_mem: str | float | None = None,
+    host_mem: str | float | None = None,
+    vcpu: str | float | None = None,
+    interconnect: str | None = None,
+    max_price: str | Decimal | None = None,
+    max_hourly: str | Decimal | None = None,
+    max_age: str | None = None,
+    require_available: bool = False,
+    allow_fraction: bool = False,
+    currency: str | None = None,
+    sort: str = "price",
+    limit: int | None = DEFAULT_LIMIT,
+    price_file: str | Path | None = None,
+    catalog: str | Path | None = None,
+    today: date | None = None,
+) -> Quote:
+    """Offers for an accelerator expression, cheapest per accelerator-hour first.
+
+    The parameters are the flags of ``cloudaccel quote``, with the same names and units: sizes in nominal GB,
+    `max_price` per accelerator-hour, `max_hourly` for the whole request per hour, `limit` None for all.
+
+    Raises
+    ------
+    QueryError
+        If a value cannot be read. `UnknownName` (a kind of it) if a name is not known; `choices` are the nearest.
+    PricingError
+        If there is no usable catalog.
+    """
+    with open_session(catalog, price_file) as session:
+        query = Query(
+            terms=_terms(session, accelerators, instance, allow_fraction),
+            instance=instance,
+            kinds=frozenset(_chosen("--kind", kind, KINDS)),
+            providers=_providers(session, provider),
+            regions=_regions(session, region),
+            markets=_markets(market),
+            interconnect=_one("--interconnect", interconnect, LINKS),
+            require_available=require_available,
+            allow_fraction=allow_fraction,
+            sort=_one("--sort", sort, tuple(SORTS)) or "price",
+            limit=limit,
+            **_place(country, residency),
+            **_sizes(min_mem, min_total_mem, host_mem, vcpu),
+            **_money(max_price, max_hourly, currency),
+            max_age_days=units.parse_duration_s(max_age, "--max-age") / _DAY_S if max_age else None,
+        )
+        if limit is not None and limit < 1:
+            raise QueryError(f"--limit: {limit} must be 1 or more. Leave it out for {DEFAULT_LIMIT}, or say 'all'.")
+        return _answer(session, query, today or datetime.now(UTC).date())
+
+
+def cost_of(instance: str, *, region: str | None = None, market: str = "on-demand") -> Decimal | None:
+    """Cheapest known price per hour in USD of an instance type; None when no source prices it. Never raises for a name."""
+    try:
+        found = quote(instance=instance, region=region, market=market, allow_fraction=True, limit=1)
+    except UnknownName:
+        return None
+    return next((offer.price.amount for offer in found.offers if not offer.apart), None)
+
+
+def _answer(session: Session, query: Query, today: date) -> Quote:
+    result = session.query(query)
+    meta = session.catalog.meta
+    answer = Quote(
+        query=query,
+        offers=result.offers,
+        total=result.total,
+        hidden=result.hidden,
+        notices=(),
+        hints=() if result.total else tuple(_hints(session, query)),
+        catalog_id=meta["catalog_id"],
+        catalog_as_of=meta["as_of"] or None,
+        catalog_until=meta["as_of_until"] or None,
+        today=today,
+    )
+    notices = [*(Notice(code="catalog", text=text) for text in session.warnings), *_notices(session, answer)]
+    return replace(answer, notices=tuple(notices))
+
+
+def _terms(
+    session: Session, accelerators: str | None, instance: str | None, allow_fraction: bool
+) -> tuple[AcceleratorTerm, ...]:
+    if accelerators is None:
+        return ()
+    if instance is not None:
+        raise QueryError("give an accelerator or --instance, not both.")
+    terms = expressions.parse_expression(accelerators, session.instance)
+    for term in terms:
+        if term.count is not None and term.count < 1 and not allow_fraction:
+            raise QueryError(
+                f"{term.text!r} asks for a share of an accelerator. Add --allow-fraction to be shown offers of shares."
+            )
+    return terms
+
+
+def _words(values: Words) -> list[str]:
+    listed = [values] if isinstance(values, str) else list(values or ())
+    return [word.strip() for value in listed for word in value.split(",") if word.strip()]
+
+
+def _chosen(flag: str, values: Words, allowed: Sequence[str]) -> list[str]:
+    words = [word.lower() for word in _words(values)]
+    for word in words:
+        _one(flag, word, allowed)
+    return words
+
+
+def _one(flag: str, value: str | None, allowed: Sequence[str]) -> str | None:
+    if value is not None and value not in allowed:
+        raise QueryError(f"{flag}: {value!r} is none of {', '.join(allowed)}.")
+    return value
+
+
+def _providers(session: Session, values: Words) -> frozenset[tuple[str, str]]:
+    pairs: set[tuple[str, str]] = set()
+    for word in _words(values):
+        own = _in_catalog(session, "SELECT DISTINCT provider, partition FROM place WHERE provider = ?", word.lower())
+        pairs.update(own)
+        try:
+            pairs.update(places.resolve_partitions(word))
+        except UnknownName:
+            if not own:
+                raise
+    return frozenset(pairs)
+
+
+def _regions(session: Session, values: Words) -> frozenset[str]:
+    regions: set[str] = set()
+    for word in _words(values):
+        own = _in_catalog(session, "SELECT DISTINCT region FROM place WHERE region = ? COLLATE NOCASE", word)
+        regions.update(region for (region,) in own)
+        try:
+            regions.update(region for _, region in places.resolve_region(word))
+        except UnknownName:
+            if not own:
+                raise
+    return frozenset(regions)
+
+
+def _in_catalog(session: Session, sql: str, word: str) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = session.read(lambda db: db.execute(sql, (word,)).fetchall())
+    if session.overlay is not None:
+        found += session.overlay.db.execute(sql, (word,)).fetchall()
+    return found
+
+
+def _place(country: Words, residency: Words) -> dict[str, object]:
+    wanted = [places.resolve_countries(",".join(words)) for words in (_words(country), _words(residency)) if words]
+    if not wanted:
+        return {}
+    text = " and ".join(",".join(words) for words in (_words(residency), _words(country)) if words)
+    return {"countries": frozenset[str].intersection(*wanted), "place_text": text}
+
+
+def _markets(values: Words) -> tuple[tuple[str, str | None], ...]:
+    markets: list[tuple[str, str | None]] = []
+    for word in _words(values):
+        name, _, term = word.lower().replace("_", "-").partition("reserved-")
+        market, commitment = ("reserved", term) if term and not name else (word.lower().replace("-", "_"), None)
+        market = {"flex": "flex_start"}.get(market, market)
+        if market == "any":
+            return tuple((name, None) for name in MARKETS)
+        if market not in MARKETS or (commitment is not None and commitment not in ("1y", "3y")):
+            allowed = ", ".join(name.replace("_", "-") for name in MARKETS)
+            raise QueryError(f"--market: {word!r} is none of {allowed}, reserved-1y, reserved-3y, flex, any.")
+        markets.append((market, commitment))
+    if not markets:
+        raise QueryError("--market: name at least one market, such as on-demand or spot, or 'any'.")
+    return tuple(dict.fromkeys(markets))
+
+
+def _sizes(
+    min_mem: str | float | None,
+    min_total_mem: str | float | None,
+    host_mem: str | float | None,
+    vcpu: str | float | None,
+) -> dict[str, float | None]:
+    def size(value: str | float | None, flag: str) -> float | None:
+        return None if value is None else units.parse_size(str(value), flag)[0]
+
+    return {
+        "min_mem_gb": size(min_mem, "--min-mem"),
+        "min_total_mem_gb": size(min_total_mem, "--min-total-mem"),
+        "min_host_mem_gb": size(host_mem, "--host-mem"),
+        "min_vcpus": None if vcpu is None else units.parse_minimum(str(vcpu), "--vcpu"),
+    }
+
+
+def _money(
+    max_price: str | Decimal | None, max_hourly: str | Decimal | None, currency: str | None
+) -> dict[str, object]:
+    limits: dict[str, object] = {}
+    code = currency.upper() if currency else None
+    for name, value in (("max_price", max_price), ("max_hourly", max_hourly)):
+        if value is None:
+            continue
+        flag = "--" + name.replace("_", "-")
+        limits[name], named = units.parse_money(str(value), flag)
+        if named and code and named != code:
+            raise QueryError(f"{flag} is in {named}, and the answer in {code}. Use one currency; none is converted.")
+        code = named or code
+    if code and (len(code) != 3 or not code.isalpha()):
+        raise QueryError(f"--currency: {currency!r} is no currency code. Write USD, EUR, CNY …")
+    return {**limits, "currency": code or "USD"}
+
+
+def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
+    stale = sum(answer.is_stale(offer) for offer in answer.offers)
+    if stale:
+        yield Notice(code="stale_price", text=f"{stale} of the prices shown are older than --max-age, marked STALE.")
+    for offer in answer.offers:
+        if offer.market == "spot" and (on_demand := _on_demand_beside(session, offer)) is not None:
+            text = f"{offer.provider} {offer.region} {offer.instance}: spot {offer.price.amount} is not below on-demand {on_demand}."
+            yield Notice(code="spot_not_cheaper", text=text, offer=offer.id)
+    for term in answer.query.terms:
+        if term.note:
+            yield Notice(code="name", text=term.note)
+
+
+def _on_demand_beside(session: Session, offer: Offer) -> Decimal | None:
+    """The on-demand price of the same thing in the same place, when a spot price is not below it."""
+    if offer.price.amount is None or offer.count is None:
+        return None
+    beside = Query(
+        instance=offer.instance, providers=frozenset({(offer.provider, offer.partition)}),
+        regions=frozenset({offer.region}), allow_fraction=True, currency=offer.price.currency, limit=1,
+    )  # fmt: skip
+    prices = [o.price.amount for o in session.query(beside).offers if o.count == offer.count]
+    return next((price for price in prices if price is not None and price <= offer.price.amount), None)
+
+
+def _hints(session: Session, query: Query) -> Iterator[str]:
+    """What would find something, nearest first. Each is tried before it is said."""
+    yield from _other_counts(session, query)
+    yield from _lookalikes(query)
+    for words, relaxed in _relaxations(query):
+        found = session.query(replace(relaxed, limit=1))
+        best = next((o for o in found.offers if not o.apart), None)
+        if best is not None:
+            price = best.price_per_accelerator_hour
+            yield f"{words}: {found.total} offers, from {price:.4g} {best.price.currency} per accelerator-hour ({best.provider})"
+        elif found.total:
+            yield f"{words}: {found.total} offers, none with a usable price"
+
+
+def _relaxations(query: Query) -> Iterator[tuple[str, Query]]:
+    on_offer = [(m, None) for m in MARKETS if (m, None) not in query.markets]
+    for market in on_offer:
+        yield f"--market {market[0].replace('_', '-')}", replace(query, markets=(market,))
+    if query.countries is not None:
+        yield f"outside {query.place_text}", replace(query, countries=None)
+    for field, flag in (("providers", "--provider"), ("regions", "--region")):
+        if getattr(query, field):
+            yield f"without {flag}", replace(query, **{field: frozenset[str]()})
+    for field in ("max_price", "max_hourly", "interconnect", "min_mem_gb", "min_total_mem_gb", "min_host_mem_gb", "min_vcpus"):
+        if getattr(query, field) is not None:
+            yield f"without --{field.removesuffix('_gb').replace('_', '-')}", replace(query, **{field: None})
+    if query.require_available:
+        yield "without --require-available", replace(query, require_available=False)
+
+
+def _other_counts(session: Session, query: Query) -> Iterator[str]:
+    for term in query.terms:
+        if term.count is None or term.count < 1:
+            continue
+        any_count = replace(query, terms=(replace(term, count=None, at_least=False),), limit=None, sort="hourly")
+        counts = sorted({o.count for o in session.query(any_count).offers if o.count and not o.apart})
+        fitting = [c for c in counts if c < term.count and term.count % c == 0]
+        if fitting:
+            name = term.canonical.partition(":")[0]
+            yield f"no single machine has {term.count}; {term.count / fitting[-1]} nodes of {fitting[-1]} would do: {name}:{fitting[-1]}x{term.count / fitting[-1]}"
+        elif counts:
+            yield f"machines on offer have {', '.join(map(str, counts))} of them"
+
+
+def _lookalikes(query: Query) -> Iterator[str]:
+    for family in {term.canonical.partition(":")[0] for term in query.terms if term.canonical}:
+        for other, note in names.lookalikes(family):
+            yield f"{other} exists ({note})"
+
+
+__all__ = ["DEFAULT_LIMIT", "Notice", "Quote", "age_days", "cost_of", "quote"]

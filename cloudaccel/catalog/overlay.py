@@ -1,0 +1,51 @@
+"""The user's own prices over the catalog: they replace the list price they name, and stand alone when they name none."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+
+from cloudaccel.catalog.export import offer_rows
+from cloudaccel.catalog.rows import Row
+
+_TAKEN = ("price_per_hour", "currency", "status", "as_of", "source", "parts")
+
+
+def lay_over(db: sqlite3.Connection, rows: Iterable[Row], name: str) -> tuple[list[Row], frozenset[str]]:
+    """The overlay's offers, completed from the catalog, and the keys of the catalog's offers that they replace.
+
+    A row that names a provider and an instance type replaces every current offer of that market with the same region
+    and zone, or in any region when it names none. What the row leaves open (accelerator, count, host) comes from the
+    offer that it replaces.
+    """
+    laid: list[Row] = []
+    replaced: set[str] = set()
+    for row in rows:
+        matches = _matches(db, row)
+        if not matches:
+            laid.append(row)
+        for identity, listed in matches:
+            if identity not in replaced:
+                replaced.add(identity)
+                laid.append(_completed(row, listed, name))
+    return laid, frozenset(replaced)
+
+
+def _matches(db: sqlite3.Connection, row: Mapping[str, str]) -> Sequence[tuple[str, Row]]:
+    where = "o.current AND p.provider = ? AND s.instance = ? COLLATE NOCASE AND o.market = ?"
+    params = [row["provider"], row["instance"], row["market"]]
+    wanted = (("p.region", row["region"]), ("o.zone", row["zone"]), ("o.term", row["term"]), ("o.payment", row["payment"]))
+    for column, value in wanted:
+        if value and (column, value) != ("p.region", "global"):
+            where += f" AND {column} = ?"
+            params.append(value)
+    ids = db.execute(
+        f"SELECT o.id FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape WHERE {where} ORDER BY o.id",
+        params,
+    ).fetchall()
+    return [(identity, next(offer_rows(db, "o.id = ?", (identity,)))) for (identity,) in ids]
+
+
+def _completed(row: Row, listed: Row, name: str) -> Row:
+    price = f"{listed['price_per_hour'] or 'unknown'} {listed['currency']}"
+    note = f"price from overlay {name}; list {price} of {listed['as_of'] or 'an unknown day'}"
+    taken = {column: row[column] for column in _TAKEN}
+    return {**listed, **taken, "as_of_until": "", "effective_at": "", "note": "; ".join(filter(None, (note, row["note"])))}

@@ -1,0 +1,268 @@
+"""Questions to the catalog: the cheapest offers that match, how many there are, and what each filter hid.
+
+A query is a union of *groups*, one per accelerator and market. Each group is one range of the quote index, so the cost
+follows the number of matches and not the size of the catalog.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from cloudaccel.catalog.offers import OFFER_SELECT, offer_from_row
+from cloudaccel.catalog.schema import NOT_SOLD, PER_ACCELERATOR
+from cloudaccel.model import Accelerator, AcceleratorTerm, Hidden, Offer, Query, QueryResult, to_nano
+
+_ANY = AcceleratorTerm(text="", accelerator_ids=())
+_RANKED_CURRENCY = "USD"  # the currency of offer.rank_price
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """One condition. `sql` is true, false or NULL for a row; NULL hides it too: unknown satisfies nothing."""
+
+    reason: str
+    text: str
+    sql: str
+    params: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """One accelerator in one market. `base` finds the rows; `count` those of the right size; `filters` come after."""
+
+    base: str
+    base_params: tuple[object, ...]
+    count: str
+    filters: tuple[_Filter, ...]
+    rank: int
+
+    def matching(self) -> tuple[str, tuple[object, ...]]:
+        """The condition of a match, and its parameters."""
+        conditions = (self.base, self.count, *(f"({f.sql})" for f in self.filters))
+        return " AND ".join(conditions), (*self.base_params, *(p for f in self.filters for p in f.params))
+
+
+def run_query(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> QueryResult:
+    """Answer `query` from one open catalog.
+
+    `accelerators` is the accelerator table by id; the filters on memory, link and kind read it.
+
+    Ranked rows come first, in the order of `query.sort`; then, while there is room under `query.limit`, rows that are
+    never ranked first, with their reasons in `Offer.apart`. `total` counts both.
+    """
+    groups = list(_groups(db, query, accelerators))
+    hidden: dict[str, Hidden] = {}
+    total = sum(_count(db, group, hidden) for group in groups)
+    if query.sort == "price" and query.currency == _RANKED_CURRENCY:
+        found = _cheapest(db, groups, query.limit)
+    else:
+        found = [(group.rank, offer) for group in groups for offer in _all(db, group, query.currency)]
+    key = SORTS[query.sort]
+    found.sort(key=lambda pair: (pair[0], bool(pair[1].apart), key(pair[1])))
+    offers = tuple(offer for _, offer in found[: query.limit])
+    (catalog_id,) = db.execute("SELECT value FROM meta WHERE key = 'catalog_id'").fetchone()
+    return QueryResult(offers=offers, total=total, hidden=tuple(hidden.values()), catalog_id=catalog_id)
+
+
+def order_key(offer: Offer) -> tuple[object, ...]:
+    """The one ordering: cheapest per accelerator-hour; at the same price the bigger host; then by name."""
+    price = offer.price_per_accelerator_hour
+    return (
+        price is None, price or 0, -(offer.memory_gib or 0), -(offer.vcpus or 0), offer.provider, offer.region,
+        offer.instance, offer.zone or "", offer.market, offer.term or "", offer.offering_class or "",
+        offer.payment or "", offer.id,
+    )  # fmt: skip
+
+
+def _hourly_key(offer: Offer) -> tuple[object, ...]:
+    return (offer.price.amount is None, offer.price.amount or 0, order_key(offer))
+
+
+def _newest_key(offer: Offer) -> tuple[object, ...]:
+    return (tuple(-ord(character) for character in offer.price.as_of or "0"), order_key(offer))
+
+
+SORTS: Mapping[str, Callable[[Offer], tuple[object, ...]]] = {
+    "price": order_key,
+    "hourly": _hourly_key,
+    "memory": lambda offer: (-(offer.total_memory_gib or 0), order_key(offer)),
+    "age": _newest_key,
+    "provider": lambda offer: (offer.provider, offer.region, order_key(offer)),
+}
+
+
+def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> Iterator[_Group]:
+    place_filters = _place_filters(db, query)
+    earlier: dict[str, list[str]] = {}
+    for term in query.terms or (_ANY,):
+        for identity in term.accelerator_ids or _all_ids(db, query):
+            count = _count_condition(term, query)
+            seen = earlier.setdefault(identity, [])
+            # A row that an earlier term of the expression has already matched is not counted or shown twice.
+            own = " AND ".join((count, *(f"NOT ({other})" for other in seen)))
+            seen.append(count)
+            base, params = "o.current AND o.accelerator = ?", (identity,)
+            if query.without:
+                base += f" AND o.id NOT IN ({','.join('?' * len(query.without))})"
+                params = (*params, *sorted(query.without))
+            instance = term.instance or query.instance
+            if instance:
+                base += " AND o.shape IN (SELECT id FROM shape WHERE instance = ? COLLATE NOCASE)"
+                params = (*params, instance)
+            filters = (*place_filters, *_row_filters(query, term), *_fact_filters(query, accelerators.get(identity)))
+            for market, commitment in query.markets:
+                narrowed = f"{base} AND o.market = ?" + (" AND o.term = ?" if commitment else "")
+                values = (*params, market, commitment) if commitment else (*params, market)
+                yield _Group(narrowed, values, own, filters, term.rank)
+
+
+def _all_ids(db: sqlite3.Connection, query: Query) -> Sequence[str]:
+    if query.instance:
+        found = db.execute("SELECT DISTINCT accelerator FROM shape WHERE instance = ? COLLATE NOCASE", (query.instance,))
+    else:
+        found = db.execute("SELECT DISTINCT accelerator FROM shape ORDER BY 1")
+    return [row[0] for row in found]
+
+
+def _count_condition(term: AcceleratorTerm, query: Query) -> str:
+    if term.count is not None:
+        # A double of an exact rational: the same division gave the number in the file.
+        return f"o.count {'>=' if term.at_least else '='} {float(term.count)!r}"
+    return "(o.count > 0 OR o.count IS NULL)" if query.allow_fraction else "(o.count >= 1 OR o.count IS NULL)"
+
+
+def _place_filters(db: sqlite3.Connection, query: Query) -> tuple[_Filter, ...]:
+    if not query.providers and not query.regions and query.countries is None:
+        return ()
+    places = db.execute("SELECT id, provider, lower(region), country, partition FROM place").fetchall()
+    filters: list[_Filter] = []
+    if query.providers:
+        ids = [p[0] for p in places if (p[1], p[4]) in query.providers]
+        filters.append(_in_places("provider", "from other providers", ids))
+    if query.regions:
+        wanted = {region.lower() for region in query.regions}
+        filters.append(_in_places("region", "in other regions", [p[0] for p in places if p[2] in wanted]))
+    if query.countries is not None:
+        known = [p[0] for p in places if p[3] is not None]
+        inside = [p[0] for p in places if p[3] in query.countries]
+        filters.append(_in_places("country_unknown", "where no source names the country", known))
+        filters.append(_in_places("residency", f"outside {query.place_text or 'the countries asked for'}", inside))
+    return tuple(filters)
+
+
+def _in_places(reason: str, text: str, ids: Sequence[int]) -> _Filter:
+    return _Filter(reason, text, f"o.place IN ({','.join(map(str, ids))})")
+
+
+def _row_filters(query: Query, term: AcceleratorTerm) -> Iterator[_Filter]:
+    shape = "(SELECT {} FROM shape WHERE id = o.shape)"
+    yield _Filter("not_sold", "priced, but not sold in this market", f"NOT o.flags & {NOT_SOLD}")
+    if query.min_host_mem_gb is not None:
+        sql = f"{shape.format('memory_gib')} >= ?"
+        yield _Filter("host_mem", "with less or unknown host memory", sql, (query.min_host_mem_gb,))
+    if query.min_vcpus is not None:
+        sql = f"{shape.format('vcpus')} >= ?"
+        yield _Filter("vcpus", "with fewer or unknown vCPUs", sql, (query.min_vcpus,))
+    if query.require_available:
+        yield _Filter("availability", "that no source says can be had", "o.availability = 'offered'")
+    yield from _money_filters(query, term)
+
+
+def _money_filters(query: Query, term: AcceleratorTerm) -> Iterator[_Filter]:
+    """Limits in money; a row without a price, or in another currency, is over every limit."""
+    if query.max_price is not None:
+        # Only rows without a rank have to be looked up; the others are answered by the index.
+        exact = "o.currency = ? AND o.amount <= ? * o.count"
+        ranked = f"CASE WHEN o.rank_price IS NULL THEN {exact} ELSE o.rank_price <= ? END"
+        limit = to_nano(query.max_price)
+        sql, params = (
+            (ranked, (query.currency, limit, limit))
+            if query.currency == _RANKED_CURRENCY
+            else (exact, (query.currency, limit))
+        )
+        yield _Filter("max_price", "above --max-price, or without a price", sql, params)
+    if query.max_hourly is not None:
+        sql, params = "o.currency = ? AND o.amount * ? <= ?", (query.currency, term.nodes, to_nano(query.max_hourly))
+        yield _Filter("max_hourly", "above --max-hourly, or without a price", sql, params)
+
+
+def _fact_filters(query: Query, accelerator: Accelerator | None) -> Iterator[_Filter]:
+    """Filters that the accelerator table decides for a whole group."""
+    memory = accelerator.memory_gib if accelerator else None
+    if query.kinds:
+        yield _Filter("kind", "of another kind", str(int(accelerator is not None and accelerator.kind in query.kinds)))
+    if query.interconnect not in (None, "any"):
+        linked = accelerator is not None and accelerator.link == query.interconnect
+        yield _Filter("interconnect", f"without {query.interconnect}", str(int(linked)))
+    if query.min_mem_gb is not None:
+        share = "(SELECT accelerator_memory_gib FROM shape WHERE id = o.shape) >= ?"
+        enough = int(memory is not None and memory >= query.min_mem_gb)
+        sql = f"CASE WHEN o.count < 1 THEN {share} ELSE {enough} END"
+        yield _Filter("min_mem", "with less or unknown memory per accelerator", sql, (query.min_mem_gb,))
+    if query.min_total_mem_gb is not None:
+        sql = f"o.count * {memory!r} >= ?" if memory else "NULL >= ?"
+        yield _Filter("min_total_mem", "with less or unknown memory in total", sql, (query.min_total_mem_gb,))
+
+
+def _count(db: sqlite3.Connection, group: _Group, hidden: dict[str, Hidden]) -> int:
+    """Number of matches in `group`; what its filters hid is added to `hidden`, under the first that failed."""
+    filters = group.filters
+    cases = "".join(f" WHEN NOT COALESCE(({f.sql}), 0) THEN {i}" for i, f in enumerate(filters))
+    # Prices of one accelerator are never multiplied into a machine; they are counted so that nobody misses them.
+    sql = (
+        f"SELECT CASE WHEN NOT COALESCE(({group.count}), 0) THEN -2{cases} ELSE -1 END, count(*) FROM offer o "
+        f"WHERE {group.base} AND (({group.count}) OR (o.count = 1 AND o.flags & {PER_ACCELERATOR})) GROUP BY 1"
+    )
+    matched = 0
+    for index, number in db.execute(sql, (*(p for f in filters for p in f.params), *group.base_params)):
+        if index == -1:
+            matched = number
+            continue
+        failed = _PER_ACCELERATOR if index == -2 else filters[index]
+        before = hidden.get(failed.reason)
+        hidden[failed.reason] = Hidden(failed.reason, number + (before.count if before else 0), failed.text)
+    return matched
+
+
+_PER_ACCELERATOR = _Filter("per_accelerator", "priced per accelerator, with no machine named", "")
+
+
+def _cheapest(db: sqlite3.Connection, groups: Sequence[_Group], limit: int | None) -> list[tuple[int, Offer]]:
+    """Of each group the rows up to its `limit`-th price, ties included; and apart rows while there is room."""
+    found: list[tuple[int, Offer]] = []
+    for group in groups:
+        where, params = group.matching()
+        ranked, ranked_params = f"{where} AND o.rank_price IS NOT NULL", params
+        if limit is not None:
+            nth = f"SELECT o.rank_price FROM offer o WHERE {ranked} ORDER BY o.rank_price LIMIT 1 OFFSET {limit - 1}"
+            ranked, ranked_params = f"{ranked} AND o.rank_price <= COALESCE(({nth}), {2**62})", (*params, *params)
+        rows = db.execute(f"{OFFER_SELECT} WHERE {ranked}", ranked_params)
+        found.extend((group.rank, offer_from_row(row)) for row in rows)
+    room = None if limit is None else limit - len(found)
+    for group in groups:
+        if room is not None and room <= 0:
+            break
+        where, params = group.matching()
+        rows = db.execute(
+            f"{OFFER_SELECT} WHERE {where} AND o.rank_price IS NULL ORDER BY o.amount LIMIT {-1 if room is None else room}",
+            params,
+        )
+        found.extend((group.rank, offer_from_row(row)) for row in rows)
+    return found
+
+
+def _all(db: sqlite3.Connection, group: _Group, currency: str) -> Iterator[Offer]:
+    where, params = group.matching()
+    for row in db.execute(f"{OFFER_SELECT} WHERE {where}", params):
+        yield _in_currency(offer_from_row(row), currency)
+
+
+def _in_currency(offer: Offer, currency: str) -> Offer:
+    """The offer as seen from `currency`: rows of that currency are ranked, rows of others are apart."""
+    if currency == _RANKED_CURRENCY:
+        return offer
+    reasons = tuple(code for code in offer.apart if code != "other_currency")
+    if offer.price.currency != currency:
+        reasons = (*reasons, "other_currency")
+    return replace(offer, apart=reasons)
+

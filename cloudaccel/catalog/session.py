@@ -1,0 +1,116 @@
+"""One question's view of the catalog: the open file, the user's overlay over it, and mending when it is damaged."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeVar
+
+from cloudaccel import settings
+from cloudaccel.catalog import store
+from cloudaccel.catalog.query import SORTS, run_query
+from cloudaccel.facts import accelerators
+from cloudaccel.facts.names import InstanceFacts
+from cloudaccel.model import Accelerator, Hidden, Offer, Query, QueryResult
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Session:
+    """An open catalog with an optional overlay. Reading methods mend a damaged cache once and ask again."""
+
+    catalog: store.Catalog
+    cache: Path
+    overlay: store.Catalog | None = None
+    replaced: frozenset[str] = frozenset()
+    warnings: list[str] = field(default_factory=list[str])
+
+    def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """The answer of `question`, asked of the catalog; a damaged cache is built again and asked once more."""
+        try:
+            return question(self.catalog.db)
+        except sqlite3.DatabaseError:
+            self.catalog = store.mend(self.catalog, self.cache)
+            self.warnings.extend(self.catalog.warnings)
+            return question(self.catalog.db)
+
+    def query(self, query: Query) -> QueryResult:
+        """Offers of the catalog and the overlay in one order."""
+        table = accelerator_table()
+        listed = self.read(lambda db: run_query(db, replace(query, without=self.replaced), table))
+        if self.overlay is None:
+            return listed
+        own = run_query(self.overlay.db, query, table)
+        return _merged(query, listed, own)
+
+    def instance(self, name: str) -> InstanceFacts | None:
+        """What the catalog knows of an instance type; None when it has none of that name."""
+        for catalog in filter(None, (self.overlay, self.catalog)):
+            found = _instance(catalog.db, name)
+            if found is not None:
+                return found
+        return None
+
+
+@contextmanager
+def open_session(catalog: str | Path | None = None, price_file: str | Path | None = None) -> Iterator[Session]:
+    """Open the catalog (`catalog`, else the settings, else the user's own) and lay the price file over it."""
+    configured = settings.load_settings()
+    cache = settings.cache_dir()
+    named = str(catalog or configured["catalog"]) or None
+    session = Session(catalog=store.open_catalog(named, cache), cache=cache)
+    session.warnings.extend(session.catalog.warnings)
+    try:
+        own = price_file or configured["price_file"]
+        if own:
+            _lay_over(session, Path(own))
+        yield session
+    finally:
+        session.catalog.close()
+        if session.overlay is not None:
+            session.overlay.close()
+
+
+def accelerator_table() -> dict[str, Accelerator]:
+    """The accelerator table by id."""
+    return {accelerator.id: accelerator for accelerator in accelerators.all_accelerators()}
+
+
+def _lay_over(session: Session, path: Path) -> None:
+    from cloudaccel.catalog.load import build_rows_in_memory
+    from cloudaccel.catalog.overlay import lay_over
+    from cloudaccel.catalog.pricefile import read_price_file
+
+    rows, sources, warnings = read_price_file(path)
+    laid, session.replaced = session.read(lambda db: lay_over(db, rows, str(path)))
+    session.overlay = build_rows_in_memory(laid, sources, built_from=str(path))
+    session.warnings.extend(warnings)
+
+
+def _merged(query: Query, listed: QueryResult, own: QueryResult) -> QueryResult:
+    ranks = {i: term.rank for term in reversed(query.terms) for i in term.accelerator_ids}
+
+    def key(offer: Offer) -> tuple[object, ...]:
+        return ranks.get(offer.accelerator_id or "", 0), bool(offer.apart), SORTS[query.sort](offer)
+
+    hidden: dict[str, Hidden] = {h.reason: h for h in listed.hidden}
+    for h in own.hidden:
+        before = hidden.get(h.reason)
+        hidden[h.reason] = Hidden(h.reason, h.count + (before.count if before else 0), h.text)
+    offers = sorted((*listed.offers, *own.offers), key=key)[: query.limit]
+    return replace(listed, offers=tuple(offers), total=listed.total + own.total, hidden=tuple(hidden.values()))
+
+
+def _instance(db: sqlite3.Connection, name: str) -> InstanceFacts | None:
+    found = db.execute(
+        "SELECT accelerator, count, hosts, instance FROM shape WHERE instance = ? COLLATE NOCASE "
+        "ORDER BY accelerator_id IS NULL LIMIT 1",
+        (name,),
+    ).fetchone()
+    if found is None:
+        return None
+    accelerator, count, hosts, instance = found
+    return InstanceFacts(accelerator, Fraction(count) if count else None, hosts, instance)

@@ -1,0 +1,180 @@
+"""Where the catalog is, opening it, and mending it when it is damaged.
+
+The user's catalog is a cache of the bundled snapshot, named after that snapshot's content, until ``refresh`` writes
+``catalog.sqlite`` beside it, which then goes first. Everything here can be deleted and comes back by itself.
+"""
+
+import os
+import sqlite3
+import sys
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudaccel.catalog.schema import SCHEMA_VERSION
+from cloudaccel.errors import SnapshotCorrupt, SnapshotMissing, StorageError
+
+_HEADER = b"SQLite format 3\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """An open catalog. `path` is None when it lives in memory; `warnings` are for stderr, each one sentence."""
+
+    db: sqlite3.Connection
+    path: Path | None
+    meta: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.db.close()
+
+
+def bundled_snapshot() -> Path:
+    """The snapshot that ships with the product: inside the package in a wheel, ``pricing_cache/`` in a checkout.
+
+    Raises
+    ------
+    SnapshotMissing
+        If neither is there.
+    """
+    package = Path(__file__).parent.parent
+    for folder in (package / "_bundled", package.parent / "pricing_cache"):
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise SnapshotMissing(
+        "this installation carries no prices (no bundled manifest.json). Install cloudaccel again, or pass --catalog."
+    )
+
+
+def open_catalog(where: str | None, cache: Path) -> Catalog:
+    """Open the catalog named by `where` (file, snapshot folder, ``.zip``, price file), else the user's own in `cache`.
+
+    Raises
+    ------
+    SnapshotMissing, SnapshotCorrupt
+        If `where` does not exist, or is damaged. The user's own catalog is rebuilt instead.
+    """
+    if where:
+        return _open_named(Path(where))
+    refreshed = cache / "catalog.sqlite"
+    if refreshed.exists():
+        catalog = _open_file(refreshed)
+        if catalog is not None:
+            return catalog
+        aside = _set_aside(refreshed)
+        return _with_warning(
+            _open_bundled(cache), f"the refreshed catalog was damaged and is kept as {aside}; run cloudaccel refresh."
+        )
+    return _open_bundled(cache)
+
+
+def bundled_catalog_path(cache: Path, snapshot: Path) -> Path:
+    """Where the catalog built from `snapshot` is kept. The name changes whenever the snapshot or the schema does."""
+    stamp = zlib.crc32((snapshot / "manifest.json").read_bytes())
+    return cache / f"bundled-{SCHEMA_VERSION}-{stamp:08x}.sqlite"
+
+
+def _open_bundled(cache: Path) -> Catalog:
+    snapshot = bundled_snapshot()
+    path = bundled_catalog_path(cache, snapshot)
+    catalog = _open_file(path)
+    if catalog is not None:
+        return catalog
+    from cloudaccel.catalog.load import build_file, build_in_memory  # once per installation
+
+    try:
+        build_file(path, [snapshot])
+    except StorageError as error:
+        return _with_warning(build_in_memory([snapshot]), f"{error} Answering from memory.")
+    catalog = _open_file(path)
+    if catalog is None:
+        raise SnapshotCorrupt(f"the catalog just built at {path} cannot be read back. Check the disk.")
+    return catalog
+
+
+def _open_named(path: Path) -> Catalog:
+    if not path.exists():
+        raise SnapshotMissing(f"--catalog {path}: there is no such file or folder. Check the path.")
+    if path.is_file() and path.suffix.lower() not in (".csv", ".zip"):
+        catalog = _open_file(path)
+        if catalog is None:
+            raise SnapshotCorrupt(
+                f"--catalog {path} is not a catalog of this version, or is damaged. "
+                "Pass a catalog file, a snapshot folder or .zip, or a price file (.csv)."
+            )
+        return catalog
+    if path.suffix.lower() == ".csv":
+        from cloudaccel.catalog.load import build_rows_in_memory
+        from cloudaccel.catalog.pricefile import read_price_file
+
+        rows, sources, warnings = read_price_file(path)
+        catalog = build_rows_in_memory(rows, sources, built_from=str(path))
+        return Catalog(catalog.db, None, catalog.meta, tuple(warnings))
+    from cloudaccel.catalog.load import build_in_memory
+
+    return build_in_memory([path])
+
+
+def _open_file(path: Path) -> Catalog | None:
+    """The catalog at `path`, or None when it is missing, damaged, cut short, or of another schema."""
+    if not _is_whole(path):
+        return None
+    try:
+        # immutable: nobody ever writes into a published file, so no lock is needed and a read-only folder will do.
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        meta = dict(db.execute("SELECT key, value FROM meta"))
+    except sqlite3.DatabaseError:
+        return None
+    if meta.get("schema") != str(SCHEMA_VERSION):
+        db.close()
+        return None
+    return Catalog(db, path, meta)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is as long as its header says; SQLite itself would notice only when it meets the gap."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+            size = os.fstat(file.fileno()).st_size
+    except OSError:
+        return False
+    page_size = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    return len(header) == 100 and header.startswith(_HEADER) and size == pages * (65536 if page_size == 1 else page_size)
+
+
+def mend(catalog: Catalog, cache: Path) -> Catalog:
+    """Open the user's catalog anew after a read failed: the damaged file is put aside and built again.
+
+    Raises
+    ------
+    SnapshotCorrupt
+        If `catalog` is not in the user's cache: what the user named is never replaced.
+    """
+    catalog.close()
+    if catalog.path is None or catalog.path.parent != cache:
+        raise SnapshotCorrupt(f"the catalog {catalog.path or 'in memory'} is damaged. Build it again, or name another.")
+    aside = _set_aside(catalog.path)
+    return _with_warning(open_catalog(None, cache), f"the catalog was damaged and has been built again (old: {aside}).")
+
+
+def _set_aside(path: Path) -> Path:
+    aside = path.with_suffix(".damaged")
+    try:
+        path.replace(aside)
+    except OSError:
+        return path
+    return aside
+
+
+def _with_warning(catalog: Catalog, warning: str) -> Catalog:
+    return Catalog(catalog.db, catalog.path, catalog.meta, (*catalog.warnings, warning))
+
+
+def warn(message: str) -> None:
+    """One warning line on stderr."""
+    sys.stderr.write(f"warning: {message}\n")

@@ -1,0 +1,113 @@
+"""The command line: one module per verb, each parses, calls and renders.
+
+Only the verb that was asked for is imported; building all parsers would cost more than answering.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from cloudaccel import __version__
+from cloudaccel.errors import CloudAccelError
+
+# Verb -> line of help. The module is cloudaccel.cli.<verb>, with `parser()` and `run(arguments)`.
+VERBS = {
+    "quote": "prices and facts of accelerators; needs no account and no network",
+    "explain": "what a name means, and where a price comes from",
+    "refresh": "update the prices: --from a snapshot, --out to carry them, --status",
+    "doctor": "check the installation, the catalog and its age",
+    "completion": "print a completion script for your shell",
+}
+_GLOBALS = ("--catalog", "--config", "--profile")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; see docs/reference/exit-codes.md."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except CloudAccelError as error:
+        return _report(error, arguments)
+    except BrokenPipeError:
+        # The reader of a pipe has had enough (`| head`): nothing is wrong, and nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    before, verb, after = _split(arguments)
+    if verb is None:
+        return _without_verb(before)
+    if verb not in VERBS:
+        return _unknown_verb(verb)
+    module = import_module(f"cloudaccel.cli.{verb}")
+    parsed = module.parser().parse_args([*before, *after])
+    from cloudaccel.cli import common
+
+    common.apply_globals(parsed)
+    code: int = module.run(parsed)
+    sys.stdout.flush()
+    return code
+
+
+def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """Global options before the verb, the verb, and the rest."""
+    before: list[str] = []
+    rest = list(arguments)
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        before.append(word)
+        if word in _GLOBALS and rest:
+            before.append(rest.pop(0))
+    return before, (rest[0] if rest else None), rest[1:]
+
+
+def _without_verb(words: list[str]) -> int:
+    if "--version" in words:
+        sys.stdout.write(f"cloudaccel {__version__}\n")
+        return 0
+    text = usage()
+    if "-h" in words or "--help" in words:
+        sys.stdout.write(text)
+        return 0
+    sys.stderr.write(text)
+    return 2
+
+
+def usage() -> str:
+    """The text of ``cloudaccel --help``."""
+    verbs = "\n".join(f"  {verb:<11} {line}" for verb, line in VERBS.items())
+    return (
+        "usage: cloudaccel [--catalog FILE] [--offline] [--config FILE] [--profile NAME] VERB ...\n\n"
+        "What an accelerator costs, where it may run, and which way of getting it is cheapest.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "examples:\n"
+        "  cloudaccel quote H100:8                      eight H100 in one machine, cheapest first\n"
+        "  cloudaccel quote H100:8 --residency EU       the same, inside the European Union\n"
+        "  cloudaccel explain v5p-8                     what a name means\n\n"
+        "'cloudaccel VERB --help' shows the flags of a verb. 'cloudaccel --version' shows the version.\n"
+    )
+
+
+def _unknown_verb(verb: str) -> int:
+    import difflib  # only when a word is wrong
+
+    near = difflib.get_close_matches(verb, VERBS, n=2)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    sys.stderr.write(f"error: there is no verb {verb!r}.{meant} Verbs: {', '.join(VERBS)}.\n")
+    return 2
+
+
+def _report(error: CloudAccelError, arguments: Sequence[str]) -> int:
+    if "--json" in arguments or "json" in arguments:
+        import json
+
+        body = {"code": error.code, "exit": error.exit_code, "message": str(error), "choices": list(error.choices)}
+        sys.stdout.write(json.dumps({"schema": "cloudaccel/v1", "error": body}) + "\n")
+    choices = f"\n  did you mean: {', '.join(error.choices[:8])}" if error.choices else ""
+    sys.stderr.write(f"error: {error}{choices}\n")
+    return error.exit_code

@@ -1,0 +1,166 @@
+"""The columns of an offer: one value each, for CSV as plain text and for tables as people read it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+
+from cloudaccel import api
+from cloudaccel.catalog.session import accelerator_table
+from cloudaccel.model import HOURS_PER_MONTH, Accelerator, Offer
+
+PER: Mapping[str, int] = {"hour": 1, "month": HOURS_PER_MONTH, "1000h": 1000}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a column needs besides the offer: the answer it is part of, and the hours that prices are for."""
+
+    answer: api.Quote
+    hours: int = 1
+
+
+Value = str | int | float | Decimal | None
+Column = Callable[[Offer, View], Value]
+
+
+@cache
+def _table() -> Mapping[str, Accelerator]:
+    return accelerator_table()
+
+
+def accelerator_of(offer: Offer) -> Accelerator | None:
+    """The row of the accelerator table; None when the offer's accelerator is not in it."""
+    return _table().get(offer.accelerator_id or "")
+
+
+def display_name(offer: Offer) -> str:
+    """``H100-SXM 80GB``: family, form where it matters, memory of one accelerator or of the share."""
+    accelerator = accelerator_of(offer)
+    if accelerator is None:
+        return offer.accelerator_name
+    name = accelerator.family
+    if accelerator.form in ("sxm", "pcie") and _has_forms(accelerator.family):
+        name += f"-{_form_word(accelerator)}"
+    memory = offer.accelerator_memory_gib or accelerator.memory_gib
+    share = f"{offer.count} " if offer.count is not None and offer.count < 1 else ""
+    return f"{share}{name}" + (f" {memory:g}GB" if memory else "")
+
+
+def _form_word(accelerator: Accelerator) -> str:
+    if "-nvl" in accelerator.id:
+        return "NVL"
+    return {"sxm": "SXM", "pcie": "PCIe"}.get(accelerator.form or "", "")
+
+
+@cache
+def _has_forms(family: str) -> bool:
+    return len({_form_word(a) for a in _table().values() if a.family == family}) > 1
+
+
+def times(amount: Decimal | None, factor: int) -> Decimal | None:
+    """`amount` times `factor`, in plain digits; None stays None."""
+    return None if amount is None else amount * factor
+
+
+def _count(offer: Offer, _: View) -> Value:
+    return None if offer.count is None else str(offer.count)
+
+
+def _age(offer: Offer, view: View) -> Value:
+    age = api.age_days(offer, view.answer.today)
+    return None if age is None else age[0]
+
+
+def _of_accelerator(field: str) -> Column:
+    def column(offer: Offer, _: View) -> Value:
+        accelerator = accelerator_of(offer)
+        return None if accelerator is None else getattr(accelerator, field)
+
+    return column
+
+
+def _of_offer(field: str) -> Column:
+    return lambda offer, _: getattr(offer, field)
+
+
+def _of_price(field: str) -> Column:
+    return lambda offer, _: getattr(offer.price, field)
+
+
+COLUMNS: Mapping[str, Column] = {
+    "provider": _of_offer("provider"),
+    "partition": _of_offer("partition"),
+    "region": _of_offer("region"),
+    "zone": _of_offer("zone"),
+    "country": _of_offer("country"),
+    "operator_country": _of_offer("operator_country"),
+    "service": _of_offer("service"),
+    "instance": _of_offer("instance"),
+    "accelerator": lambda offer, _: display_name(offer),
+    "accelerator_id": _of_offer("accelerator_id"),
+    "kind": _of_accelerator("kind"),
+    "count": _count,
+    "count_unit": _of_accelerator("unit"),
+    "memory_gib_each": _of_offer("accelerator_memory_gib"),
+    "memory_gib_total": _of_offer("total_memory_gib"),
+    "interconnect": _of_accelerator("link"),
+    "hosts": _of_offer("hosts"),
+    "nodes": lambda offer, view: view.answer.nodes(offer),
+    "vcpus": _of_offer("vcpus"),
+    "memory_gib": _of_offer("memory_gib"),
+    "market": _of_offer("market"),
+    "term": _of_offer("term"),
+    "payment": _of_offer("payment"),
+    "class": _of_offer("offering_class"),
+    "sold_per": _of_offer("sold_per"),
+    "price": lambda offer, view: times(offer.price.amount, view.hours),
+    "price_per_accelerator": lambda offer, view: times(offer.price_per_accelerator_hour, view.hours),
+    "request_price": lambda offer, view: times(offer.price.amount, view.hours * view.answer.nodes(offer)),
+    "currency": _of_price("currency"),
+    "upfront": _of_price("upfront"),
+    "status": _of_price("status"),
+    "availability": lambda offer, _: offer.availability.state,
+    "last_seen": lambda offer, _: offer.availability.last_seen,
+    "as_of": _of_price("as_of"),
+    "as_of_until": _of_price("as_of_until"),
+    "age_days": _age,
+    "source": lambda offer, _: offer.price.source.name,
+    "licence": lambda offer, _: offer.price.source.licence,
+    "note": _of_price("note"),
+    "apart": lambda offer, _: " ".join(offer.apart) or None,
+    "id": _of_offer("id"),
+}
+
+# Other words for the same column.
+ALIASES = {
+    "price_per_hour": "price",
+    "hourly": "price",
+    "price_per_accelerator_hour": "price_per_accelerator",
+    "type": "instance",
+    "age": "age_days",
+}
+_PRICES = frozenset({"price", "price_per_accelerator", "request_price"})
+
+DEFAULT_COLUMNS = (
+    "provider", "partition", "region", "zone", "country", "instance", "accelerator", "accelerator_id", "count",
+    "memory_gib_each", "vcpus", "memory_gib", "market", "term", "payment", "class", "price", "price_per_accelerator",
+    "currency", "upfront", "status", "availability", "as_of", "as_of_until", "source", "apart", "note",
+)  # fmt: skip
+
+
+def heading(column: str, per: str) -> str:
+    """The heading of a column in a CSV; prices carry their unit of time: ``price_per_hour``, ``price_per_month``."""
+    if column not in _PRICES:
+        return column
+    stem = {"price": "price", "price_per_accelerator": "price_per_accelerator", "request_price": "request_price"}[column]
+    return f"{stem}_{per}" if column == "price_per_accelerator" else f"{stem}_per_{per}"
+
+
+def plain(value: Value) -> str:
+    """A value for a machine: dot decimals, no thousands separators, empty for unknown."""
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return format(value.normalize() if value != value.to_integral_value() else value.quantize(Decimal(1)), "f")
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

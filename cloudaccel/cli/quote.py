@@ -1,0 +1,141 @@
+"""``cloudaccel quote``: prices and facts of accelerators."""
+
+import argparse
+
+from cloudaccel import api
+from cloudaccel.cli import common
+from cloudaccel.cli.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, PER
+from cloudaccel.errors import QueryError
+
+EXAMPLES = """\
+  cloudaccel quote H100:8                                  exactly eight, in one machine
+  cloudaccel quote H100-SXM:8x2 --market any               two machines of eight, every way of paying
+  cloudaccel quote H100:8 --residency EU --interconnect nvlink
+  cloudaccel quote 80GB+:8 --max-price 3                   by need: any with 80 GB or more, at most 3 USD each
+  cloudaccel quote tpu-v5e:8                               TPUs and Neuron are counted in chips
+  cloudaccel quote --instance p5.48xlarge --market any
+  cloudaccel quote H100,MI300X --csv --columns provider,region,accelerator,price_per_hour > quote.csv
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser(
+        "quote",
+        "Prices and facts of accelerators, cheapest per accelerator-hour first. Needs no account and no network.",
+        EXAMPLES,
+    )
+    p.add_argument("accelerators", nargs="*", metavar="ACCEL", help="such as H100:8, A100-80GB:8x2, 80GB+:8, v5p-8; several mean any of them, A>B in that order")
+    f = p.add_argument_group("filters")
+    f.add_argument("--instance", metavar="TYPE", help="one instance type instead of an accelerator")
+    f.add_argument("--kind", action="append", metavar="KIND", help=f"kind of accelerator: {', '.join(api.KINDS)}")
+    f.add_argument("--gpu", action="append_const", const="gpu", dest="kind", help="same as --kind gpu")
+    f.add_argument("--provider", action="append", metavar="NAME", help="seller, such as aws, gcp, azure, lambda")
+    f.add_argument("--region", action="append", metavar="NAME", help="the provider's own name, such as us-east-1")
+    f.add_argument("--country", action="append", metavar="CODE", help="country of the region: DE,FR or a name")
+    f.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries; unknown places are hidden")
+    f.add_argument("--market", action="append", metavar="NAME", help="on-demand (default), spot, reserved-1y, reserved-3y, reserved, savings-plan, capacity-block, flex, any")
+    f.add_argument("--min-mem", metavar="SIZE", help="memory of each accelerator, nominal GB")
+    f.add_argument("--min-total-mem", metavar="SIZE", help="accelerator memory of the machine, nominal GB")
+    f.add_argument("--host-mem", metavar="SIZE", help="memory of the host")
+    f.add_argument("--vcpu", metavar="N", help="vCPUs of the host")
+    f.add_argument("--interconnect", choices=api.LINKS, help="how the accelerators of a machine are linked")
+    f.add_argument("--max-price", metavar="MONEY", help="per accelerator-hour")
+    f.add_argument("--max-hourly", metavar="MONEY", help="per hour for the whole request, all nodes")
+    f.add_argument("--max-age", metavar="TIME", help="mark older prices STALE: 24h, 30d")
+    f.add_argument("--require-available", action="store_true", help="only what a source says is really sold there")
+    f.add_argument("--allow-fraction", action="store_true", help="include shares of an accelerator")
+    f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    f.add_argument("--currency", metavar="CODE", help="rank rows of that list currency (nothing is converted)")
+    f.add_argument("--strict", action="store_true", help="exit 6 when a shown price is stale, or no row has a price")
+    common.add_output(p)
+    v = p.add_argument_group("view")
+    v.add_argument("--sort", default="price", metavar="BY", help="price (per accelerator, default), hourly, memory, age, provider")
+    v.add_argument("--limit", default=str(api.DEFAULT_LIMIT), metavar="N", help=f"rows to show (default {api.DEFAULT_LIMIT}), or all")
+    v.add_argument("--columns", metavar="A,B", help=f"of: {', '.join(COLUMNS)}")
+    v.add_argument("--per", choices=tuple(PER), default="hour", help="time that prices are for; a month is 730 h")
+    v.add_argument("--jq", metavar="EXPR", help="filter the JSON (needs the package jq)")
+    v.add_argument("--explain", action="store_true", help="how names were read, and where each price comes from")
+    v.add_argument("--show-hidden", action="store_true", help="list what was hidden, by reason")
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """Quote, show, and say by the exit code how it went: 0, 3 nothing, 6 stale under --strict."""
+    if not (a.accelerators or a.instance or a.kind or a.min_mem or a.min_total_mem or a.provider):
+        raise QueryError("name an accelerator, such as 'cloudaccel quote H100:8', or filter by --instance, --kind or --min-mem.")
+    columns = _columns(a.columns)
+    answer = api.quote(
+        ",".join(a.accelerators) or None, instance=a.instance, kind=a.kind, provider=a.provider, region=a.region,
+        country=a.country, residency=a.residency, market=a.market or "on-demand", min_mem=a.min_mem,
+        min_total_mem=a.min_total_mem, host_mem=a.host_mem, vcpu=a.vcpu, interconnect=a.interconnect,
+        max_price=a.max_price, max_hourly=a.max_hourly, max_age=a.max_age, require_available=a.require_available,
+        allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=_limit(a.limit),
+        price_file=a.price_file, catalog=a.catalog,
+    )  # fmt: skip
+    _show(answer, a, columns)
+    return _exit_code(answer, a.strict)
+
+
+def _show(answer: api.Quote, a: argparse.Namespace, columns: tuple[str, ...] | None) -> None:
+    if a.jq or a.output in ("json", "yaml"):
+        from cloudaccel.cli import quote_json
+
+        common.write(quote_json.render(answer, a.output, a.per, a.jq))
+    elif a.output == "csv":
+        from cloudaccel.cli import quote_csv
+
+        quote_csv.write(answer, columns or DEFAULT_COLUMNS, a.per)
+    else:
+        from cloudaccel.cli import quote_table
+
+        common.write(quote_table.render(answer, wide=a.output == "wide", columns=columns, per=a.per, arguments=a))
+    if a.explain:
+        from cloudaccel.cli import quote_explain
+
+        text = quote_explain.render(answer)
+        common.write(text) if a.output in ("table", "wide") else common.note(text)
+    _notes(answer, a)
+
+
+def _notes(answer: api.Quote, a: argparse.Namespace) -> None:
+    for notice in answer.notices:
+        common.note(f"warning: {notice.text}" if notice.code != "name" else f"note: {notice.text}", quiet=a.quiet)
+    if len(answer.offers) < answer.total and a.output not in ("table", "wide"):
+        common.note(f"note: {len(answer.offers)} of {answer.total} offers; --limit all for the rest.", quiet=a.quiet)
+    if not answer.total:
+        common.note("error: nothing on offer satisfies this request.")
+        for hidden in answer.hidden:
+            common.note(f"  hidden: {hidden.count} {hidden.text}")
+        for hint in answer.hints:
+            common.note(f"  try: {hint}")
+
+
+def _exit_code(answer: api.Quote, strict: bool) -> int:
+    if not answer.total:
+        return 3
+    if strict and (any(answer.is_stale(o) for o in answer.offers) or all(o.price.amount is None for o in answer.offers)):
+        return 6
+    return 0
+
+
+def _limit(text: str) -> int | None:
+    if text.lower() == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise QueryError(f"--limit: {text!r} is no number. Write a number of rows, or 'all'.") from None
+
+
+def _columns(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    words = (name.strip().lower() for name in text.split(",") if name.strip())
+    names = tuple(ALIASES.get(word, word) for word in words)
+    unknown = [name for name in names if name not in COLUMNS]
+    if unknown or not names:
+        raise QueryError(f"--columns: {', '.join(unknown) or 'nothing'} is unknown. Columns: {', '.join(COLUMNS)}.")
+    return names
+
+

@@ -1,0 +1,47 @@
+"""``quote --explain``: how names were read, where each price comes from, and what almost fitted."""
+
+from cloudaccel import api
+from cloudaccel.cli.columns import display_name, plain
+from cloudaccel.model import Offer
+
+
+def render(answer: api.Quote) -> str:
+    """Sections of plain text, one for each question a reader may ask."""
+    lines = ["", "How names were read"]
+    for term in answer.query.terms:
+        lines.append(f"  {term.text} → {', '.join(term.accelerator_ids)}")
+        if term.count is not None:
+            lines.append(f"      {term.count}{' or more' if term.at_least else ''} on one machine, {term.nodes} machine(s)")
+        if term.note:
+            lines.append(f"      {term.note}")
+    lines += ["", "Order", "  cheapest per accelerator-hour; at the same price more host memory, more vCPUs, then by name"]
+    lines += ["", "Where the prices come from"]
+    for number, offer in enumerate(answer.offers, 1):
+        lines += _offer(number, offer, answer)
+    if answer.hidden:
+        lines += ["", "Hidden, by the first filter that a row failed"]
+        lines += [f"  {h.count} {h.text}" for h in answer.hidden]
+    return "\n".join(lines) + "\n"
+
+
+def _offer(number: int, offer: Offer, answer: api.Quote) -> list[str]:
+    price = offer.price
+    head = f"  {number}. {offer.provider} {offer.zone or offer.region} {offer.instance}, {display_name(offer)}, {offer.market}"
+    lines = [f"{head}  [{offer.id}]"]
+    lines.append(f"     {plain(price.amount) or 'unknown'} {price.currency} per hour ({price.status})")
+    each = offer.price_per_accelerator_hour
+    if each is not None and offer.count is not None and offer.count != 1:
+        lines.append(f"     ÷ {offer.count} = {plain(each)} per accelerator-hour")
+    for part in price.parts:
+        amount = "unknown" if part.amount is None else plain(part.amount)
+        lines.append(f"     part {part.name}: {plain(part.quantity)} × {plain(part.unit_price) or '?'} = {amount}")
+    seen = price.as_of or "no date"
+    if price.as_of_until:
+        seen = f"between {price.as_of} and {price.as_of_until}"
+    revision = f" @ {price.source.revision[:12]}" if price.source.revision else ""
+    lines.append(f"     seen {seen}, in {price.source.name} {price.source.path}{revision} ({price.source.licence})")
+    if price.note:
+        lines.append(f"     {price.note}")
+    if offer.apart:
+        lines.append(f"     never ranked first: {', '.join(offer.apart)}")
+    return lines

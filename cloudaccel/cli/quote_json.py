@@ -1,0 +1,167 @@
+"""A quote as the versioned JSON envelope. Money is text, unknown is null."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudaccel import api
+from cloudaccel.cli.columns import View, accelerator_of, plain, times
+from cloudaccel.errors import ConfigError, QueryError
+from cloudaccel.model import Offer, PricePart, Query
+
+SCHEMA = "cloudaccel/v1"
+
+
+def render(answer: api.Quote, output: str, per: str, jq: str | None) -> str:
+    """The envelope as JSON (or YAML), or what the jq expression `jq` takes out of it."""
+    body = envelope(answer, per)
+    if jq is not None:
+        return _jq(body, jq)
+    if output == "yaml":
+        return _yaml(body)
+    return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
+
+
+def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
+    """The answer as plain JSON values; docs/reference/json.md describes each."""
+    view = View(answer)
+    return {
+        "schema": SCHEMA,
+        "kind": "quote",
+        "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "complete": len(answer.offers) == answer.total,
+        "total": answer.total,
+        "catalog": {"id": answer.catalog_id, "as_of": answer.catalog_as_of, "as_of_until": answer.catalog_until},
+        "query": _query(answer.query),
+        "currency": {"code": answer.query.currency, "fx": []},
+        "tax": "excluded",
+        "offers": [offer_json(offer, view, per) for offer in answer.offers],
+        "hidden": [{"reason": h.reason, "count": h.count, "text": h.text} for h in answer.hidden],
+        "warnings": [{"code": n.code, "text": n.text, "offer": n.offer} for n in answer.notices],
+        "hints": list(answer.hints),
+    }
+
+
+def _query(query: Query) -> dict[str, Any]:
+    return {
+        "accelerators": [term.canonical or term.text for term in query.terms],
+        "instance": query.instance,
+        "markets": [f"{market}-{term}" if term else market for market, term in query.markets],
+        "providers": sorted({provider for provider, _ in query.providers}),
+        "regions": sorted(query.regions),
+        "place": query.place_text or None,
+        "interconnect": query.interconnect,
+        "sort": query.sort,
+        "limit": query.limit,
+    }
+
+
+def offer_json(offer: Offer, view: View, per: str = "hour") -> dict[str, Any]:
+    """One offer as plain JSON values."""
+    return {
+        "id": offer.id,
+        "provider": offer.provider,
+        "partition": offer.partition,
+        "region": offer.region,
+        "zone": offer.zone,
+        "country": offer.country,
+        "operator_country": offer.operator_country,
+        "service": offer.service,
+        "instance": offer.instance,
+        "accelerator": _accelerator(offer),
+        "hosts": offer.hosts,
+        "nodes": view.answer.nodes(offer),
+        "sold_per": offer.sold_per,
+        "vcpus": offer.vcpus,
+        "memory_gib": offer.memory_gib,
+        "market": {
+            "type": offer.market,
+            "term": offer.term,
+            "payment": offer.payment,
+            "class": offer.offering_class,
+        },
+        "price": _price(offer, view, per),
+        "availability": {"state": offer.availability.state, "last_seen": offer.availability.last_seen},
+        "stale": view.answer.is_stale(offer),
+        "apart": list(offer.apart),
+    }
+
+
+def _accelerator(offer: Offer) -> dict[str, Any]:
+    row = accelerator_of(offer)
+    count = offer.count
+    return {
+        "id": offer.accelerator_id,
+        "name": offer.accelerator_name,
+        "kind": row.kind if row else None,
+        "count": None if count is None else int(count) if count.denominator == 1 else round(float(count), 4),
+        "fraction": str(count) if count is not None and count < 1 else None,
+        "count_unit": row.unit if row else None,
+        "memory_gib_each": offer.accelerator_memory_gib,
+        "memory_gib_total": offer.total_memory_gib,
+        "interconnect": row.link if row else None,
+    }
+
+
+def _price(offer: Offer, view: View, per: str) -> dict[str, Any]:
+    price = offer.price
+    age = api.age_days(offer, view.answer.today)
+    fields: dict[str, Any] = {
+        "price_per_hour": money(price.amount),
+        "price_per_accelerator_hour": money(offer.price_per_accelerator_hour),
+        "request_price_per_hour": money(times(price.amount, view.answer.nodes(offer))),
+        "upfront": money(price.upfront),
+        "currency": price.currency,
+        "tax": "excluded",
+        "status": price.status,
+        "as_of": price.as_of,
+        "as_of_until": price.as_of_until,
+        "effective_at": price.effective_at,
+        "age_days": age[0] if age else None,
+        "parts": [_part(part) for part in price.parts],
+        "source": {
+            "name": price.source.name,
+            "path": price.source.path,
+            "revision": price.source.revision,
+            "licence": price.source.licence,
+            "url": price.source.url,
+        },
+        "note": price.note or None,
+    }
+    if per != "hour":
+        fields[f"price_per_{per}"] = money(times(price.amount, 730 if per == "month" else 1000))
+    return fields
+
+
+def _part(part: PricePart) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "quantity": plain(part.quantity),
+        "unit_price": money(part.unit_price),
+        "price_per_hour": money(part.amount),
+    }
+
+
+def money(amount: Any) -> str | None:
+    """Money as text, so that no reader rounds it; None for unknown."""
+    return None if amount is None else plain(amount)
+
+
+def _jq(body: dict[str, Any], expression: str) -> str:
+    try:
+        import jq  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ConfigError("--jq needs the package jq: pip install jq, or pipe --json into the jq program.") from None
+    try:
+        results = list(jq.compile(expression).input_value(body))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType]
+    except ValueError as error:
+        raise QueryError(f"--jq: {error}") from error
+    return "".join(json.dumps(result, ensure_ascii=False) + "\n" for result in results)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _yaml(body: dict[str, Any]) -> str:
+    try:
+        import yaml
+    except ImportError:
+        raise ConfigError("-o yaml needs PyYAML: pip install 'cloudaccel[plan]'.") from None
+    return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,175 @@
+"""A quote as a table for people: a line of context, numbered rows, and what is not shown."""
+
+import argparse
+from collections.abc import Sequence
+from decimal import Decimal
+
+from cloudaccel import api
+from cloudaccel.catalog.schema import APART
+from cloudaccel.cli import common
+from cloudaccel.cli.columns import COLUMNS, PER, View, display_name, heading, plain
+from cloudaccel.model import Offer
+
+_PER_WORD = {"hour": "H", "month": "MONTH", "1000h": "1000H"}
+_SIGN = {"USD": "$", "EUR": "€", "CNY": "¥"}
+_MARKET_WORDS = {"on_demand": "on-demand", "capacity_block": "capacity-block", "flex_start": "flex"}
+_APART_TEXT = dict(APART)
+_WIDE = ("partition", "zone", "country", "vcpus", "memory_gib", "source", "id")
+
+
+def render(answer: api.Quote, *, wide: bool, columns: tuple[str, ...] | None, per: str, arguments: argparse.Namespace) -> str:
+    """The text of the answer; empty when there is nothing to show."""
+    if not answer.offers:
+        return ""
+    view = View(answer, PER[per])
+    width = None if wide else common.screen_width()
+    if width is not None:
+        width = max(60, min(width, 120))
+    lines = [_context(answer), ""]
+    if columns:
+        rows = [[plain(COLUMNS[c](o, view)) or "—" for c in columns] for o in answer.offers]
+        headings = [heading(c, per).upper() for c in columns]
+        right = frozenset(i for i, c in enumerate(columns) if _is_number(c))
+        lines += common.table(headings, rows, right, width)
+    else:
+        headings, right, rows = _standard(answer, view, per, wide)
+        lines += common.table(headings, rows, right, width)
+    lines += ["", *_footer(answer, arguments)]
+    return "\n".join(lines) + "\n"
+
+
+def _is_number(column: str) -> bool:
+    return column.startswith(("price", "request_price", "memory", "vcpus", "count", "age", "upfront", "hosts", "nodes"))
+
+
+def _context(answer: api.Quote) -> str:
+    query = answer.query
+    what = ", ".join(term.canonical or term.text for term in query.terms) or query.instance or "any accelerator"
+    markets = ", ".join(
+        f"{_market(market)}-{term}" if term else _market(market) for market, term in query.markets
+    )
+    words = [what, query.interconnect or "", query.place_text, markets if len(query.markets) < 4 else "any market"]
+    words += [f"{query.currency} excl. tax", _catalog(answer)]
+    return " · ".join(word for word in words if word)
+
+
+def _market(market: str) -> str:
+    return _MARKET_WORDS.get(market, market.replace("_", "-"))
+
+
+def _catalog(answer: api.Quote) -> str:
+    from datetime import date
+
+    if answer.catalog_until is None:
+        return "catalog undated"
+    days = (answer.today - date.fromisoformat(answer.catalog_until)).days
+    return f"catalog {answer.catalog_until} ({days} d old)"
+
+
+def _standard(answer: api.Quote, view: View, per: str, wide: bool) -> tuple[list[str], frozenset[int], list[list[str]]]:
+    several_markets = len(answer.query.markets) > 1 or any(o.term or o.offering_class for o in answer.offers)
+    several_counts = len({o.count for o in answer.offers}) > 1
+    nodes = max(answer.nodes(o) for o in answer.offers)
+    sign = _SIGN.get(answer.query.currency, answer.query.currency)
+    unit = _PER_WORD[per]
+    headings = ["#", "PROVIDER", "REGION", "INSTANCE", "ACCELERATOR"]
+    right = {0}
+    if several_counts:
+        headings.append("×N")
+    right.add(len(headings))
+    headings.append(f"{sign}/ACCEL-{unit}")
+    right.add(len(headings))
+    headings.append(f"{sign}/{unit}" + (f" ×{nodes}" if nodes > 1 else ""))
+    if several_markets:
+        headings.append("MARKET")
+    headings.append("AVAIL")
+    right.add(len(headings))
+    headings.append("AGE")
+    if wide:
+        headings += [name.upper() for name in _WIDE]
+    rows: list[list[str]] = []
+    for number, offer in enumerate(answer.offers, 1):
+        row = ["·" if offer.apart else str(number), offer.provider, offer.zone or offer.region, offer.instance]
+        row.append(display_name(offer))
+        if several_counts:
+            row.append("?" if offer.count is None else str(offer.count))
+        row += [_money(COLUMNS["price_per_accelerator"](offer, view), offer, answer)]
+        row += [_money(COLUMNS["request_price"](offer, view), offer, answer)]
+        if several_markets:
+            row.append(_market_words(offer))
+        row += [_availability(offer), _age(offer, answer)]
+        if wide:
+            row += [plain(COLUMNS[name](offer, view)) or "—" for name in _WIDE]
+        rows.append(row)
+    return headings, frozenset(right), rows
+
+
+def _money(value: object, offer: Offer, answer: api.Quote) -> str:
+    if not isinstance(value, Decimal):
+        return "—"
+    places = 2 if value >= 1 else 4
+    text = f"{value:,.{places}f}"
+    if places == 4:
+        text = text[:-2] if text.endswith("00") else text
+    mark = {"estimated": "~", "upper_bound": "≤"}.get(offer.price.status, "")
+    currency = "" if offer.price.currency == answer.query.currency else f" {offer.price.currency}"
+    return f"{mark}{text}{currency}"
+
+
+def _market_words(offer: Offer) -> str:
+    details = [offer.term, offer.offering_class, (offer.payment or "").replace("_", "-")]
+    return " ".join(filter(None, [_market(offer.market), *details]))
+
+
+def _availability(offer: Offer) -> str:
+    state = {"not_seen": "not seen", "not_sold": "not sold"}.get(offer.availability.state, offer.availability.state)
+    return f"{state} {offer.availability.last_seen}" if offer.availability.last_seen else state
+
+
+def _age(offer: Offer, answer: api.Quote) -> str:
+    age = api.age_days(offer, answer.today)
+    if age is None:
+        return "?"
+    text = f"{age[0]} d" if age[0] == age[1] else f"{age[1]}–{age[0]} d"
+    return f"{text} STALE" if answer.is_stale(offer) else text
+
+
+def _footer(answer: api.Quote, arguments: argparse.Namespace) -> list[str]:
+    shown = len(answer.offers)
+    lines = [f"{shown} of {answer.total} offers shown; --limit all for the rest." if shown < answer.total else f"{shown} offers."]
+    if shown == 1 and answer.total == 1:
+        lines = ["1 offer."]
+    if answer.hidden:
+        hidden = ", ".join(f"{h.count} {h.text}" for h in answer.hidden)
+        lines[0] += f" Hidden: {hidden}."
+    lines += _footnotes(answer)
+    if getattr(arguments, "show_hidden", False) and answer.hidden:
+        lines += ["", "hidden, by the first filter that a row failed:"]
+        lines += [f"  {h.count:>6}  {h.reason:<16} {h.text}" for h in answer.hidden]
+    return lines
+
+
+def _footnotes(answer: api.Quote) -> list[str]:
+    lines: list[str] = []
+    reasons = {code for offer in answer.offers for code in offer.apart}
+    if reasons:
+        words = "; ".join(_APART_TEXT[code] for code in _APART_TEXT if code in reasons)
+        lines.append(f"· never ranked first: {words}.")
+    if any(o.price.status == "estimated" for o in answer.offers):
+        lines.append("~ estimated, see --explain.")
+    if any(o.price.as_of_until for o in answer.offers):
+        lines.append("Age 86–389 d: the source has no date, the price was seen at some time between.")
+    if any(o.sold_per == "accelerator" for o in answer.offers):
+        lines.append("Some sellers quote one accelerator and name no machine; the host may cost extra.")
+    families = _families(answer.offers)
+    if families:
+        lines.append(families)
+    return lines
+
+
+def _families(offers: Sequence[Offer]) -> str:
+    names = sorted({display_name(o).rsplit(" ", 1)[0].split(" ")[-1] for o in offers})
+    stems = {name.split("-")[0] for name in names}
+    if len(names) > 1 and len(stems) == 1:
+        return f'"{stems.pop()}" covers {", ".join(names)}; name one to narrow it.'
+    return ""

@@ -1,0 +1,95 @@
+"""Settings: one typed table; each is read from the environment, then from the configuration file, then its default."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudaccel.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: key in ``config.toml``, environment variable, default, and a line of help."""
+
+    key: str
+    env: str
+    default: str
+    help: str
+
+
+SETTINGS = (
+    Setting("catalog", "CLOUDACCEL_CATALOG", "", "catalog file, snapshot folder or price file to answer from"),
+    Setting("cache_dir", "CLOUDACCEL_CACHE_DIR", "", "folder of the built catalog (default: the user's cache folder)"),
+    Setting("price_file", "CLOUDACCEL_PRICE_FILE", "", "overlay of your own prices, always on top of the catalog"),
+    Setting("max_age", "CLOUDACCEL_MAX_AGE", "", "mark prices older than this as STALE (24h, 30d)"),
+)
+
+
+def config_path() -> Path:
+    """Where the configuration file is looked for: ``CLOUDACCEL_CONFIG``, else the user's configuration folder."""
+    explicit = os.environ.get("CLOUDACCEL_CONFIG")
+    return Path(explicit) if explicit else _user_dir("user_config_path") / "config.toml"
+
+
+def cache_dir() -> Path:
+    """Folder of the built catalog: ``CLOUDACCEL_CACHE_DIR``, else the user's cache folder."""
+    explicit = os.environ.get("CLOUDACCEL_CACHE_DIR")
+    return Path(explicit) if explicit else _user_dir("user_cache_path")
+
+
+def _user_dir(function: str) -> Path:
+    import platformdirs  # 5 ms; needed only when no folder is given
+
+    path: Path = getattr(platformdirs, function)("cloudaccel", appauthor=False)
+    return path
+
+
+def load_settings(path: Path | None = None, profile: str | None = None) -> Mapping[str, str]:
+    """Values of `SETTINGS` by key; the file's ``[profile.NAME]`` table goes over its top level.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read, is not TOML, or has a key or profile that does not exist.
+    """
+    file = _read_config(path, profile)
+    return {s.key: os.environ.get(s.env) or file.get(s.key) or s.default for s in SETTINGS}
+
+
+def _read_config(path: Path | None, profile: str | None) -> dict[str, str]:
+    explicit = path is not None or "CLOUDACCEL_CONFIG" in os.environ
+    path = path or config_path()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        if explicit or profile:
+            raise ConfigError(f"configuration file {path} does not exist. Make it, or leave --config out.") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration file {path} cannot be read: {error}. Mend it, or pass --config.") from error
+    import tomllib  # only when there is a file
+
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    return _checked(path, data, profile)
+
+
+def _checked(path: Path, data: dict[str, object], profile: str | None) -> dict[str, str]:
+    profiles = data.pop("profile", {})
+    layers = [data]
+    if profile:
+        chosen = profiles.get(profile) if isinstance(profiles, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        if not isinstance(chosen, dict):
+            raise ConfigError(f"{path} has no [profile.{profile}] table.")
+        layers.append(chosen)  # pyright: ignore[reportUnknownArgumentType]
+    known = {s.key for s in SETTINGS}
+    values: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if key not in known:
+                raise ConfigError(f"{path}: unknown setting {key!r}. Known: {', '.join(sorted(known))}.")
+            values[key] = str(value)
+    return values

@@ -1,0 +1,65 @@
+"""Numbers with a unit, as people type them: money, sizes, durations. Each function refuses what it cannot read."""
+
+from decimal import Decimal, InvalidOperation
+
+from cloudaccel.errors import QueryError
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_GB = {"": 1.0, "gb": 1.0, "tb": 1000.0, "gib": 1.0, "tib": 1024.0}
+
+
+def parse_money(text: str, what: str) -> tuple[Decimal, str | None]:
+    """Amount and currency (None when not named) of ``300``, ``300 USD``, ``$2.50`` or ``USD 300``."""
+    words = text.replace("$", " USD ").replace("\u20ac", " EUR ").split()
+    numbers = [word for word in words if not word.isalpha()]
+    currencies = [word.upper() for word in words if word.isalpha()]
+    try:
+        (number,) = numbers
+        amount = Decimal(number)
+    except (ValueError, InvalidOperation):
+        raise QueryError(f"{what}: {text!r} is no amount of money. Write a number, such as 2.50 or '2.50 USD'.") from None
+    if len(currencies) > 1 or any(len(c) != 3 for c in currencies):
+        raise QueryError(f"{what}: {text!r} names no single currency. Write it as '2.50 USD'.")
+    if not amount.is_finite() or amount < 0:
+        raise QueryError(f"{what}: {text!r} must be 0 or more.")
+    return amount, currencies[0] if currencies else None
+
+
+def parse_size(text: str, what: str) -> tuple[float, bool]:
+    """A size and whether it was binary: ``640``, ``640GB`` and ``0.64TB`` are (640, False), ``640GiB`` is (640, True).
+
+    A bare number is GB. A trailing ``+`` ("at least") is allowed, since every size flag is a minimum.
+    """
+    cleaned = text.strip().removesuffix("+").replace(" ", "").lower()
+    digits = cleaned.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = cleaned[len(digits) :]
+    try:
+        value = float(digits) * _GB[unit]
+    except (ValueError, KeyError):
+        raise QueryError(f"{what}: {text!r} is no size. Write GB or GiB, such as 640GB or 80GiB.") from None
+    if not 0 < value < 1e9:
+        raise QueryError(f"{what}: {text!r} must be a size above 0.")
+    return value, unit.endswith("ib")
+
+
+def parse_duration_s(text: str, what: str) -> float:
+    """Seconds in ``90m``, ``24h``, ``7d`` or ``2w``. A number without a unit is refused: it could mean either."""
+    cleaned = text.strip().lower()
+    try:
+        seconds = float(cleaned[:-1]) * _SECONDS[cleaned[-1:]]
+    except (ValueError, KeyError):
+        raise QueryError(f"{what}: {text!r} is no duration. Write a number and a unit, such as 24h or 7d.") from None
+    if not 0 < seconds < 1e12:
+        raise QueryError(f"{what}: {text!r} must be a duration above 0.")
+    return seconds
+
+
+def parse_minimum(text: str, what: str) -> float:
+    """A plain number above 0, with or without a trailing ``+``: ``64``, ``64+``."""
+    try:
+        value = float(text.strip().removesuffix("+"))
+    except ValueError:
+        raise QueryError(f"{what}: {text!r} is no number. Write it as 64.") from None
+    if not 0 < value < 1e9:
+        raise QueryError(f"{what}: {text!r} must be above 0.")
+    return value
