@@ -150,6 +150,12 @@ def short_name(accelerator_id: str) -> str:
     return accelerator_id
 
 
+def group_name(ids: tuple[str, ...]) -> str | None:
+    """The name that people use for just these rows of several families (``RTX6000``, ``Gaudi``); None when none is."""
+    joined = "|".join(ids)
+    return next((row["name"] for row in _name_rows("group") if row["target"] == joined), None)
+
+
 def resolved_ids(name: str) -> tuple[str, ...]:
     """The rows that a plain accelerator name covers, without any machine or share; empty when it is none."""
     found = _spelled(name) or _described(name)
@@ -292,10 +298,9 @@ def _split_form_and_memory(words: list[str]) -> tuple[str, set[str], float | Non
     forms: set[str] = set()
     memory: float | None = None
     for word in words:
-        form = "sxm" if word[:3] == "sxm" and word[3:].isdigit() else word
         size = _memory_word(word)
-        if form in _FORMS:
-            forms.add(form)
+        if word in _FORMS or (word[:3] == "sxm" and word[3:].isdigit()):
+            forms.add(word)
         elif size is not None and memory is None:
             memory = size
         elif word not in _MEMORY_KINDS:
@@ -313,10 +318,11 @@ def _memory_word(word: str) -> float | None:
 
 
 def _form_words(accelerator: Accelerator) -> frozenset[str]:
-    """How people write the form. An NVL card is a PCIe card by form, yet nobody calls it one."""
+    """How people write the form: ``sxm``, and ``sxm5`` where the name has it. Nobody calls an NVL card PCIe."""
     if "nvl" in accelerator.id.split("-"):
         return frozenset({"nvl"})
-    return frozenset({accelerator.form} if accelerator.form in _FORMS else ())
+    numbered = [word for word in accelerator.name.lower().split() if word.startswith("sxm")]
+    return frozenset([accelerator.form, *numbered] if accelerator.form in _FORMS else ())
 
 
 def _with_memory(ids: tuple[str, ...], memory_gb: float) -> tuple[str, ...]:
@@ -416,7 +422,8 @@ def _nearest_machines(name: str) -> tuple[str, ...]:
     stem, _, size = name.lower().removeprefix("tpu-").rpartition("-")
     if not (size.isascii() and size.isdigit()):
         return ()
-    sizes = sorted(int(tail) for head, _, tail in (known.rpartition("-") for known in _machines()) if head == stem)
+    tails = [known.removeprefix(f"{stem}-") for known in _machines() if known.startswith(f"{stem}-")]
+    sizes = sorted(int(tail) for tail in tails if tail.isdigit())
     below, above = [n for n in sizes if n < int(size)], [n for n in sizes if n > int(size)]
     return tuple(f"{stem}-{n}" for n in below[-1:] + above[:1])
 
