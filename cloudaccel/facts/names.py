@@ -27,7 +27,7 @@ _MEMORY_KINDS = frozenset({"hbm2", "hbm2e", "hbm3", "hbm3e", "gddr6", "gddr7"})
 _VGPU_SERIES = frozenset("qabc")  # NVIDIA vGPU types: Q workstation, A applications, B desktops, C compute
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class InstanceFacts:
     """What a catalog knows of an instance type: its accelerator, how many of it, on how many machines.
 
