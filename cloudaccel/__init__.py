@@ -7,10 +7,10 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cloudaccel.api import Notice, Quote, cost_of, quote
+    from cloudaccel.api import Explanation, Notice, Quote, cost_of, explain, quote
 
 __version__ = "0.0.1"
-__all__ = ["Notice", "Quote", "__version__", "cost_of", "quote"]
+__all__ = ["Explanation", "Notice", "Quote", "__version__", "cost_of", "explain", "quote"]
 
 
 def __getattr__(name: str) -> object:

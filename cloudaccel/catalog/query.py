@@ -6,7 +6,8 @@ follows the number of matches and not the size of the catalog.
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from cloudaccel.catalog.offers import OFFER_SELECT, offer_from_row
 from cloudaccel.catalog.schema import NOT_SOLD, PER_ACCELERATOR
@@ -16,8 +17,7 @@ _ANY = AcceleratorTerm(text="", accelerator_ids=())
 _RANKED_CURRENCY = "USD"  # the currency of offer.rank_price
 
 
-@dataclass(frozen=True, slots=True)
-class _Filter:
+class _Filter(NamedTuple):
     """One condition. `sql` is true, false or NULL for a row; NULL hides it too: unknown satisfies nothing."""
 
     reason: str
@@ -26,19 +26,18 @@ class _Filter:
     params: tuple[object, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """One accelerator in one market. `base` finds the rows; `count` those of the right size; `filters` come after."""
+class _Group(NamedTuple):
+    """One accelerator in one market. `base` finds the rows; `size` narrows them to the right count; `filters` come after."""
 
     base: str
     base_params: tuple[object, ...]
-    count: str
+    size: str
     filters: tuple[_Filter, ...]
     rank: int
 
     def matching(self) -> tuple[str, tuple[object, ...]]:
         """The condition of a match, and its parameters."""
-        conditions = (self.base, self.count, *(f"({f.sql})" for f in self.filters))
+        conditions = (self.base, self.size, *(f"({f.sql})" for f in self.filters))
         return " AND ".join(conditions), (*self.base_params, *(p for f in self.filters for p in f.params))
 
 
@@ -210,8 +209,8 @@ def _count(db: sqlite3.Connection, group: _Group, hidden: dict[str, Hidden]) -> 
     cases = "".join(f" WHEN NOT COALESCE(({f.sql}), 0) THEN {i}" for i, f in enumerate(filters))
     # Prices of one accelerator are never multiplied into a machine; they are counted so that nobody misses them.
     sql = (
-        f"SELECT CASE WHEN NOT COALESCE(({group.count}), 0) THEN -2{cases} ELSE -1 END, count(*) FROM offer o "
-        f"WHERE {group.base} AND (({group.count}) OR (o.count = 1 AND o.flags & {PER_ACCELERATOR})) GROUP BY 1"
+        f"SELECT CASE WHEN NOT COALESCE(({group.size}), 0) THEN -2{cases} ELSE -1 END, count(*) FROM offer o "
+        f"WHERE {group.base} AND (({group.size}) OR (o.count = 1 AND o.flags & {PER_ACCELERATOR})) GROUP BY 1"
     )
     matched = 0
     for index, number in db.execute(sql, (*(p for f in filters for p in f.params), *group.base_params)):

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
@@ -18,15 +18,18 @@ from cloudaccel.model import Accelerator, Hidden, Offer, Query, QueryResult
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
 class Session:
-    """An open catalog with an optional overlay. Reading methods mend a damaged cache once and ask again."""
+    """An open catalog with an optional overlay. Reading methods mend a damaged cache once and ask again.
 
-    catalog: store.Catalog
-    cache: Path
-    overlay: store.Catalog | None = None
-    replaced: frozenset[str] = frozenset()
-    warnings: list[str] = field(default_factory=list[str])
+    `replaced` are ids of the catalog's offers that the overlay stands in for; `warnings` are for stderr.
+    """
+
+    def __init__(self, catalog: store.Catalog, cache: Path) -> None:
+        self.catalog = catalog
+        self.cache = cache
+        self.overlay: store.Catalog | None = None
+        self.replaced: frozenset[str] = frozenset()
+        self.warnings = list(catalog.warnings)
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """The answer of `question`, asked of the catalog; a damaged cache is built again and asked once more."""
@@ -61,8 +64,7 @@ def open_session(catalog: str | Path | None = None, price_file: str | Path | Non
     configured = settings.load_settings()
     cache = settings.cache_dir()
     named = str(catalog or configured["catalog"]) or None
-    session = Session(catalog=store.open_catalog(named, cache), cache=cache)
-    session.warnings.extend(session.catalog.warnings)
+    session = Session(store.open_catalog(named, cache), cache)
     try:
         own = price_file or configured["price_file"]
         if own:
@@ -101,7 +103,7 @@ def _merged(query: Query, listed: QueryResult, own: QueryResult) -> QueryResult:
         before = hidden.get(h.reason)
         hidden[h.reason] = Hidden(h.reason, h.count + (before.count if before else 0), h.text)
     offers = sorted((*listed.offers, *own.offers), key=key)[: query.limit]
-    return replace(listed, offers=tuple(offers), total=listed.total + own.total, hidden=tuple(hidden.values()))
+    return listed._replace(offers=tuple(offers), total=listed.total + own.total, hidden=tuple(hidden.values()))
 
 
 def _instance(db: sqlite3.Connection, name: str) -> InstanceFacts | None:

@@ -6,11 +6,10 @@ The user's catalog is a cache of the bundled snapshot, named after that snapshot
 
 import os
 import sqlite3
-import sys
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cloudaccel.catalog.schema import SCHEMA_VERSION
 from cloudaccel.errors import SnapshotCorrupt, SnapshotMissing, StorageError
@@ -18,8 +17,7 @@ from cloudaccel.errors import SnapshotCorrupt, SnapshotMissing, StorageError
 _HEADER = b"SQLite format 3\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(NamedTuple):
     """An open catalog. `path` is None when it lives in memory; `warnings` are for stderr, each one sentence."""
 
     db: sqlite3.Connection
@@ -174,7 +172,3 @@ def _set_aside(path: Path) -> Path:
 def _with_warning(catalog: Catalog, warning: str) -> Catalog:
     return Catalog(catalog.db, catalog.path, catalog.meta, (*catalog.warnings, warning))
 
-
-def warn(message: str) -> None:
-    """One warning line on stderr."""
-    sys.stderr.write(f"warning: {message}\n")

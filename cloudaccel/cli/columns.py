@@ -1,19 +1,18 @@
 """The columns of an offer: one value each, for CSV as plain text and for tables as people read it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from typing import NamedTuple
 
-from cloudaccel import api
+from cloudaccel.api import quoting as api
 from cloudaccel.catalog.session import accelerator_table
 from cloudaccel.model import HOURS_PER_MONTH, Accelerator, Offer
 
 PER: Mapping[str, int] = {"hour": 1, "month": HOURS_PER_MONTH, "1000h": 1000}
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What a column needs besides the offer: the answer it is part of, and the hours that prices are for."""
 
     answer: api.Quote

@@ -2,7 +2,7 @@
 
 import argparse
 
-from cloudaccel import api
+from cloudaccel.api import quoting as api
 from cloudaccel.cli import common
 from cloudaccel.cli.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, PER
 from cloudaccel.errors import QueryError

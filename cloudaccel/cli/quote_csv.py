@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Sequence
 
-from cloudaccel import api
+from cloudaccel.api import quoting as api
 from cloudaccel.cli.columns import COLUMNS, PER, View, heading, plain
 
 

@@ -1,6 +1,6 @@
 """``quote --explain``: how names were read, where each price comes from, and what almost fitted."""
 
-from cloudaccel import api
+from cloudaccel.api import quoting as api
 from cloudaccel.cli.columns import display_name, plain
 from cloudaccel.model import Offer
 

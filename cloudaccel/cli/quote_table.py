@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from decimal import Decimal
 
-from cloudaccel import api
+from cloudaccel.api import quoting as api
 from cloudaccel.catalog.schema import APART
 from cloudaccel.cli import common
 from cloudaccel.cli.columns import COLUMNS, PER, View, display_name, heading, plain

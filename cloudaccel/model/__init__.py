@@ -1,4 +1,11 @@
-"""Frozen values that pass between the rooms; no value here knows a cloud by name."""
+"""Frozen values that pass between the rooms; no value here knows a cloud by name.
+
+The values of a quote are imported with the package; the others come when they are first named, since a dataclass costs
+about a millisecond to make and a quote has forty for everything.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from cloudaccel.model.accelerator import Accelerator
 from cloudaccel.model.money import NANO, from_nano, parse_amount, to_nano
@@ -11,9 +18,19 @@ from cloudaccel.model.offer import (
     PricePart,
     Source,
 )
-from cloudaccel.model.place import Country, Provider, Region
 from cloudaccel.model.request import AcceleratorTerm, Hidden, Query, QueryResult
-from cloudaccel.model.unknown import Unknown
+
+if TYPE_CHECKING:
+    from cloudaccel.model.place import Country, Provider, Region
+    from cloudaccel.model.unknown import Unknown
+
+# Where the values live that are imported on first use.
+_LATER = {
+    "Country": "place",
+    "Provider": "place",
+    "Region": "place",
+    "Unknown": "unknown",
+}
 
 __all__ = [
     "HOURS_PER_MONTH",
@@ -37,3 +54,9 @@ __all__ = [
     "parse_amount",
     "to_nano",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(f"cloudaccel.model.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'cloudaccel.model' has no attribute {name!r}")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
 
 HOURS_PER_MONTH = 730  # the convention of the AWS, Azure and Google Cloud calculators
 
@@ -11,8 +12,7 @@ PRICE_STATUSES = ("exact", "estimated", "upper_bound", "unknown", "quarantined")
 AVAILABILITIES = ("offered", "listed", "not_seen", "not_sold")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(NamedTuple):
     """Where a figure was read: a document's name, the path inside it, its revision, its licence."""
 
     id: str
@@ -23,8 +23,7 @@ class Source:
     url: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PricePart:
+class PricePart(NamedTuple):
     """One named part of a price: `quantity` x `unit_price` = `amount`, per hour."""
 
     name: str
@@ -67,8 +66,7 @@ class Price:
             raise ValueError("a price must be above 0; an unknown price has no amount")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Availability:
+class Availability(NamedTuple):
     """What is known about getting it: `state` is one of `AVAILABILITIES`; `last_seen` an ISO date or None.
 
     ``offered``: a source says that it is sold there. ``listed``: only a price list names it. ``not_seen``: priced, but

@@ -1,9 +1,9 @@
 """What is asked: accelerator terms and filters, and the answer with what was hidden and why."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple
 
 from cloudaccel.model.offer import Offer
 
@@ -49,7 +49,7 @@ class AcceleratorTerm:
     rank: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Query:
     """Filters over the catalog. Empty means no filter; every filter only ever removes rows.
 
@@ -81,8 +81,7 @@ class Query:
     limit: int | None = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Hidden:
+class Hidden(NamedTuple):
     """How many rows one filter hid. `reason` is a stable code, `text` the words for people."""
 
     reason: str
@@ -90,12 +89,10 @@ class Hidden:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueryResult:
+class QueryResult(NamedTuple):
     """Offers in rank order (`apart` rows last), the number that matched, and what was hidden, by reason."""
 
     offers: tuple[Offer, ...]
     total: int
     hidden: tuple[Hidden, ...]
     catalog_id: str
-    facts: Mapping[str, str] = field(default_factory=dict)

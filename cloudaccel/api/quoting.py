@@ -1,19 +1,17 @@
-"""The verbs as Python functions: the same words and meanings as on the command line.
-
-``None`` is unknown, money is `Decimal`, nothing is global, and nothing here opens a network connection.
-"""
+"""`quote`: offers for an accelerator expression, with what was hidden and what could be asked instead."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from cloudaccel import units
 from cloudaccel.catalog.query import SORTS
 from cloudaccel.catalog.session import Session, open_session
 from cloudaccel.errors import QueryError, UnknownName
-from cloudaccel.facts import expressions, names, places
+from cloudaccel.facts import expressions, names
 from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query
 
 DEFAULT_LIMIT = 20
@@ -24,8 +22,7 @@ _DAY_S = 86_400
 Words = str | Sequence[str] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(NamedTuple):
     """Something the reader of an answer should know. `offer` is the id of the offer it is about, or None."""
 
     code: str
@@ -33,7 +30,7 @@ class Notice:
     offer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quote:
     """The answer of `quote`.
 
@@ -208,6 +205,10 @@ def _one(flag: str, value: str | None, allowed: Sequence[str]) -> str | None:
 
 
 def _providers(session: Session, values: Words) -> frozenset[tuple[str, str]]:
+    if not values:
+        return frozenset()
+    from cloudaccel.facts import places  # the tables of places are read only for a filter on them
+
     pairs: set[tuple[str, str]] = set()
     for word in _words(values):
         own = _in_catalog(session, "SELECT DISTINCT provider, partition FROM place WHERE provider = ?", word.lower())
@@ -221,6 +222,10 @@ def _providers(session: Session, values: Words) -> frozenset[tuple[str, str]]:
 
 
 def _regions(session: Session, values: Words) -> frozenset[str]:
+    if not values:
+        return frozenset()
+    from cloudaccel.facts import places
+
     regions: set[str] = set()
     for word in _words(values):
         own = _in_catalog(session, "SELECT DISTINCT region FROM place WHERE region = ? COLLATE NOCASE", word)
@@ -241,9 +246,11 @@ def _in_catalog(session: Session, sql: str, word: str) -> list[tuple[str, ...]]:
 
 
 def _place(country: Words, residency: Words) -> dict[str, object]:
-    wanted = [places.resolve_countries(",".join(words)) for words in (_words(country), _words(residency)) if words]
-    if not wanted:
+    if not country and not residency:
         return {}
+    from cloudaccel.facts import places
+
+    wanted = [places.resolve_countries(",".join(words)) for words in (_words(country), _words(residency)) if words]
     text = " and ".join(",".join(words) for words in (_words(residency), _words(country)) if words)
     return {"countries": frozenset[str].intersection(*wanted), "place_text": text}
 
@@ -375,4 +382,4 @@ def _lookalikes(query: Query) -> Iterator[str]:
             yield f"{other} exists ({note})"
 
 
-__all__ = ["DEFAULT_LIMIT", "Notice", "Quote", "age_days", "cost_of", "quote"]
+__all__ = ["DEFAULT_LIMIT", "KINDS", "LINKS", "Notice", "Quote", "age_days", "cost_of", "quote"]

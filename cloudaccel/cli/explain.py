@@ -1,0 +1,147 @@
+"""``cloudaccel explain``: what a name means, what an instance type is, where an offer's price comes from."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from cloudaccel.api import explaining as api
+from cloudaccel.cli import common
+from cloudaccel.cli.columns import plain
+from cloudaccel.errors import UnknownName
+
+EXAMPLES = """\
+  cloudaccel explain H100                       the variants of a family
+  cloudaccel explain v5p-8 v4-2048              how TPU names count
+  cloudaccel explain "NVIDIA A100-SXM4-80GB"    a name as the driver prints it
+  cloudaccel explain p5.48xlarge                an instance type: hardware and prices
+  cloudaccel explain 62cbc04e340424a2           one offer: the parts of its price and their history
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser("explain", "What a name means, and where a price comes from.", EXAMPLES)
+    p.add_argument("names", nargs="+", metavar="NAME", help="accelerator, cloud spelling, instance type, or offer id")
+    p.add_argument("--provider", metavar="NAME", help="also show how this provider spells the accelerator")
+    p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    common.add_output(p)
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """Explain each name; the first unknown one ends the command with exit 5, after the others were explained."""
+    unknown: UnknownName | None = None
+    explained: list[api.Explanation] = []
+    for name in a.names:
+        try:
+            explained.append(api.explain(name, provider=a.provider, price_file=a.price_file, catalog=a.catalog))
+        except UnknownName as error:
+            unknown = unknown or error
+    if a.output == "json":
+        body = {"schema": "cloudaccel/v1", "kind": "explain", "names": [_json(e) for e in explained]}
+        common.write(json.dumps(body, ensure_ascii=False, indent=1) + "\n")
+    else:
+        common.write("\n".join(line for e in explained for line in (*_lines(e), "")))
+    if unknown is not None:
+        raise unknown
+    return 0
+
+
+def _json(e: api.Explanation) -> dict[str, Any]:
+    return {
+        "name": e.name,
+        "count": None if e.count is None else str(e.count),
+        "hosts": e.hosts,
+        "instance": e.instance,
+        "memory_gib_share": e.memory_gib,
+        "virtualized": e.virtualized,
+        "note": e.note or None,
+        "spelling": e.spelling,
+        "accelerators": [_accelerator_json(a) for a in e.accelerators],
+        "offers": [
+            {
+                "id": o.id, "provider": o.provider, "region": o.region, "zone": o.zone, "instance": o.instance,
+                "market": o.market, "price_per_hour": plain(o.price.amount) or None, "currency": o.price.currency,
+                "as_of": o.price.as_of, "as_of_until": o.price.as_of_until, "source": o.price.source.name,
+            }
+            for o in e.offers
+        ],
+        "history": [
+            {"from": v.from_at, "until": v.until_at, "price_per_hour": plain(v.amount) or None, "source": v.source}
+            for v in e.history
+        ],
+    }  # fmt: skip
+
+
+def _accelerator_json(accelerator: Any) -> dict[str, Any]:
+    fields = {name: getattr(accelerator, name) for name in type(accelerator).__dataclass_fields__}
+    peaks = {k.removeprefix("peak_tflops_"): fields.pop(k) for k in list(fields) if k.startswith("peak_tflops_")}
+    return {**fields, "peak_tflops": peaks}
+
+
+def _lines(e: api.Explanation) -> Iterator[str]:
+    yield e.name
+    if e.count is not None:
+        unit = e.accelerators[0].unit if e.accelerators else "accelerator"
+        hosts = f" on {e.hosts} machine{'s' if e.hosts != 1 else ''}" if e.hosts else ""
+        yield f"  {e.count} {unit}{'s' if e.count > 1 else ''}{hosts}"
+    if e.virtualized:
+        yield f"  a virtual share of the card, {e.memory_gib:g} GB of its memory" if e.memory_gib else "  a virtual share"
+    if e.note:
+        yield f"  {e.note}"
+    if e.spelling:
+        yield f"  spelled {e.spelling} there"
+    for accelerator in e.accelerators:
+        yield from _accelerator(accelerator)
+    yield from _offers(e)
+
+
+def _accelerator(x: Any) -> Iterator[str]:
+    yield f"  {x.id}: {x.name}, {x.vendor} {x.kind}, counted in {x.unit}s" + (f", {x.status}" if x.status != "ga" else "")
+    memory = f"{x.memory_gib:g} GB" if x.memory_gib else "memory unknown"
+    if x.memory_mib_seen:
+        memory += f" ({x.memory_mib_seen} MiB reported by a cloud's API)"
+    speed = f", {x.memory_bandwidth_gb_per_s:g} GB/s" if x.memory_bandwidth_gb_per_s else ""
+    yield f"      memory     {memory}{speed}"
+    peaks = [
+        f"{name} {value:g}"
+        for name, value in (("bf16", x.peak_tflops_bf16_dense), ("fp16", x.peak_tflops_fp16_dense), ("fp8", x.peak_tflops_fp8_dense))
+        if value
+    ]
+    yield f"      dense peak {', '.join(peaks) + ' TFLOP/s' if peaks else 'unknown'}"
+    link = f"{x.interconnect} {x.interconnect_gb_per_s:g} GB/s" if x.interconnect and x.interconnect_gb_per_s else x.interconnect
+    power = f"{x.tdp_w:g} W" if x.tdp_w else "unknown"
+    yield f"      link       {link or 'unknown'}; power {power}"
+    if x.derived_from:
+        yield f"      export variant of {x.derived_from}"
+    if x.note:
+        yield f"      note       {x.note}"
+    yield f"      source     {x.source} ({x.confidence}, {x.as_of})"
+
+
+def _offers(e: api.Explanation) -> Iterator[str]:
+    if e.offers:
+        yield "  prices"
+    for o in e.offers:
+        price = f"{plain(o.price.amount) or 'unknown'} {o.price.currency}/h ({o.price.status})"
+        term = " ".join(filter(None, (o.market, o.term, o.offering_class, o.payment)))
+        yield f"      {o.id}  {o.provider} {o.zone or o.region}  {term}  {price}"
+        if len(e.offers) == 1:
+            yield from _one_offer(o)
+    if e.more:
+        yield f"      and {e.more} more: cloudaccel quote --instance {e.instance} --market any --limit all"
+    if e.history:
+        yield "  history of that price"
+        for v in e.history:
+            yield f"      {v.from_at} to {v.until_at}  {plain(v.amount) or 'unknown'}  {v.source}"
+
+
+def _one_offer(o: Any) -> Iterator[str]:
+    for part in o.price.parts:
+        yield f"          part {part.name}: {plain(part.quantity)} × {plain(part.unit_price) or '?'} = {plain(part.amount) or 'unknown'}"
+    seen = f"between {o.price.as_of} and {o.price.as_of_until}" if o.price.as_of_until else o.price.as_of or "on an unknown day"
+    revision = f" @ {o.price.source.revision[:12]}" if o.price.source.revision else ""
+    yield f"          seen {seen} in {o.price.source.name} {o.price.source.path}{revision}; licence: {o.price.source.licence}"
+    if o.price.note:
+        yield f"          {o.price.note}"
