@@ -13,7 +13,7 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
 
@@ -98,6 +98,12 @@ class IngestReport:
     unused: Counter[str] = field(default_factory=Counter[str])
     flags: Counter[str] = field(default_factory=Counter[str])
     skipped: dict[str, str] = field(default_factory=dict[str, str])
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as plain values, for JSON."""
+        values: dict[str, object] = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["refusals"] = [asdict(refusal) for refusal in self.refusals]
+        return values
 
     def refuse(self, file: str, line: int, reason: str) -> None:
         """Count one row that is left out."""

@@ -27,6 +27,7 @@ _KINDS = {
     "capacity_block": ("capacity_block", "", ""),
 }
 _OFFERED = {"yes": "offered", "not_seen": "not_seen", "no": "not_sold", "": "listed"}
+_COUNT = re.compile(r"\d{1,6}(?:\.\d{1,6}|/[1-9]\d{0,2})?", re.ASCII)
 _GB_IN_GIB = 1e9 / 2**30
 _SAME_MEMORY = 0.015  # 15.62 for 16 is the same card read by other software; 180 for 270 is not
 
@@ -141,10 +142,9 @@ def count_of(text: str) -> Fraction | None:
     """
     if not text:
         return None
-    try:
-        count = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise RowRefusedError("accelerator_count is no number") from None
+    if not _COUNT.fullmatch(text):
+        raise RowRefusedError("accelerator_count is no number")
+    count = Fraction(text)
     simple = count.limit_denominator(16)
     if count <= 0 or abs(simple - count) > Fraction(1, 2000):
         raise RowRefusedError("accelerator_count is no simple fraction above 0")
