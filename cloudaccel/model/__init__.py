@@ -23,6 +23,19 @@ from cloudaccel.model.request import AcceleratorTerm, Hidden, Query, QueryResult
 if TYPE_CHECKING:
     from cloudaccel.model.place import Country, Provider, Region
     from cloudaccel.model.unknown import Unknown
+    from cloudaccel.model.workload import (
+        Assumption,
+        Fit,
+        Memory,
+        ModelShape,
+        Parallelism,
+        PublishedRun,
+        Reason,
+        ServeDemand,
+        Serving,
+        Support,
+        Workload,
+    )
 
 # Where the values live that are imported on first use.
 _LATER = {
@@ -30,6 +43,17 @@ _LATER = {
     "Provider": "place",
     "Region": "place",
     "Unknown": "unknown",
+    "Assumption": "workload",
+    "Fit": "workload",
+    "Memory": "workload",
+    "ModelShape": "workload",
+    "Parallelism": "workload",
+    "PublishedRun": "workload",
+    "Reason": "workload",
+    "ServeDemand": "workload",
+    "Serving": "workload",
+    "Support": "workload",
+    "Workload": "workload",
 }
 
 __all__ = [
@@ -38,18 +62,29 @@ __all__ = [
     "NANO",
     "Accelerator",
     "AcceleratorTerm",
+    "Assumption",
     "Availability",
     "Country",
+    "Fit",
     "Hidden",
+    "Memory",
+    "ModelShape",
     "Offer",
+    "Parallelism",
     "Price",
     "PricePart",
     "Provider",
+    "PublishedRun",
     "Query",
     "QueryResult",
+    "Reason",
     "Region",
+    "ServeDemand",
+    "Serving",
     "Source",
+    "Support",
     "Unknown",
+    "Workload",
     "from_nano",
     "parse_amount",
     "to_nano",
