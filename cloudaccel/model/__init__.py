@@ -23,6 +23,7 @@ from cloudaccel.model.request import AcceleratorTerm, Hidden, Query, QueryResult
 if TYPE_CHECKING:
     from cloudaccel.model.place import Country, Provider, Region
     from cloudaccel.model.unknown import Unknown
+    from cloudaccel.model.verdict import Evidence, Finding, Verdict
     from cloudaccel.model.workload import (
         Assumption,
         Fit,
@@ -43,6 +44,9 @@ _LATER = {
     "Provider": "place",
     "Region": "place",
     "Unknown": "unknown",
+    "Evidence": "verdict",
+    "Finding": "verdict",
+    "Verdict": "verdict",
     "Assumption": "workload",
     "Fit": "workload",
     "Memory": "workload",
@@ -65,6 +69,8 @@ __all__ = [
     "Assumption",
     "Availability",
     "Country",
+    "Evidence",
+    "Finding",
     "Fit",
     "Hidden",
     "Memory",
@@ -84,6 +90,7 @@ __all__ = [
     "Source",
     "Support",
     "Unknown",
+    "Verdict",
     "Workload",
     "from_nano",
     "parse_amount",

@@ -1,0 +1,34 @@
+"""Rules: which places are allowed, why, and at what cost. Packs are data, logic has three values; not legal advice."""
+
+from cloudaccel.compliance.circumstances import (
+    Assertion,
+    Circumstances,
+    OrganisationFacts,
+    Waiver,
+    WorkloadFacts,
+    organisation_facts,
+)
+from cloudaccel.compliance.evaluate import evaluate, judge
+from cloudaccel.compliance.packs import Check, Pack, Rule
+from cloudaccel.compliance.placement import NO_ACCELERATOR, Placement, placement_of
+from cloudaccel.compliance.shipped import ALWAYS_ON, always_on, load_packs
+
+__all__ = [
+    "ALWAYS_ON",
+    "NO_ACCELERATOR",
+    "Assertion",
+    "Check",
+    "Circumstances",
+    "OrganisationFacts",
+    "Pack",
+    "Placement",
+    "Rule",
+    "Waiver",
+    "WorkloadFacts",
+    "always_on",
+    "evaluate",
+    "judge",
+    "load_packs",
+    "organisation_facts",
+    "placement_of",
+]
