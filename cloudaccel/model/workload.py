@@ -31,19 +31,23 @@ class ModelShape:
     layers, hidden, heads, kv_heads, head_dim, ffn, vocab, context
         As in a ``config.json``; `ffn` is the width of the dense feed-forward layer, `context` in tokens.
     experts, top_k, shared_experts, expert_ffn, dense_layers
-        Mixture of experts: routed experts, those met per token, those always met, their width, and how many layers at
-        the bottom are dense. `experts` 0 means none.
+        Mixture of experts: routed experts, those met per token, those always met, their width, and how many layers are
+        dense. `experts` 0 means none.
     attention
         ``mha``, ``gqa``, ``mla``, ``sliding`` or ``hybrid`` (most layers keep a constant state instead of a cache).
     full_layers
         Layers whose cache grows with the whole context; the others see `window` tokens (0: a constant state).
     latent_dim, latent_rope_dim, value_dim
-        MLA: width of the compressed cache, its rotary part, and the width of a value head.
+        MLA: width of the compressed cache, its rotary part, and the width of a value head; `head_dim` is that of queries
+        and keys, rotary part included.
+    query_rank
+        MLA: width that queries are compressed to; 0 when they are not.
     gated
         Three feed-forward matrices (SwiGLU) instead of two.
     arithmetic
-        ``ok`` when the count recomputed from the shape is within 2.5 % of the stated one, ``off`` when it is not,
-        ``unchecked`` when the shape is not that of a plain transformer.
+        ``ok`` when the count recomputed from the shape is within 2.5 % of the stated one (active: 20 %, since makers
+        count embeddings differently), ``off`` when it is not, ``unchecked`` when the shape is not that of a plain
+        transformer, ``guessed`` when only a parameter count was given and the shape is made up to match.
     """
 
     id: str
@@ -72,6 +76,7 @@ class ModelShape:
     latent_dim: int = 0
     latent_rope_dim: int = 0
     value_dim: int = 0
+    query_rank: int = 0
     licence: str = ""
     commercial_use: str = ""  # yes, no, conditions; empty when unknown
     arithmetic: str = "ok"
