@@ -1,16 +1,45 @@
 """What an accelerator costs, where it may run, and which way of getting it is cheapest.
 
->>> import cloudaccel as ca
->>> ca.quote("H100-SXM:8", residency="EU").offers[0].price.amount  # doctest: +SKIP
+    import cloudaccel as ca
+
+    answer = ca.quote("H100-SXM:8", residency="EU")
+    answer.offers[0].price.amount          # Decimal, per hour, or None when unknown
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cloudaccel.api import Explanation, Notice, Quote, cost_of, explain, quote
+    from cloudaccel.api import (
+        Check,
+        Explanation,
+        Notice,
+        Quote,
+        Refreshed,
+        Status,
+        cost_of,
+        doctor,
+        explain,
+        quote,
+        refresh,
+        status,
+    )
 
 __version__ = "0.0.1"
-__all__ = ["Explanation", "Notice", "Quote", "__version__", "cost_of", "explain", "quote"]
+__all__ = [
+    "Check",
+    "Explanation",
+    "Notice",
+    "Quote",
+    "Refreshed",
+    "Status",
+    "__version__",
+    "cost_of",
+    "doctor",
+    "explain",
+    "quote",
+    "refresh",
+    "status",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -4,18 +4,18 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from cloudaccel.errors import ConfigError
 
 
-class Setting(NamedTuple):
+class Setting:
     """One setting: key in ``config.toml``, environment variable, default, and a line of help."""
 
-    key: str
-    env: str
-    default: str
-    help: str
+    def __init__(self, key: str, env: str, default: str, help: str) -> None:  # noqa: A002
+        self.key = key
+        self.env = env
+        self.default = default
+        self.help = help
 
 
 SETTINGS = (

@@ -8,12 +8,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cloudaccel.api.checking import Check, doctor
     from cloudaccel.api.explaining import Explanation, explain
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
+    from cloudaccel.api.refreshing import Refreshed, Status, refresh, status
 
-__all__ = ["Explanation", "Notice", "Quote", "age_days", "cost_of", "explain", "quote"]
+__all__ = [
+    "Check",
+    "Explanation",
+    "Notice",
+    "Quote",
+    "Refreshed",
+    "Status",
+    "age_days",
+    "cost_of",
+    "doctor",
+    "explain",
+    "quote",
+    "refresh",
+    "status",
+]
 
-_HOME = {"Explanation": "explaining", "explain": "explaining"}
+_HOME = {
+    "Check": "checking",
+    "Explanation": "explaining",
+    "Refreshed": "refreshing",
+    "Status": "refreshing",
+    "doctor": "checking",
+    "explain": "explaining",
+    "refresh": "refreshing",
+    "status": "refreshing",
+}
 
 
 def __getattr__(name: str) -> object:

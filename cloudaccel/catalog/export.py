@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from cloudaccel.catalog.rows import HISTORY_COLUMNS, OFFER_COLUMNS, Row
-from cloudaccel.model import from_nano
+from cloudaccel.model import Source, from_nano
 
 _OFFERS = """\
 SELECT p.provider, p.partition, p.region, o.zone, s.service, s.instance, s.accelerator_id, s.accelerator_name, s.count,
@@ -44,3 +44,9 @@ def _text(column: str, value: object) -> str:
     if column in _MONEY and isinstance(value, int):
         return format(from_nano(value) or 0, "f")
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def sources(db: sqlite3.Connection) -> Iterator[Source]:
+    """Every source that a row may name."""
+    for key, name, path, revision, licence, url in db.execute("SELECT key, name, path, revision, licence, url FROM source"):
+        yield Source(id=key, name=name, path=path, revision=revision, licence=licence, url=url)

@@ -12,16 +12,16 @@ from cloudaccel.facts import places
 from cloudaccel.model import Source
 
 
-def build_file(target: Path, folders: Sequence[Path]) -> str:
+def build_file(target: Path, folders: Sequence[Path], *, built_from: str = "the bundled snapshot") -> str:
     """Publish at `target` the catalog of the snapshots in `folders`, later ones over earlier; returns the catalog id."""
     with publishing(target) as db:
-        return _fill(db, folders)
+        return _fill(db, folders, built_from)
 
 
 def build_in_memory(folders: Sequence[Path]) -> Catalog:
     """The same catalog without a file."""
     db = _empty()
-    _fill(db, folders)
+    _fill(db, folders, ";".join(str(folder) for folder in folders))
     return _catalog(db)
 
 
@@ -51,7 +51,7 @@ def _builder(db: sqlite3.Connection) -> Builder:
     return Builder(db, places.country_of, _operator_country)
 
 
-def _fill(db: sqlite3.Connection, folders: Sequence[Path]) -> str:
+def _fill(db: sqlite3.Connection, folders: Sequence[Path], built_from: str) -> str:
     builder = _builder(db)
     for folder in folders:
         manifest = snapshot.read_manifest(folder)
@@ -60,7 +60,7 @@ def _fill(db: sqlite3.Connection, folders: Sequence[Path]) -> str:
         builder.add_history(snapshot.iter_history(folder, manifest))
         for segment, rows in segments(snapshot.iter_offers(folder, manifest)):
             builder.replace_segment(segment, rows)
-    return builder.finish(built_from=";".join(str(folder) for folder in folders))
+    return builder.finish(built_from=built_from)
 
 
 def _put_segments(builder: Builder, rows: Iterable[Mapping[str, str]]) -> None:

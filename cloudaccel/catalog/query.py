@@ -7,7 +7,6 @@ follows the number of matches and not the size of the catalog.
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from cloudaccel.catalog.offers import OFFER_SELECT, offer_from_row
 from cloudaccel.catalog.schema import NOT_SOLD, PER_ACCELERATOR
@@ -17,23 +16,27 @@ _ANY = AcceleratorTerm(text="", accelerator_ids=())
 _RANKED_CURRENCY = "USD"  # the currency of offer.rank_price
 
 
-class _Filter(NamedTuple):
+class _Filter:
     """One condition. `sql` is true, false or NULL for a row; NULL hides it too: unknown satisfies nothing."""
 
-    reason: str
-    text: str
-    sql: str
-    params: tuple[object, ...] = ()
+    def __init__(self, reason: str, text: str, sql: str, params: tuple[object, ...] = ()) -> None:
+        self.reason = reason
+        self.text = text
+        self.sql = sql
+        self.params = params
 
 
-class _Group(NamedTuple):
+class _Group:
     """One accelerator in one market. `base` finds the rows; `size` narrows them to the right count; `filters` come after."""
 
-    base: str
-    base_params: tuple[object, ...]
-    size: str
-    filters: tuple[_Filter, ...]
-    rank: int
+    def __init__(
+        self, base: str, base_params: tuple[object, ...], size: str, filters: tuple[_Filter, ...], rank: int
+    ) -> None:
+        self.base = base
+        self.base_params = base_params
+        self.size = size
+        self.filters = filters
+        self.rank = rank
 
     def matching(self) -> tuple[str, tuple[object, ...]]:
         """The condition of a match, and its parameters."""

@@ -9,7 +9,6 @@ import sqlite3
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from cloudaccel.catalog.schema import SCHEMA_VERSION
 from cloudaccel.errors import SnapshotCorrupt, SnapshotMissing, StorageError
@@ -17,13 +16,16 @@ from cloudaccel.errors import SnapshotCorrupt, SnapshotMissing, StorageError
 _HEADER = b"SQLite format 3\x00"
 
 
-class Catalog(NamedTuple):
+class Catalog:
     """An open catalog. `path` is None when it lives in memory; `warnings` are for stderr, each one sentence."""
 
-    db: sqlite3.Connection
-    path: Path | None
-    meta: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
+    def __init__(
+        self, db: sqlite3.Connection, path: Path | None, meta: Mapping[str, str], warnings: tuple[str, ...] = ()
+    ) -> None:
+        self.db = db
+        self.path = path
+        self.meta = meta
+        self.warnings = warnings
 
     def close(self) -> None:
         """Close the file."""

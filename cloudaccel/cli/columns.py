@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
-from typing import NamedTuple
 
 from cloudaccel.api import quoting as api
 from cloudaccel.catalog.session import accelerator_table
@@ -12,11 +11,12 @@ from cloudaccel.model import HOURS_PER_MONTH, Accelerator, Offer
 PER: Mapping[str, int] = {"hour": 1, "month": HOURS_PER_MONTH, "1000h": 1000}
 
 
-class View(NamedTuple):
+class View:
     """What a column needs besides the offer: the answer it is part of, and the hours that prices are for."""
 
-    answer: api.Quote
-    hours: int = 1
+    def __init__(self, answer: api.Quote, hours: int = 1) -> None:
+        self.answer = answer
+        self.hours = hours
 
 
 Value = str | int | float | Decimal | None
