@@ -29,6 +29,8 @@ from cloudaccel.errors import StorageError
 from cloudaccel.model import Source
 from cloudaccel.model.money import parse_amount, to_nano
 
+_INSERT_OFFER = f"INSERT INTO offer VALUES (?,?{',?' * 24})"
+
 CountryOf = Callable[[str, str, str | None], str | None]
 OperatorCountryOf = Callable[[str, str], str | None]
 
@@ -48,6 +50,10 @@ class Builder:
         self._operator_country_of = operator_country_of
         self._places: dict[tuple[str, str, str, str | None], int] = {}
         self._shapes: dict[tuple[object, ...], int] = {}
+        # What is already there, looked up here rather than with a query for each row.
+        self._oids: dict[str, int] = dict(db.execute("SELECT id, oid FROM offer"))
+        self._versioned: set[int] = {oid for (oid,) in db.execute("SELECT DISTINCT oid FROM price_version")}
+        self._counts: dict[str, Fraction | None] = {"": None}
         for place in db.execute("SELECT provider, partition, region, country, id FROM place"):
             self._places[place[:4]] = place[4]
         for shape in db.execute("SELECT * FROM shape"):
@@ -89,8 +95,7 @@ class Builder:
         added = 0
         for row in rows:
             offer = {field: row.get(field, "") for field in OFFER_COLUMNS}
-            found = self._db.execute("SELECT oid FROM offer WHERE id = ?", (offer_id(offer),)).fetchone()
-            oid = found[0] if found else self._put_offer(_past(offer), current=False)
+            oid = self._oids.get(offer_id(offer)) or self._put_offer(_past(offer), current=False)
             amount = to_nano(parse_amount(row["price_per_hour"]))
             self._put_version(oid, row["from_at"], row["until_at"] or row["from_at"], amount, row["source"])
             added += 1
@@ -112,7 +117,9 @@ class Builder:
 
     def _put_offer(self, row: Mapping[str, str], *, current: bool) -> int:
         identity = offer_id(row)
-        count = Fraction(row["count"]) if row["count"] else None
+        if row["count"] not in self._counts:
+            self._counts[row["count"]] = Fraction(row["count"])
+        count = self._counts[row["count"]]
         amount = to_nano(parse_amount(row["price_per_hour"])) if row["status"] not in ("quarantined",) else None
         flags = _flags(row, count, amount)
         rank_price = None
@@ -126,32 +133,33 @@ class Builder:
             row["as_of"] or None, row["as_of_until"] or None, row["effective_at"] or None, row["source"],
             row["note"] or None, flags,
         )  # fmt: skip
-        found = self._db.execute("SELECT oid FROM offer WHERE id = ?", (identity,)).fetchone()
-        if found:
-            self._db.execute("DELETE FROM offer WHERE oid = ?", found)
-        cursor = self._db.execute(
-            f"INSERT INTO offer VALUES (?,?{',?' * len(values)})",  # noqa: S608 - only question marks
-            (found[0] if found else None, identity, *values),
-        )
-        oid = found[0] if found else cursor.lastrowid
+        known = self._oids.get(identity)
+        if known is not None:
+            self._db.execute("DELETE FROM offer WHERE oid = ?", (known,))
+        cursor = self._db.execute(_INSERT_OFFER, (known, identity, *values))
+        oid = known or cursor.lastrowid
         assert oid is not None  # noqa: S101 - sqlite3 sets it after every INSERT
+        self._oids[identity] = oid
         if current and row["as_of"]:
             self._put_version(oid, row["as_of"], row["as_of_until"] or row["as_of"], amount, row["source"])
         return oid
 
     def _put_version(self, oid: int, from_at: str, until_at: str, amount: int | None, source: str) -> None:
         """Add one observation; versions of the same amount that touch or overlap become one."""
-        before = self._db.execute(
-            "SELECT from_at, until_at, amount FROM price_version WHERE oid = ? AND from_at <= ? "
-            "ORDER BY from_at DESC LIMIT 1",
-            (oid, from_at),
-        ).fetchone()
+        before = None
+        if oid in self._versioned:
+            before = self._db.execute(
+                "SELECT from_at, until_at, amount FROM price_version WHERE oid = ? AND from_at <= ? "
+                "ORDER BY from_at DESC LIMIT 1",
+                (oid, from_at),
+            ).fetchone()
         if before and before[2] == amount:
             self._db.execute(
                 "UPDATE price_version SET until_at = max(until_at, ?) WHERE oid = ? AND from_at = ?",
                 (until_at, oid, before[0]),
             )
             return
+        self._versioned.add(oid)
         self._db.execute(
             "INSERT OR REPLACE INTO price_version VALUES (?,?,?,?,?)", (oid, from_at, until_at, amount, source)
         )
