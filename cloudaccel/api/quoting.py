@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cloudaccel import units
 from cloudaccel.catalog.query import SORTS
@@ -13,6 +13,37 @@ from cloudaccel.catalog.session import Session, open_session
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, names
 from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query
+
+if TYPE_CHECKING:
+    from typing import TypedDict, Unpack
+
+    class Filters(TypedDict, total=False):
+        """The filters of a query. Sizes are nominal GB, `max_price` is per accelerator-hour, `limit` None for all.
+
+        `max_hourly` is for the whole request per hour; lists may be given as text with commas.
+        """
+
+        instance: str | None
+        kind: "Words"
+        provider: "Words"
+        region: "Words"
+        country: "Words"
+        residency: "Words"
+        market: "Words"
+        min_mem: str | float | None
+        min_total_mem: str | float | None
+        host_mem: str | float | None
+        vcpu: str | float | None
+        interconnect: str | None
+        max_price: str | Decimal | None
+        max_hourly: str | Decimal | None
+        max_age: str | None
+        require_available: bool
+        allow_fraction: bool
+        currency: str | None
+        sort: str
+        limit: int | None
+
 
 DEFAULT_LIMIT = 20
 LINKS = ("nvlink", "nvlink-bridge", "pcie", "infinity-fabric", "ici", "neuronlink", "roce", "any")
@@ -83,6 +114,31 @@ def age_days(offer: Offer, today: date) -> tuple[int, int] | None:
 def quote(
     accelerators: str | None = None,
     *,
+    price_file: str | Path | None = None,
+    catalog: str | Path | None = None,
+    today: date | None = None,
+    **filters: "Unpack[Filters]",
+) -> Quote:
+    """Offers for an accelerator expression, cheapest per accelerator-hour first.
+
+    `filters` are the flags of ``cloudaccel quote``, with the same names and units (see `Filters`).
+
+    Raises
+    ------
+    QueryError
+        If a value cannot be read. `UnknownName` (a kind of it) if a name is not known; `choices` are the nearest.
+    PricingError
+        If there is no usable catalog.
+    """
+    with open_session(catalog, price_file) as session:
+        query = build_query(session, accelerators, **filters)
+        return _answer(session, query, today or datetime.now(UTC).date())
+
+
+def build_query(
+    session: Session,
+    accelerators: str | None = None,
+    *,
     instance: str | None = None,
     kind: Words = None,
     provider: Words = None,
@@ -103,43 +159,27 @@ def quote(
     currency: str | None = None,
     sort: str = "price",
     limit: int | None = DEFAULT_LIMIT,
-    price_file: str | Path | None = None,
-    catalog: str | Path | None = None,
-    today: date | None = None,
-) -> Quote:
-    """Offers for an accelerator expression, cheapest per accelerator-hour first.
-
-    The parameters are the flags of ``cloudaccel quote``, with the same names and units: sizes in nominal GB,
-    `max_price` per accelerator-hour, `max_hourly` for the whole request per hour, `limit` None for all.
-
-    Raises
-    ------
-    QueryError
-        If a value cannot be read. `UnknownName` (a kind of it) if a name is not known; `choices` are the nearest.
-    PricingError
-        If there is no usable catalog.
-    """
-    with open_session(catalog, price_file) as session:
-        query = Query(
-            terms=_terms(session, accelerators, instance, allow_fraction),
-            instance=instance,
-            kinds=frozenset(_chosen("--kind", kind, KINDS)),
-            providers=_providers(session, provider),
-            regions=_regions(session, region),
-            markets=_markets(market),
-            interconnect=_one("--interconnect", interconnect, LINKS),
-            require_available=require_available,
-            allow_fraction=allow_fraction,
-            sort=_one("--sort", sort, tuple(SORTS)) or "price",
-            limit=limit,
-            **_place(country, residency),
-            **_sizes(min_mem, min_total_mem, host_mem, vcpu),
-            **_money(max_price, max_hourly, currency),
-            max_age_days=units.parse_duration_s(max_age, "--max-age") / _DAY_S if max_age else None,
-        )
-        if limit is not None and limit < 1:
-            raise QueryError(f"--limit: {limit} must be 1 or more. Leave it out for {DEFAULT_LIMIT}, or say 'all'.")
-        return _answer(session, query, today or datetime.now(UTC).date())
+) -> Query:
+    """The query of an accelerator expression and filters, names resolved against the open catalog; raises as `quote`."""
+    if limit is not None and limit < 1:
+        raise QueryError(f"--limit: {limit} must be 1 or more. Leave it out for {DEFAULT_LIMIT}, or say 'all'.")
+    return Query(
+        terms=_terms(session, accelerators, instance, allow_fraction),
+        instance=instance,
+        kinds=frozenset(_chosen("--kind", kind, KINDS)),
+        providers=_providers(session, provider),
+        regions=_regions(session, region),
+        markets=_markets(market),
+        interconnect=_one("--interconnect", interconnect, LINKS),
+        require_available=require_available,
+        allow_fraction=allow_fraction,
+        sort=_one("--sort", sort, tuple(SORTS)) or "price",
+        limit=limit,
+        **_place(country, residency),
+        **_sizes(min_mem, min_total_mem, host_mem, vcpu),
+        **_money(max_price, max_hourly, currency),
+        max_age_days=units.parse_duration_s(max_age, "--max-age") / _DAY_S if max_age else None,
+    )
 
 
 def cost_of(instance: str, *, region: str | None = None, market: str = "on-demand") -> Decimal | None:
@@ -382,4 +422,4 @@ def _lookalikes(query: Query) -> Iterator[str]:
             yield f"{other} exists ({note})"
 
 
-__all__ = ["DEFAULT_LIMIT", "KINDS", "LINKS", "Notice", "Quote", "age_days", "cost_of", "quote"]
+__all__ = ["DEFAULT_LIMIT", "KINDS", "LINKS", "Notice", "Quote", "age_days", "build_query", "cost_of", "quote"]
