@@ -1,0 +1,73 @@
+"""The lines of a bill for one run of one offer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+
+from cloudaccel.model import HOURS_PER_MONTH, Offer
+from cloudaccel.model.plan import CostLine
+from cloudaccel.model.workload import Assumption
+
+# Prices of what goes with a machine, where the catalog has none. Each can be set by its flag.
+DISK_PRICE = Assumption(
+    "disk_price_per_gb_month", "0.08", "USD per GB and month",
+    "list price of general-purpose SSD volumes as quoted in skypilot-org/skypilot#1644; no price list loaded",
+    "2026-11-25", "--disk-price",
+)  # fmt: skip
+TRANSFER_PRICE = Assumption(
+    "transfer_price_per_gb", "0.09", "USD per GB",
+    "list price of egress to the internet as quoted in pangeo-data/pangeo#628; no price list loaded",
+    "2026-11-25", "--transfer-price",
+)  # fmt: skip
+SETUP_HOURS = Assumption(
+    "setup_h", "0.75", "h", "estimate for start, load, warm-up and saving; nobody measured it", "2026-11-25", "--setup"
+)
+DEFAULTS = (DISK_PRICE, TRANSFER_PRICE, SETUP_HOURS)
+_TERM_HOURS = {"y": 8760, "m": HOURS_PER_MONTH, "d": 24, "h": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostBasis:
+    """What the bill is for. Prices are in USD, sizes in decimal GB; None leaves the line out."""
+
+    hours: Decimal
+    nodes: int
+    disk_gb: Decimal | None = None
+    disk_price: Decimal = Decimal(str(DISK_PRICE.value))
+    transfer_gb: Decimal | None = None
+    transfer_price: Decimal = Decimal(str(TRANSFER_PRICE.value))
+
+
+def cost_lines(offer: Offer, basis: CostBasis) -> tuple[CostLine, ...]:
+    """Compute, disk and transfer of one run.
+
+    A commitment is paid for its whole term: a run of a day on a one-year reservation costs the year. A capacity block is
+    paid in whole blocks.
+    """
+    machine_hours = _paid_hours(offer, basis.hours) * basis.nodes
+    lines = [_line(f"{basis.nodes} × {offer.instance}", machine_hours, "machine-hours", offer.price.amount)]
+    if basis.disk_gb:
+        gb_months = basis.disk_gb * basis.hours / HOURS_PER_MONTH
+        lines.append(_line("disk", gb_months, "GB-months", basis.disk_price))
+    if basis.transfer_gb:
+        lines.append(_line("data transfer", basis.transfer_gb, "GB", basis.transfer_price))
+    return tuple(lines)
+
+
+def total_of(lines: Sequence[CostLine]) -> Decimal | None:
+    """The sum of the lines; None as soon as one is unknown."""
+    amounts = [line.amount for line in lines]
+    return None if None in amounts else sum((a for a in amounts if a is not None), Decimal(0))
+
+
+def _line(name: str, quantity: Decimal, unit: str, unit_price: Decimal | None) -> CostLine:
+    return CostLine(name, quantity, unit, unit_price, None if unit_price is None else quantity * unit_price)
+
+
+def _paid_hours(offer: Offer, hours: Decimal) -> Decimal:
+    if offer.term is None:
+        return hours
+    term = Decimal(int(offer.term[:-1]) * _TERM_HOURS[offer.term[-1]])
+    if offer.market == "capacity_block":
+        return (hours / term).to_integral_value(rounding=ROUND_CEILING) * term
+    return max(hours, term)

@@ -1,0 +1,100 @@
+"""What a plan is made of: options with their cost lines, the rejected with reasons, and every assumption."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from cloudaccel.model.offer import Offer
+from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
+
+
+class CostLine(NamedTuple):
+    """`quantity` x `unit_price` = `amount`, all in one currency. None: nobody says what it costs."""
+
+    name: str
+    quantity: Decimal
+    unit: str
+    unit_price: Decimal | None
+    amount: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One way of doing the workload: an offer on so many machines, with its time, cost and judgement.
+
+    Attributes
+    ----------
+    hours
+        Machine hours of the run, start-up included; for serving the hours switched on in a month.
+    total
+        Sum of the amounts of `lines`; None as soon as one of them is unknown.
+    blocked
+        Why this is no answer as it stands (``deadline``, ``budget``, ``policy``), with a sentence; empty when it is one.
+    verdict, rules
+        State of the policy verdict (None: no policy was asked for) and the ids of the rules that decided it.
+    startable
+        True when ``cloudaccel provision`` can start it, False when it can only be quoted or exported.
+    """
+
+    offer: Offer
+    nodes: int
+    fit: Fit
+    hours: Decimal
+    lines: tuple[CostLine, ...]
+    total: Decimal | None
+    blocked: tuple[tuple[str, str], ...] = ()
+    verdict: str | None = None
+    rules: tuple[str, ...] = ()
+    carbon_kg: float | None = None
+    startable: bool = False
+
+    @property
+    def accelerators(self) -> int:
+        """Accelerators in all."""
+        return int(self.offer.count or 0) * self.nodes
+
+
+class Rejected(NamedTuple):
+    """Hardware shapes or offers that were left out for one reason: how many, and the first of them as examples."""
+
+    reason: str
+    count: int
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The answer of ``plan``: `options` are answers, best first; `near` are not quite, nearest first.
+
+    `relaxations` say what would make it feasible or cheaper, each tried before it is said.
+    """
+
+    workload: Workload
+    model: ModelShape
+    rank_by: str
+    options: tuple[Option, ...]
+    near: tuple[Option, ...]
+    rejected: tuple[Rejected, ...]
+    relaxations: tuple[str, ...]
+    assumptions: tuple[Assumption, ...]
+    evaluated: int
+    catalog_id: str
+    pack_digests: Mapping[str, str] = field(default_factory=dict[str, str])
+    request: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def best(self) -> Option | None:
+        """The first option; None when nothing is feasible."""
+        return self.options[0] if self.options else None
+
+    def pareto(self) -> tuple[Option, ...]:
+        """Options that no other beats in both cost and time, cheapest first."""
+        front: list[Option] = []
+        fastest: Decimal | None = None
+        priced = (o for o in self.options if o.total is not None)
+        for option in sorted(priced, key=lambda o: (o.total or 0, o.hours)):
+            if fastest is None or option.hours < fastest:
+                front.append(option)
+                fastest = option.hours
+        return tuple(front)

@@ -1,0 +1,127 @@
+"""``plan.lock.json``: the plan as a file. The same inputs give the same bytes, and it replays without the catalog."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from cloudaccel.model.plan import CostLine, Option, Plan
+from cloudaccel.model.workload import Fit
+
+SCHEMA = "cloudaccel-lock/1"
+
+
+def lock_text(plan: Plan) -> str:
+    """The lock of a plan, as JSON with sorted keys. It has no time in it: the catalog id says what it rests on."""
+    return json.dumps(lock(plan), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+
+def lock(plan: Plan) -> dict[str, Any]:
+    """The lock as plain values: what was asked, what was chosen, what comes next, and every number behind it."""
+    best = plan.best
+    workload = plan.workload
+    return {
+        "schema": SCHEMA,
+        "catalog_id": plan.catalog_id,
+        "request": dict(plan.request),
+        "rank_by": plan.rank_by,
+        "model": {
+            "id": plan.model.id, "params": plan.model.params, "params_active": plan.model.params_active,
+            "licence": plan.model.licence, "commercial_use": plan.model.commercial_use,
+        },
+        "chosen": option_json(best) if best else None,
+        "failover": [option_json(option) for option in _failover(plan)],
+        "options": [option_json(option) for option in plan.options],
+        "near": [option_json(option) for option in plan.near],
+        "rejected": [{"reason": r.reason, "count": r.count, "examples": list(r.examples)} for r in plan.rejected],
+        "hours": _hours(best.fit) if best else None,
+        "limits": {
+            "budget": None if workload.budget is None else _money(workload.budget),
+            "currency": workload.budget_currency,
+            "deadline_s": workload.deadline_s,
+        },
+        "assumptions": [
+            {"name": a.name, "value": str(a.value), "unit": a.unit, "source": a.source, "as_of": a.as_of, "flag": a.flag}
+            for a in plan.assumptions
+        ],
+        "packs": dict(plan.pack_digests),
+        "relaxations": list(plan.relaxations),
+        "evaluated": plan.evaluated,
+    }  # fmt: skip
+
+
+def _failover(plan: Plan) -> tuple[Option, ...]:
+    """Other options of the same shape and machine count, so that a launch can move without a new plan."""
+    best = plan.best
+    if best is None:
+        return ()
+    return tuple(
+        option
+        for option in plan.options[1:]
+        if option.offer.accelerator_id == best.offer.accelerator_id
+        and option.offer.count == best.offer.count
+        and option.nodes == best.nodes
+    )
+
+
+def option_json(option: Option) -> dict[str, Any]:
+    """One option as plain values; money is text, unknown is null."""
+    offer, price = option.offer, option.offer.price
+    return {
+        "offer_id": offer.id, "provider": offer.provider, "partition": offer.partition, "region": offer.region,
+        "zone": offer.zone, "country": offer.country, "instance": offer.instance,
+        "accelerator": {"id": offer.accelerator_id, "count": None if offer.count is None else str(offer.count)},
+        "nodes": option.nodes,
+        "market": {"type": offer.market, "term": offer.term},
+        "price": {
+            "price_per_hour": _money(price.amount), "currency": price.currency, "status": price.status,
+            "as_of": price.as_of, "as_of_until": price.as_of_until,
+            "source": {"name": price.source.name, "path": price.source.path, "revision": price.source.revision},
+        },
+        "hours": _money(option.hours),
+        "lines": [_line(line) for line in option.lines],
+        "total": _money(option.total),
+        "fit": {"verdict": option.fit.verdict, "memory_gib": _memory(option.fit), "shape": _shape(option.fit)},
+        "blocked": [{"reason": reason, "text": text} for reason, text in option.blocked],
+        "policy": {"state": option.verdict, "rules": list(option.rules)},
+        "carbon_kg": None if option.carbon_kg is None else round(option.carbon_kg, 1),
+        "startable": option.startable,
+    }  # fmt: skip
+
+
+def _line(line: CostLine) -> dict[str, Any]:
+    return {
+        "name": line.name, "quantity": _money(line.quantity), "unit": line.unit,
+        "unit_price": _money(line.unit_price), "amount": _money(line.amount),
+    }  # fmt: skip
+
+
+def _money(amount: Decimal | None) -> str | None:
+    if amount is None:
+        return None
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _hours(fit: Fit) -> dict[str, float | None]:
+    return {"low": _round(fit.hours_low), "likely": _round(fit.hours_likely), "high": _round(fit.hours_high)}
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _memory(fit: Fit) -> dict[str, float] | None:
+    if fit.memory is None:
+        return None
+    peaks = {"step": fit.memory.step_gib, "checkpoint": fit.memory.checkpoint_gib, "load": fit.memory.load_gib}
+    return {name: round(value, 2) for name, value in {**peaks, "available": fit.memory.available_gib}.items()}
+
+
+def _shape(fit: Fit) -> dict[str, Any] | None:
+    shape = fit.shape
+    if shape is None:
+        return None
+    return {
+        "tp": shape.tp, "pp": shape.pp, "cp": shape.cp, "ep": shape.ep, "dp": shape.dp, "zero": shape.zero,
+        "micro_batch": shape.micro_batch, "accumulation": shape.accumulation, "recompute": shape.recompute,
+    }  # fmt: skip

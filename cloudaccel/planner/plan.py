@@ -1,0 +1,366 @@
+"""The planner: hardware shapes are sized once, then joined to the offers that sell them.
+
+What fits and how long it takes depends on the shape (accelerator, how many, on how many machines) and not on who sells
+it, so the costly question is asked once for each shape and the cheap one, the price, once for each offer.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_CEILING, Decimal
+from fractions import Fraction
+from typing import Any
+
+from cloudaccel.catalog.query import run_query
+from cloudaccel.cost import CostBasis, cost_lines, total_of
+from cloudaccel.model import Accelerator, AcceleratorTerm, Offer, Query
+from cloudaccel.model.plan import Option, Plan, Rejected
+from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
+
+Sizer = Callable[[Accelerator, int, int], Fit]
+Judge = Callable[[Sequence[Offer]], Sequence[tuple[str | None, tuple[str, ...]]]]
+
+# Machines of one shape that are tried. Real clusters are sold in these steps; the last is 16,384 accelerators of eight.
+NODE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+# Offers of one shape that are priced: the cheapest. A policy may forbid the first ones, so more than are shown.
+OFFERS_PER_SHAPE = 60
+_SECONDS_PER_HOUR = 3600
+_SHORT_H = 0.25  # below this, start-up is longer than the run, and more machines are only more start-ups
+_WASTEFUL = 1.5  # machine-hours over the least seen: scaling has broken down
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the planner is asked.
+
+    Attributes
+    ----------
+    query
+        Filters over the catalog; its terms narrow the hardware (none: everything that trains or serves).
+    max_nodes
+        Most machines to consider.
+    rank_by
+        ``cost``, ``time`` or ``carbon``.
+    setup_h
+        Hours of start, load and saving that are paid beside the run.
+    """
+
+    workload: Workload
+    model: ModelShape
+    query: Query
+    rank_by: str = "cost"
+    max_nodes: int = NODE_STEPS[-1]
+    setup_h: Decimal = Decimal("0.75")
+    disk_price: Decimal = Decimal("0.08")
+    transfer_price: Decimal = Decimal("0.09")
+    limit: int = 10
+    assumptions: tuple[Assumption, ...] = ()
+    described: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Context:
+    """What the planner asks others: the catalog, the sizing, the rules, and whether a provider can start machines."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        accelerators: Mapping[str, Accelerator],
+        size: Sizer,
+        judge: Judge | None = None,
+        startable: Callable[[Offer], bool] = lambda _: False,
+        carbon: Callable[[Offer, Accelerator, int, Decimal], float | None] = lambda *_: None,
+    ) -> None:
+        self.db = db
+        self.accelerators = accelerators
+        self.size = size
+        self.judge = judge
+        self.startable = startable
+        self.carbon = carbon
+
+
+def make_plan(request: Request, context: Context) -> Plan:
+    """The plan for one workload over one catalog. Infeasible is an answer: no options, and the reasons counted."""
+    rejections = _Rejections()
+    options: list[Option] = []
+    evaluated = 0
+    for accelerator, count in _hardware(request, context):
+        offers = _offers(request, context, accelerator, count)
+        if not offers:
+            continue
+        for nodes, fit in _node_counts(request, context, accelerator, count, rejections):
+            evaluated += len(offers)
+            options.extend(_options(request, context, accelerator, nodes, fit, offers))
+    return _plan(request, context, options, rejections, evaluated)
+
+
+def _hardware(request: Request, context: Context) -> Iterator[tuple[Accelerator, int]]:
+    """Every (accelerator, how many in one machine) that is on sale and that the request's terms allow."""
+    terms = request.query.terms
+    wanted = {i for term in terms for i in term.accelerator_ids}
+    rows = context.db.execute(
+        "SELECT DISTINCT accelerator, CAST(count AS INTEGER) FROM shape WHERE sold_per = 'instance' "
+        "AND COALESCE(hosts, 1) >= 1 AND count NOT LIKE '%/%' ORDER BY 1, 2"
+    )
+    for identity, count in rows.fetchall():
+        accelerator = context.accelerators.get(identity)
+        if accelerator is None or (wanted and identity not in wanted):
+            continue
+        if not wanted and accelerator.kind not in ("gpu", "tpu", "neuron", "hpu"):
+            continue
+        if terms and not any(_allows(term, identity, count) for term in terms):
+            continue
+        yield accelerator, count
+
+
+def _allows(term: AcceleratorTerm, identity: str, count: int) -> bool:
+    if identity not in term.accelerator_ids:
+        return False
+    return term.count is None or count == term.count or (term.at_least and count >= term.count)
+
+
+def _offers(request: Request, context: Context, accelerator: Accelerator, count: int) -> tuple[Offer, ...]:
+    """The cheapest offers of one shape; only rows that can be ranked: an unknown price is no plan."""
+    term = AcceleratorTerm(text="", accelerator_ids=(accelerator.id,), count=Fraction(count))
+    query = replace(request.query, terms=(term,), limit=OFFERS_PER_SHAPE, sort="price")
+    found = run_query(context.db, query, context.accelerators)
+    return tuple(o for o in found.offers if not o.apart and o.sold_per == "instance")
+
+
+def _node_counts(
+    request: Request, context: Context, accelerator: Accelerator, count: int, rejections: "_Rejections"
+) -> Iterator[tuple[int, Fit]]:
+    """Numbers of machines that fit, from the fewest up, until more of them only cost more and the deadline is met.
+
+    Where the walk ends does not depend on the deadline unless it is still missed: a tighter limit then only ever adds
+    dearer sizes, and can never find a cheaper plan that a looser one overlooked.
+    """
+    asked = [t.nodes for t in request.query.terms if t.nodes > 1 and accelerator.id in t.accelerator_ids]
+    steps = asked or [n for n in NODE_STEPS if n <= request.max_nodes]
+    fits: list[tuple[int, Fit]] = []
+    last: Fit | None = None
+    for nodes in steps:
+        last = context.size(accelerator, count, nodes)
+        if last.verdict != "no":
+            fits.append((nodes, last))
+            yield nodes, last
+            if _enough(request.workload, fits):
+                break
+        elif fits or _hopeless(last):
+            break
+    if not fits and last is not None and last.reasons:
+        rejections.add(last.reasons[0].code, f"{accelerator.family}:{count}", last.reasons[0].text)
+
+
+# Reasons that more machines do not cure.
+_HOPELESS = frozenset(
+    {"portability", "unsupported", "feature", "arch_unsupported", "no_peak", "speed_unknown", "cores", "licence"}
+)
+
+
+def _hopeless(fit: Fit) -> bool:
+    return bool(fit.reasons) and fit.reasons[0].code in _HOPELESS
+
+
+def _enough(workload: Workload, fits: Sequence[tuple[int, Fit]]) -> bool:
+    hours = fits[-1][1].hours_likely
+    if hours is None:
+        return True
+    if workload.deadline_s is not None and hours * _SECONDS_PER_HOUR > workload.deadline_s:
+        return False
+    machine_hours = [n * fit.hours_likely for n, fit in fits if fit.hours_likely is not None]
+    return hours < _SHORT_H or machine_hours[-1] > _WASTEFUL * min(machine_hours)
+
+
+def _options(
+    request: Request, context: Context, accelerator: Accelerator, nodes: int, fit: Fit, offers: Sequence[Offer]
+) -> Iterator[Option]:
+    machines, hours = _machines_and_hours(request, fit, nodes, offers[0])
+    if hours is None:
+        return
+    for offer in offers:
+        basis = CostBasis(
+            hours=hours,
+            nodes=machines,
+            disk_gb=_decimal(request.workload.disk_gb),
+            disk_price=request.disk_price,
+            transfer_gb=_transfer_gb(request.workload, offer),
+            transfer_price=request.transfer_price,
+        )
+        lines = cost_lines(offer, basis)
+        yield Option(
+            offer=offer,
+            nodes=machines,
+            fit=fit,
+            hours=hours,
+            lines=lines,
+            total=total_of(lines),
+            carbon_kg=context.carbon(offer, accelerator, machines, hours),
+            startable=context.startable(offer),
+        )
+
+
+def _machines_and_hours(request: Request, fit: Fit, nodes: int, offer: Offer) -> tuple[int, Decimal | None]:
+    if request.workload.serve is not None:
+        on = Decimal(str(request.workload.serve.hours_on_per_month))
+        replicas = fit.serving.replicas if fit.serving and fit.serving.replicas else 1
+        if fit.serving is None:
+            return nodes, on
+        per_machine = max(1, int(offer.count or 1) // fit.serving.accelerators_per_replica)
+        return max(nodes, -(-replicas // per_machine) if nodes == 1 else replicas * nodes), on
+    if fit.hours_likely is None:
+        return nodes, None
+    # Upwards, in ten-thousandths: finer than any estimate, exact to multiply, and never cheaper for being cut in two.
+    hours = (Decimal(str(fit.hours_likely)) + request.setup_h).quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
+    return nodes, hours
+
+
+def _decimal(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
+
+
+def _transfer_gb(workload: Workload, offer: Offer) -> Decimal | None:
+    """Data that has to be brought in, when it lies elsewhere; data without a place is taken to be anywhere."""
+    if not workload.data_gb or not workload.data_place:
+        return None
+    here = workload.data_place in (f"{offer.provider}:{offer.region}", offer.provider)
+    return None if here else Decimal(str(workload.data_gb))
+
+
+def _plan(
+    request: Request, context: Context, options: list[Option], rejections: "_Rejections", evaluated: int
+) -> Plan:
+    judged = _judged(options, context.judge)
+    marked = [replace(o, blocked=(*o.blocked, *_limits_broken(request.workload, o))) for o in judged]
+    key = RANKS[request.rank_by]
+    feasible = sorted((o for o in marked if not o.blocked), key=key)
+    blocked = sorted((o for o in marked if o.blocked), key=lambda o: (len(o.blocked), key(o)))
+    for option in blocked:
+        rejections.add(option.blocked[0][0], _name(option), option.blocked[0][1])
+    return Plan(
+        workload=request.workload,
+        model=request.model,
+        rank_by=request.rank_by,
+        options=tuple(_one_per_place(feasible))[: request.limit],
+        near=tuple(_one_per_place(blocked))[:5],
+        rejected=rejections.counted(),
+        relaxations=tuple(_relaxations(request, feasible, blocked)),
+        assumptions=_assumptions(request, feasible or blocked),
+        evaluated=evaluated,
+        catalog_id=context.db.execute("SELECT value FROM meta WHERE key = 'catalog_id'").fetchone()[0],
+        request=request.described,
+    )
+
+
+def _judged(options: Sequence[Option], judge: Judge | None) -> Sequence[Option]:
+    if judge is None or not options:
+        return options
+    offers = list({o.offer.id: o.offer for o in options}.values())
+    verdicts = dict(zip((offer.id for offer in offers), judge(offers), strict=True))
+    judged: list[Option] = []
+    for option in options:
+        state, rules = verdicts[option.offer.id]
+        blocked: tuple[tuple[str, str], ...] = ()
+        if state in ("non_compliant", "unknown"):
+            blocked = (("policy", f"{state.replace('_', ' ')}: {', '.join(rules) or 'no rule named'}"),)
+        judged.append(replace(option, verdict=state, rules=rules, blocked=blocked))
+    return judged
+
+
+def _limits_broken(workload: Workload, option: Option) -> Iterator[tuple[str, str]]:
+    if workload.deadline_s is not None and workload.serve is None:
+        late = option.hours - Decimal(str(workload.deadline_s)) / _SECONDS_PER_HOUR
+        if late > 0:
+            yield "deadline", f"misses the deadline by {duration(late)}"
+    if workload.budget is not None:
+        if option.total is None:
+            yield "budget", "cost unknown, so no budget can be kept"
+        elif option.total > workload.budget:
+            yield "budget", f"over budget by {option.total - workload.budget:,.2f} {workload.budget_currency}"
+
+
+def duration(hours: Decimal) -> str:
+    """Hours as people say them: ``7 min``, ``9.2 h``, ``21 d``."""
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 100 else f"{hours / 24:.1f} d"
+
+
+def _cost_key(option: Option) -> tuple[object, ...]:
+    o = option.offer
+    return (option.total is None, option.total or 0, option.hours, o.provider, o.region, o.instance, o.zone or "", option.nodes)
+
+
+def _time_key(option: Option) -> tuple[object, ...]:
+    return (option.hours, _cost_key(option))
+
+
+def _carbon_key(option: Option) -> tuple[object, ...]:
+    return (option.carbon_kg is None, option.carbon_kg or 0, _cost_key(option))
+
+
+RANKS: Mapping[str, Callable[[Option], tuple[object, ...]]] = {
+    "cost": _cost_key,
+    "time": _time_key,
+    "carbon": _carbon_key,
+}
+
+
+def _one_per_place(options: Sequence[Option]) -> Iterator[Option]:
+    """The best of each (provider, region, accelerator, market): a list of twenty zones at one price helps nobody."""
+    seen: set[tuple[str, ...]] = set()
+    for option in options:
+        offer = option.offer
+        key = (offer.provider, offer.region, offer.accelerator_id or "", offer.market)
+        if key not in seen:
+            seen.add(key)
+            yield option
+
+
+def _name(option: Option) -> str:
+    offer = option.offer
+    return f"{offer.provider} {offer.region} {offer.instance}" + (f" ×{option.nodes}" if option.nodes > 1 else "")
+
+
+def _relaxations(request: Request, feasible: Sequence[Option], blocked: Sequence[Option]) -> Iterator[str]:
+    """The nearest change of one limit that gives an answer, or a cheaper one."""
+    best = feasible[0].total if feasible else None
+    for reason in ("budget", "deadline", "policy"):
+        single = [o for o in blocked if [b[0] for b in o.blocked] == [reason] and o.total is not None]
+        if not single:
+            continue
+        nearest = min(single, key=lambda o: o.hours if reason == "deadline" else o.total or 0)
+        if best is not None and (nearest.total is None or nearest.total >= best):
+            continue
+        yield f"{_relaxed(request.workload, nearest, reason)}: {_name(nearest)} for {nearest.total:,.2f} USD in {duration(nearest.hours)}"
+
+
+def _relaxed(workload: Workload, option: Option, reason: str) -> str:
+    if reason == "budget" and workload.budget is not None and option.total is not None:
+        return f"+{option.total - workload.budget:,.2f} {workload.budget_currency} of budget"
+    if reason == "deadline" and workload.deadline_s is not None:
+        return f"+{duration(option.hours - Decimal(str(workload.deadline_s)) / _SECONDS_PER_HOUR)} of time"
+    return f"if {option.blocked[0][1]} were settled"
+
+
+def _assumptions(request: Request, options: Sequence[Option]) -> tuple[Assumption, ...]:
+    sizing = options[0].fit.assumptions if options else ()
+    return (*sizing, *request.assumptions)
+
+
+class _Rejections:
+    """Reasons with the number of shapes or offers that each turned away."""
+
+    def __init__(self) -> None:
+        self._examples: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, reason: str, name: str, text: str) -> None:
+        self._counts[reason] = self._counts.get(reason, 0) + 1
+        examples = self._examples.setdefault(reason, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(f"{name} ({text})")
+
+    def counted(self) -> tuple[Rejected, ...]:
+        ordered = sorted(self._counts.items(), key=lambda item: -item[1])
+        return tuple(Rejected(reason, count, tuple(self._examples[reason])) for reason, count in ordered)

@@ -1,0 +1,158 @@
+"""The planner on small catalogs with a sizing that can be worked out in the head."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudaccel.catalog.load import build_rows_in_memory
+from cloudaccel.catalog.rows import OFFER_COLUMNS, Row
+from cloudaccel.catalog.session import accelerator_table
+from cloudaccel.model import Accelerator, Offer, Query, Source
+from cloudaccel.model.plan import Plan
+from cloudaccel.model.workload import Fit, ModelShape, Reason, Workload
+from cloudaccel.planner.lock import lock, lock_text
+from cloudaccel.planner.plan import Context, Judge, Request, make_plan
+
+SPEED = {"nvidia-h100-sxm-80gb": 10.0, "nvidia-a100-sxm-80gb": 4.0}  # jobs per thousand accelerator-hours
+MODEL = ModelShape(
+    id="toy", family="toy", architecture="", params=1e9, params_active=1e9, layers=1, hidden=1, heads=1, kv_heads=1,
+    head_dim=1, ffn=1, vocab=1, context=1,
+)  # fmt: skip
+
+
+def row(instance: str, accelerator: str, count: int, price: str, **more: str) -> Row:
+    return {
+        **dict.fromkeys(OFFER_COLUMNS, ""), "provider": "acme", "partition": "acme", "region": "r1", "service": "vm",
+        "instance": instance, "accelerator_id": accelerator, "accelerator_name": accelerator, "count": str(count),
+        "sold_per": "instance", "hosts": "1", "market": "on_demand", "price_per_hour": price, "currency": "USD",
+        "status": "exact" if price else "unknown", "availability": "listed", "as_of": "2026-01-01", "source": "t", **more,
+    }  # fmt: skip
+
+
+ROWS = [
+    row("h8", "nvidia-h100-sxm-80gb", 8, "24"),
+    row("a8", "nvidia-a100-sxm-80gb", 8, "8"),
+    row("a8", "nvidia-a100-sxm-80gb", 8, "9", region="r2"),
+    row("v8", "nvidia-v100-sxm2-16gb", 8, "1"),
+    row("h8-new", "nvidia-h100-sxm-80gb", 8, ""),
+]
+
+
+def sizer(accelerator: Accelerator, per_node: int, nodes: int) -> Fit:
+    speed = SPEED.get(accelerator.id)
+    if speed is None:
+        return Fit(verdict="no", reasons=(Reason("feature", "no bf16"),))
+    hours = 1000 / (speed * per_node * nodes)
+    return Fit(verdict="fits", hours_low=hours * 0.8, hours_likely=hours, hours_high=hours * 1.2)
+
+
+def planned(rows: Sequence[Row], judge: Judge | None = None, rank_by: str = "cost", **limits: object) -> Plan:
+    source = Source(id="t", name="t", path="", revision=None, licence="MIT", url=None)
+    catalog = build_rows_in_memory(rows, [source], built_from="test")
+    workload = Workload(task="finetune", method="lora", model="toy", tokens=1e6, **limits)  # pyright: ignore[reportArgumentType]
+    request = Request(workload=workload, model=MODEL, query=Query(), setup_h=Decimal(0), rank_by=rank_by)
+    return make_plan(request, Context(catalog.db, accelerator_table(), sizer, judge))
+
+
+def test_the_cheaper_card_per_hour_can_be_dearer_per_job() -> None:
+    plan = planned([row("h8", "nvidia-h100-sxm-80gb", 8, "24"), row("a8", "nvidia-a100-sxm-80gb", 8, "12")])
+    assert plan.best is not None
+    assert plan.best.offer.instance == "h8"  # 12.5 h x 24 = 300, against 31.25 h x 12 = 375
+    assert plan.best.total == Decimal(300)
+
+
+def test_a_total_is_the_sum_of_its_lines() -> None:
+    for option in planned(ROWS, disk_gb=500.0).options:
+        assert option.total == sum(line.amount or 0 for line in option.lines)
+        assert [line.name for line in option.lines][1:] == ["disk"]
+
+
+def test_an_unknown_price_is_no_plan() -> None:
+    plan = planned(ROWS)
+    assert "h8-new" not in {o.offer.instance for o in (*plan.options, *plan.near)}
+
+
+def test_a_deadline_buys_more_machines() -> None:
+    slow, fast = planned(ROWS), planned(ROWS, deadline_s=5 * 3600.0)
+    assert slow.best is not None
+    assert fast.best is not None
+    assert fast.best.hours <= 5 < slow.best.hours
+    assert (fast.best.total or 0) >= (slow.best.total or 0)
+
+
+def test_what_misses_a_limit_is_near_and_says_by_how_much() -> None:
+    plan = planned(ROWS, budget=Decimal(100))
+    assert plan.best is None
+    assert "over budget by" in plan.near[0].blocked[0][1]
+    assert any("of budget" in text for text in plan.relaxations)
+
+
+def test_rejected_hardware_is_counted_with_its_reason() -> None:
+    reasons = {r.reason: r for r in planned(ROWS).rejected}
+    assert reasons["feature"].count == 1
+    assert "no bf16" in reasons["feature"].examples[0]
+
+
+@pytest.mark.parametrize("state", ["non_compliant", "unknown"])
+def test_what_a_policy_does_not_allow_is_never_chosen(state: str) -> None:
+    def judge(offers: Sequence[Offer]) -> list[tuple[str | None, tuple[str, ...]]]:
+        return [(state if o.region == "r1" else "compliant", ("rule-1",)) for o in offers]
+
+    plan = planned(ROWS, judge)
+    assert {o.offer.region for o in plan.options} == {"r2"}
+    assert any(r.reason == "policy" for r in plan.rejected)
+
+
+def test_ranking_by_time_puts_the_fastest_first() -> None:
+    plan = planned(ROWS, rank_by="time")
+    assert plan.best is not None
+    assert plan.best.hours == min(o.hours for o in plan.options)
+
+
+def test_the_lock_is_the_same_bytes_for_the_same_inputs() -> None:
+    assert lock_text(planned(ROWS)) == lock_text(planned(list(reversed(ROWS))))
+    data = json.loads(lock_text(planned(ROWS)))
+    assert data["schema"] == "cloudaccel-lock/1"
+    assert data["chosen"]["price"]["source"]["name"] == "t"
+    assert Decimal(data["chosen"]["total"]) == sum(Decimal(line["amount"]) for line in data["chosen"]["lines"])
+
+
+def test_failover_is_the_same_shape_elsewhere() -> None:
+    data = lock(planned(ROWS))
+    assert [(o["region"], o["instance"], o["nodes"]) for o in data["failover"]] == [("r2", "a8", data["chosen"]["nodes"])]
+
+
+prices = st.lists(st.tuples(st.sampled_from(sorted(SPEED)), st.integers(1, 500)), min_size=1, max_size=12)
+
+
+def offers_of(pairs: Sequence[tuple[str, int]]) -> list[Row]:
+    return [row(f"i{n}", accelerator, 8, str(price)) for n, (accelerator, price) in enumerate(pairs)]
+
+
+@given(prices)
+def test_brute_force_finds_the_same_cost(pairs: Sequence[tuple[str, int]]) -> None:
+    plan = planned(offers_of(pairs))
+    hours = {a: Decimal(str(1000 / (s * 8))) for a, s in SPEED.items()}
+    assert plan.best is not None
+    assert plan.best.total == min(hours[a] * price for a, price in pairs)
+
+
+@given(prices, st.tuples(st.sampled_from(sorted(SPEED)), st.integers(1, 500)))
+def test_one_more_offer_never_makes_the_best_dearer(pairs: Sequence[tuple[str, int]], more: tuple[str, int]) -> None:
+    before, after = planned(offers_of(pairs)).best, planned(offers_of([*pairs, more])).best
+    assert before is not None
+    assert after is not None
+    assert (after.total or 0) <= (before.total or 0)
+
+
+@given(prices, st.integers(2, 60), st.integers(2, 60))
+def test_a_tighter_deadline_is_never_cheaper(pairs: Sequence[tuple[str, int]], one: int, other: int) -> None:
+    loose = planned(offers_of(pairs), deadline_s=max(one, other) * 3600.0).best
+    tight = planned(offers_of(pairs), deadline_s=min(one, other) * 3600.0).best
+    if tight is not None:
+        assert loose is not None
+        assert (loose.total or 0) <= (tight.total or 0)
