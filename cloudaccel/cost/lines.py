@@ -41,8 +41,8 @@ class CostBasis:
 def cost_lines(offer: Offer, basis: CostBasis) -> tuple[CostLine, ...]:
     """Compute, disk and transfer of one run.
 
-    A commitment is paid for its whole term: a run of a day on a one-year reservation costs the year. A capacity block is
-    paid in whole blocks.
+    A commitment is paid for its whole term: a run of a day on a one-year reservation costs the year. A capacity block
+    is paid in whole blocks.
     """
     machine_hours = _paid_hours(offer, basis.hours) * basis.nodes
     lines = [_line(f"{basis.nodes} × {offer.instance}", machine_hours, "machine-hours", offer.price.amount)]

@@ -30,7 +30,7 @@ class Option:
     total
         Sum of the amounts of `lines`; None as soon as one of them is unknown.
     blocked
-        Why this is no answer as it stands (``deadline``, ``budget``, ``policy``), with a sentence; empty when it is one.
+        Why this is no answer as it stands (``deadline``, ``budget``, ``policy``), with a sentence; empty when it is.
     verdict, rules
         State of the policy verdict (None: no policy was asked for) and the ids of the rules that decided it.
     startable
@@ -55,7 +55,8 @@ class Option:
         return int(self.offer.count or 0) * self.nodes
 
 
-class Rejected(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rejected:
     """Hardware shapes or offers that were left out for one reason: how many, and the first of them as examples."""
 
     reason: str

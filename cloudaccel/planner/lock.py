@@ -1,6 +1,7 @@
 """``plan.lock.json``: the plan as a file. The same inputs give the same bytes, and it replays without the catalog."""
 
 import json
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -39,10 +40,7 @@ def lock(plan: Plan) -> dict[str, Any]:
             "currency": workload.budget_currency,
             "deadline_s": workload.deadline_s,
         },
-        "assumptions": [
-            {"name": a.name, "value": str(a.value), "unit": a.unit, "source": a.source, "as_of": a.as_of, "flag": a.flag}
-            for a in plan.assumptions
-        ],
+        "assumptions": [{**asdict(a), "value": str(a.value)} for a in plan.assumptions],
         "packs": dict(plan.pack_digests),
         "relaxations": list(plan.relaxations),
         "evaluated": plan.evaluated,

@@ -68,8 +68,8 @@ class Context:
         accelerators: Mapping[str, Accelerator],
         size: Sizer,
         judge: Judge | None = None,
-        startable: Callable[[Offer], bool] = lambda _: False,
-        carbon: Callable[[Offer, Accelerator, int, Decimal], float | None] = lambda *_: None,
+        startable: Callable[[Offer], bool] | None = None,
+        carbon: Callable[[Offer, Accelerator, int, Decimal], float | None] | None = None,
     ) -> None:
         self.db = db
         self.accelerators = accelerators
@@ -195,8 +195,8 @@ def _options(
             hours=hours,
             lines=lines,
             total=total_of(lines),
-            carbon_kg=context.carbon(offer, accelerator, machines, hours),
-            startable=context.startable(offer),
+            carbon_kg=context.carbon(offer, accelerator, machines, hours) if context.carbon else None,
+            startable=context.startable is not None and context.startable(offer),
         )
 
 
@@ -227,9 +227,7 @@ def _transfer_gb(workload: Workload, offer: Offer) -> Decimal | None:
     return None if here else Decimal(str(workload.data_gb))
 
 
-def _plan(
-    request: Request, context: Context, options: list[Option], rejections: "_Rejections", evaluated: int
-) -> Plan:
+def _plan(request: Request, context: Context, options: list[Option], rejections: "_Rejections", evaluated: int) -> Plan:
     judged = _judged(options, context.judge)
     marked = [replace(o, blocked=(*o.blocked, *_limits_broken(request.workload, o))) for o in judged]
     key = RANKS[request.rank_by]
@@ -288,7 +286,16 @@ def duration(hours: Decimal) -> str:
 
 def _cost_key(option: Option) -> tuple[object, ...]:
     o = option.offer
-    return (option.total is None, option.total or 0, option.hours, o.provider, o.region, o.instance, o.zone or "", option.nodes)
+    return (
+        option.total is None,
+        option.total or 0,
+        option.hours,
+        o.provider,
+        o.region,
+        o.instance,
+        o.zone or "",
+        option.nodes,
+    )
 
 
 def _time_key(option: Option) -> tuple[object, ...]:
@@ -332,7 +339,8 @@ def _relaxations(request: Request, feasible: Sequence[Option], blocked: Sequence
         nearest = min(single, key=lambda o: o.hours if reason == "deadline" else o.total or 0)
         if best is not None and (nearest.total is None or nearest.total >= best):
             continue
-        yield f"{_relaxed(request.workload, nearest, reason)}: {_name(nearest)} for {nearest.total:,.2f} USD in {duration(nearest.hours)}"
+        change = _relaxed(request.workload, nearest, reason)
+        yield f"{change}: {_name(nearest)} for {nearest.total:,.2f} USD in {duration(nearest.hours)}"
 
 
 def _relaxed(workload: Workload, option: Option, reason: str) -> str:

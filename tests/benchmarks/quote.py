@@ -1,7 +1,7 @@
 """How fast a quote is, as ratios in one run: ``python -m tests.benchmarks.quote [--rows 20000,2000000] [--runs 15]``.
 
-Ratios travel between machines, milliseconds do not. Each line names its goal; nothing here asserts, since a stopwatch on
-a shared machine proves nothing: the plain tests count query steps and imports instead.
+Ratios travel between machines, milliseconds do not. Each line names its goal; nothing here asserts, since a
+stopwatch on a shared machine proves nothing: the plain tests count query steps and imports instead.
 """
 
 import argparse
@@ -15,11 +15,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cloudaccel.api import quoting
+from cloudaccel.api.quoting import build_query
 from cloudaccel.catalog.query import run_query
-from cloudaccel.catalog.session import accelerator_table
-from cloudaccel.facts.expressions import parse_expression
-from cloudaccel.model import Query
+from cloudaccel.catalog.session import accelerator_table, open_session
 from tests.benchmarks.synthetic import make_catalog
 
 QUESTION = ("quote", "H100-SXM:8", "--residency", "EU", "--market", "spot", "--limit", "10")
@@ -50,7 +48,10 @@ def _report(folder: Path, sizes: Sequence[int], runs: int) -> None:
         "pass": [sys.executable, "-c", "pass"],
         "bundled --json": _cloudaccel("quote", "H100:8", "--json"),
         "bundled table": _cloudaccel("quote", "H100:8"),
-        **{f"{size:,} offers --json": _cloudaccel("--catalog", str(path), *QUESTION, "--json") for size, path in catalogs.items()},
+        **{
+            f"{size:,} offers --json": _cloudaccel("--catalog", str(path), *QUESTION, "--json")
+            for size, path in catalogs.items()
+        },
     }
     walls, peaks = _commands(commands, environment, runs)
     base = walls["pass"]
@@ -81,7 +82,7 @@ def _commands(
     commands: dict[str, list[str]], environment: dict[str, str], runs: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     walls: dict[str, list[float]] = {name: [] for name in commands}
-    for name, command in commands.items():
+    for command in commands.values():
         _run(command, environment)  # warm: byte code, page cache, the built catalog
     for _ in range(runs):
         for name, command in commands.items():
@@ -110,10 +111,8 @@ def _peak_mib(command: list[str], environment: dict[str, str]) -> float:
 
 
 def _in_process(path: Path) -> float:
-    query = Query(
-        terms=parse_expression("H100-SXM:8"), markets=(("spot", None),), limit=10,
-        **quoting.place_filter(None, "EU"),
-    )  # fmt: skip
+    with open_session(path) as session:
+        query = build_query(session, "H100-SXM:8", residency="EU", market="spot", limit=10)
     table = accelerator_table()
     db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
     return _median(lambda: run_query(db, query, table))
@@ -134,7 +133,19 @@ def _heavy_modules(environment: dict[str, str]) -> list[str]:
         "print('|'.join(sys.modules), file=sys.stderr)"
     )
     out = subprocess.run([sys.executable, "-c", probe], env=environment, check=True, capture_output=True, text=True)
-    heavy = {"boto3", "google", "azure", "numpy", "pandas", "pyarrow", "polars", "duckdb", "pydantic", "rich", "sqlalchemy"}
+    heavy = {
+        "boto3",
+        "google",
+        "azure",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "polars",
+        "duckdb",
+        "pydantic",
+        "rich",
+        "sqlalchemy",
+    }
     return sorted(heavy & {name.partition(".")[0] for name in out.stderr.splitlines()[-1].split("|")})
 
 

@@ -29,7 +29,8 @@ def row(instance: str, accelerator: str, count: int, price: str, **more: str) ->
         **dict.fromkeys(OFFER_COLUMNS, ""), "provider": "acme", "partition": "acme", "region": "r1", "service": "vm",
         "instance": instance, "accelerator_id": accelerator, "accelerator_name": accelerator, "count": str(count),
         "sold_per": "instance", "hosts": "1", "market": "on_demand", "price_per_hour": price, "currency": "USD",
-        "status": "exact" if price else "unknown", "availability": "listed", "as_of": "2026-01-01", "source": "t", **more,
+        "status": "exact" if price else "unknown", "availability": "listed", "as_of": "2026-01-01", "source": "t",
+        **more,
     }  # fmt: skip
 
 
@@ -123,7 +124,9 @@ def test_the_lock_is_the_same_bytes_for_the_same_inputs() -> None:
 
 def test_failover_is_the_same_shape_elsewhere() -> None:
     data = lock(planned(ROWS))
-    assert [(o["region"], o["instance"], o["nodes"]) for o in data["failover"]] == [("r2", "a8", data["chosen"]["nodes"])]
+    assert [(o["region"], o["instance"], o["nodes"]) for o in data["failover"]] == [
+        ("r2", "a8", data["chosen"]["nodes"])
+    ]
 
 
 prices = st.lists(st.tuples(st.sampled_from(sorted(SPEED)), st.integers(1, 500)), min_size=1, max_size=12)
