@@ -38,8 +38,8 @@ class ModelShape:
     full_layers
         Layers whose cache grows with the whole context; the others see `window` tokens (0: a constant state).
     latent_dim, latent_rope_dim, value_dim
-        MLA: width of the compressed cache, its rotary part, and the width of a value head; `head_dim` is that of queries
-        and keys, rotary part included.
+        MLA: width of the compressed cache, its rotary part, and the width of a value head; `head_dim` is that of
+        queries and keys, rotary part included.
     query_rank
         MLA: width that queries are compressed to; 0 when they are not.
     gated
@@ -103,7 +103,8 @@ class ServeDemand:
     context: int | None = None  # longest sequence to admit, tokens
     concurrency: int | None = None  # requests in flight
     utilisation: float = 0.5
-    peak_to_mean: float = 2.0
+    kv_precision: str = "bf16"  # of the key-value cache
+    prefill_chunk_tokens: int | None = None  # tokens prefilled at once; None: the whole context, safe with any engine
     hours_on_per_month: float = 730.0
 
 
@@ -230,7 +231,7 @@ class PublishedRun:
 
     name: str
     accelerator_id: str
-    accelerators: int
+    accelerators: int | None
     accelerator_hours: float | None
     wall_mfu: float
     source: str

@@ -1,0 +1,180 @@
+"""The search for a parallel shape: of those that a machine allows, the one with the best expected time that fits.
+
+Penalties only rank shapes: a published MFU already contains the cost of a usual shape, so the hours do not pay it
+again.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from cloudaccel.model.workload import ModelShape, Workload
+from cloudaccel.workloads.memory import GIB, Parts, Sizes, Trial, fixed_bytes, sizes, training_parts
+from cloudaccel.workloads.runs import RECOMPUTE_FACTOR
+
+# Time of a step over one without that kind of cutting; our judgement from arXiv:2104.04473, figures 13 to 15, and the
+# order of decisions in NVIDIA's guide (research/workloads.md, section 4, 2026-08).
+_TENSOR_COST = {1: 1.0, 2: 1.02, 4: 1.05, 8: 1.10}
+_TENSOR_COST_SLOW_LINK = {1: 1.0, 2: 1.15, 4: 1.35, 8: 1.7}
+_PIPELINE_COST = 1.02  # for every doubling, beside the bubble
+_CONTEXT_COST = 1.03  # for every doubling
+_EXPERT_COST_ACROSS = 1.05  # expert parallel beyond one machine
+_FULL_SHARD_COST = 1.03
+_INTERLEAVE = 2  # chunks per pipeline stage that divide the bubble; usual recipes have 2 to 12
+LONG_SEQUENCE = 16_384  # tokens from which context parallelism is tried (Megatron-Bridge guide)
+_DEGREES = (1, 2, 4, 8, 16, 32, 64)
+# Sequences in one step when the caller does not say: 4M tokens for pre-training (70B class, 2023), else a small batch.
+PRETRAIN_BATCH_TOKENS = 4_194_304
+FINETUNE_BATCH_SEQUENCES = 64
+DATA_PARALLEL_STACKS = frozenset({"fsdp", "deepspeed", "ddp"})  # shard over data-parallel ranks only, as usually run
+
+
+class Cut(NamedTuple):
+    """One way of cutting, with the time it costs at least."""
+
+    cost: float
+    tp: int
+    pp: int
+    cp: int
+    ep: int
+
+
+class Found(NamedTuple):
+    """A shape with its memory and its relative time."""
+
+    cost: float
+    shape: Trial
+    parts: Parts
+
+
+class Room(NamedTuple):
+    """The hardware as the search sees it."""
+
+    kind: str
+    slow_link: bool  # accelerators of one machine meet over PCIe or Ethernet
+    per_node: int
+    nodes: int
+
+
+def batch_sequences(workload: Workload) -> int:
+    """Sequences in one step: as asked, else a usual batch for the task."""
+    if workload.batch_sequences is not None:
+        return workload.batch_sequences
+    if workload.task in ("pretrain", "continued_pretrain"):
+        return max(1, PRETRAIN_BATCH_TOKENS // workload.sequence_tokens)
+    return FINETUNE_BATCH_SEQUENCES
+
+
+@lru_cache(maxsize=4096)
+def cuts(model: ModelShape, room: Room, long: bool) -> tuple[Cut, ...]:
+    """All ways of cutting that divide evenly, the cheapest first. Tensor parallel stays inside a machine."""
+    total = room.per_node * room.nodes
+    found = [
+        Cut(_cut_cost(tp, pp, cp, ep, room), tp, pp, cp, ep)
+        for tp in _divisors(room.per_node, 8, model.heads)
+        for pp in _divisors(total // tp, 64, model.layers)
+        for cp in (_divisors(total // (tp * pp), 16, 0) if long else (1,))
+        for ep in _expert_degrees(model, total // pp, room.per_node)
+    ]
+    return tuple(sorted(found))
+
+
+def _divisors(number: int, limit: int, other: int) -> tuple[int, ...]:
+    """Powers of two up to `limit` that divide `number`, and `other` unless that is 0."""
+    return tuple(d for d in _DEGREES if d <= limit and number % d == 0 and (other == 0 or other % d == 0))
+
+
+def _expert_degrees(model: ModelShape, group: int, per_node: int) -> tuple[int, ...]:
+    """Expert-parallel degrees worth trying: none, the most that a machine holds, the most there is."""
+    if not model.experts:
+        return (1,)
+    degrees = _divisors(group, 64, model.experts)
+    inside = max(d for d in degrees if d <= per_node)
+    return tuple(sorted({1, inside, degrees[-1]}))
+
+
+def _cut_cost(tp: int, pp: int, cp: int, ep: int, room: Room) -> float:
+    doublings = pp.bit_length() - 1, cp.bit_length() - 1
+    across = _EXPERT_COST_ACROSS if ep > room.per_node else 1.0
+    tensor = (_TENSOR_COST_SLOW_LINK if room.slow_link else _TENSOR_COST)[tp]
+    return tensor * _PIPELINE_COST ** doublings[0] * _CONTEXT_COST ** doublings[1] * across
+
+
+@lru_cache(maxsize=8192)
+def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) -> tuple[Found | None, Found]:
+    """The best shape within `limit_gib` per accelerator (None: there is none), and the one with the least memory."""
+    size = sizes(model, workload.method, workload.lora_rank)
+    total = room.per_node * room.nodes
+    batch = max(batch_sequences(workload), 1)
+    allowed = _allowed(workload, model, room)
+    if _states_gib(size, workload, room) > limit_gib:
+        allowed = allowed[-1:]  # nothing can fit; one shape, cut as far as possible, says how far off it is
+    best: Found | None = None
+    least: Found | None = None
+    for cut in allowed:
+        if best is not None and cut.cost >= best.cost:
+            break
+        data = total // (cut.tp * cut.pp * cut.cp)
+        if data > batch and workload.batch_sequences is not None:
+            continue
+        for found in _settings(workload, model, room.kind, size, cut, data, batch):
+            peak = found.parts.peak
+            if peak <= limit_gib:
+                if best is None or found.cost < best.cost:
+                    best = found
+                if least is None or peak < least.parts.peak:
+                    least = found
+                break
+            if least is None or peak < least.parts.peak:
+                least = found
+    if least is None:  # the batch is smaller than any division: one replica cut as far as it goes
+        shape = Trial(dp=total, zero=3, recompute="full")
+        least = Found(1.0, shape, training_parts(size, model, workload, room.kind, shape))
+    return best, least
+
+
+def _states_gib(size: Sizes, workload: Workload, room: Room) -> float:
+    """GiB per accelerator that no shape can go below: the states spread evenly over all of them."""
+    whole = Trial(zero=0, recompute="full")
+    if workload.parallel == "ddp":
+        return 0.0
+    held = fixed_bytes(size, workload, room.kind, whole) / GIB
+    return held / (room.per_node * room.nodes)
+
+
+def _allowed(workload: Workload, model: ModelShape, room: Room) -> tuple[Cut, ...]:
+    if workload.parallel == "ddp":
+        return (Cut(1.0, 1, 1, 1, 1),)
+    every = cuts(model, room, workload.sequence_tokens >= LONG_SEQUENCE)
+    if workload.stack in DATA_PARALLEL_STACKS:
+        return tuple(cut for cut in every if cut.tp == cut.pp == 1)
+    return every
+
+
+def _settings(
+    workload: Workload, model: ModelShape, kind: str, size: Sizes, cut: Cut, data: int, batch: int
+) -> Iterator[Found]:
+    """The cut with each sharding stage and recomputation, the fastest first."""
+    steps = max(1, batch // data)
+    bubble = (cut.pp - 1) / (_INTERLEAVE * steps) if cut.pp > 1 else 0.0
+    stages = (0,) if workload.parallel == "ddp" or data * cut.cp == 1 else (1, 3)
+    for recompute in (workload.recompute,) if workload.recompute else ("none", "full"):
+        for zero in stages:
+            shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
+            cost = cut.cost * (1 + bubble) * RECOMPUTE_FACTOR[recompute] * (_FULL_SHARD_COST if zero == 3 else 1.0)
+            yield Found(cost, shape, training_parts(size, model, workload, kind, shape))
+
+
+def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Found, limit_gib: float) -> Found:
+    """The same shape with the largest micro-batch (1, 2, 4, 8) that fits and still fills the pipeline."""
+    size = sizes(model, workload.method, workload.lora_rank)
+    shape, best = found.shape, found
+    for micro in (2, 4, 8):
+        if shape.accumulation % micro or shape.accumulation // micro < shape.pp:
+            break
+        grown = shape._replace(micro_batch=micro, accumulation=shape.accumulation // micro)
+        parts = training_parts(size, model, workload, kind, grown)
+        if parts.peak > limit_gib:
+            break
+        best = Found(found.cost, grown, parts)
+    return best
