@@ -27,6 +27,8 @@ class Option:
     ----------
     hours
         Machine hours of the run, start-up included; for serving the hours switched on in a month.
+    also
+        Other offers of the same seller at the same price, in other regions or zones.
     total
         Sum of the amounts of `lines`; None as soon as one of them is unknown.
     blocked
@@ -43,6 +45,7 @@ class Option:
     hours: Decimal
     lines: tuple[CostLine, ...]
     total: Decimal | None
+    also: tuple[Offer, ...] = ()
     blocked: tuple[tuple[str, str], ...] = ()
     verdict: str | None = None
     rules: tuple[str, ...] = ()

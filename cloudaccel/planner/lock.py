@@ -1,7 +1,7 @@
 """``plan.lock.json``: the plan as a file. The same inputs give the same bytes, and it replays without the catalog."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import Any
 
@@ -47,18 +47,17 @@ def lock(plan: Plan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _failover(plan: Plan) -> tuple[Option, ...]:
-    """Other options of the same shape and machine count, so that a launch can move without a new plan."""
+def _failover(plan: Plan) -> list[Option]:
+    """Other places of the same shape and machine count, so that a launch can move without a new plan."""
     best = plan.best
     if best is None:
-        return ()
-    return tuple(
-        option
-        for option in plan.options[1:]
-        if option.offer.accelerator_id == best.offer.accelerator_id
-        and option.offer.count == best.offer.count
-        and option.nodes == best.nodes
-    )
+        return []
+    same = [o for o in plan.options if (o.offer.accelerator_id, o.offer.count, o.nodes) == _shape_of(best)]
+    return [replace(o, offer=offer, also=()) for o in same for offer in (o.offer, *o.also) if offer is not best.offer]
+
+
+def _shape_of(option: Option) -> tuple[object, ...]:
+    return option.offer.accelerator_id, option.offer.count, option.nodes
 
 
 def option_json(option: Option) -> dict[str, Any]:
@@ -69,6 +68,7 @@ def option_json(option: Option) -> dict[str, Any]:
         "zone": offer.zone, "country": offer.country, "instance": offer.instance,
         "accelerator": {"id": offer.accelerator_id, "count": None if offer.count is None else str(offer.count)},
         "nodes": option.nodes,
+        "also": [offer.id for offer in option.also],
         "market": {"type": offer.market, "term": offer.term},
         "price": {
             "price_per_hour": _money(price.amount), "currency": price.currency, "status": price.status,

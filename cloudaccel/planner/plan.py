@@ -22,11 +22,13 @@ Judge = Callable[[Sequence[Offer]], Sequence[tuple[str | None, tuple[str, ...]]]
 
 # Machines of one shape that are tried. Real clusters are sold in these steps; the last is 16,384 accelerators of eight.
 NODE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
-# Offers of one shape that are priced: the cheapest. A policy may forbid the first ones, so more than are shown.
+# Offers of one shape that are looked at, the cheapest first; and price classes of them that become options.
 OFFERS_PER_SHAPE = 60
+CLASSES_PER_SHAPE = 12
 _SECONDS_PER_HOUR = 3600
 _SHORT_H = 0.25  # below this, start-up is longer than the run, and more machines are only more start-ups
 _WASTEFUL = 1.5  # machine-hours over the least seen: scaling has broken down
+_FAR_DEARER = 3  # times the cheapest answer so far: no table shows it, and no limit but a deadline asks for it
 _EXAMPLES = 3
 
 
@@ -83,15 +85,82 @@ def make_plan(request: Request, context: Context) -> Plan:
     """The plan for one workload over one catalog. Infeasible is an answer: no options, and the reasons counted."""
     rejections = _Rejections()
     options: list[Option] = []
+    cheapest: Decimal | None = None
     evaluated = 0
-    for accelerator, count in _hardware(request, context):
-        offers = _offers(request, context, accelerator, count)
-        if not offers:
-            continue
+    for accelerator, count, classes in _hardware_on_offer(request, context, rejections):
         for nodes, fit in _node_counts(request, context, accelerator, count, rejections):
-            evaluated += len(offers)
-            options.extend(_options(request, context, accelerator, nodes, fit, offers))
+            evaluated += sum(1 + len(c.also) for c in classes)
+            found = list(_options(request, context, accelerator, nodes, fit, classes))
+            options.extend(found)
+            for option in found:
+                if not option.blocked and option.total is not None and (cheapest is None or option.total < cheapest):
+                    cheapest = option.total
+            if _overpriced(found, cheapest):
+                break
     return _plan(request, context, options, rejections, evaluated)
+
+
+def _overpriced(found: Sequence[Option], cheapest: Decimal | None) -> bool:
+    """Whether even the first of `found`, which meets the deadline, costs so much that more machines are no option."""
+    if cheapest is None or not found or any(reason == "deadline" for reason, _ in found[0].blocked):
+        return False
+    total = found[0].total
+    return total is not None and total > _FAR_DEARER * cheapest
+
+
+class _PriceClass:
+    """Offers of one seller at one price, with one verdict: for a plan they differ only in where they are."""
+
+    def __init__(self, offer: Offer, verdict: str | None, rules: tuple[str, ...], transfer: bool) -> None:
+        self.offer = offer
+        self.also: list[Offer] = []
+        self.verdict = verdict
+        self.rules = rules
+        self.transfer = transfer
+
+    @property
+    def allowed(self) -> bool:
+        return self.verdict not in ("non_compliant", "unknown")
+
+
+def _hardware_on_offer(
+    request: Request, context: Context, rejections: "_Rejections"
+) -> Iterator[tuple[Accelerator, int, list[_PriceClass]]]:
+    """Every hardware shape that somebody sells, with its price classes, cheapest for its peak first."""
+    shapes: list[tuple[float, Accelerator, int, list[_PriceClass]]] = []
+    for accelerator, count in _hardware(request, context):
+        classes = _price_classes(request, context, _offers(request, context, accelerator, count), rejections)
+        if classes:
+            peak = accelerator.peak_tflops_bf16_dense or accelerator.peak_tflops_fp16_dense or 1.0
+            shapes.append((float(classes[0].offer.price.amount or 0) / (peak * count), accelerator, count, classes))
+    shapes.sort(key=lambda shape: (shape[0], shape[1].id, shape[2]))
+    for _, accelerator, count, classes in shapes:
+        yield accelerator, count, classes
+
+
+def _price_classes(
+    request: Request, context: Context, offers: Sequence[Offer], rejections: "_Rejections"
+) -> list[_PriceClass]:
+    verdicts = context.judge(offers) if context.judge and offers else [(None, ())] * len(offers)
+    classes: dict[tuple[object, ...], _PriceClass] = {}
+    for offer, (state, rules) in zip(offers, verdicts, strict=True):
+        transfer = _needs_transfer(request.workload, offer)
+        place = offer.region if request.rank_by == "carbon" else None
+        key = (offer.provider, offer.price.amount, offer.market, offer.term, state, transfer, place)
+        if key in classes:
+            classes[key].also.append(offer)
+        else:
+            classes[key] = _PriceClass(offer, state, rules, transfer)
+        if state in ("non_compliant", "unknown"):
+            rejections.add("policy", f"{offer.provider} {offer.region}", _policy_words(state, rules))
+    # The cheapest that are allowed, and the cheapest of the others: what a rule costs is part of the answer.
+    ordered = sorted(classes.values(), key=lambda c: (not c.allowed, c.offer.price.amount or 0))
+    forbidden = [c for c in ordered if not c.allowed]
+    return [c for c in ordered if c.allowed][:CLASSES_PER_SHAPE] + forbidden[:1]
+
+
+def _policy_words(state: str, rules: Sequence[str]) -> str:
+    return f"{state.replace('_', ' ')}: {', '.join(rules) or 'no rule named'}"
 
 
 def _hardware(request: Request, context: Context) -> Iterator[tuple[Accelerator, int]]:
@@ -122,8 +191,11 @@ def _allows(term: AcceleratorTerm, identity: str, count: int) -> bool:
 def _offers(request: Request, context: Context, accelerator: Accelerator, count: int) -> tuple[Offer, ...]:
     """The cheapest offers of one shape; only rows that can be ranked: an unknown price is no plan."""
     term = AcceleratorTerm(text="", accelerator_ids=(accelerator.id,), count=Fraction(count))
-    query = replace(request.query, terms=(term,), limit=OFFERS_PER_SHAPE, sort="price")
-    found = run_query(context.db, query, context.accelerators)
+    # A policy may forbid the first ones, so all are fetched when there is one.
+    limit = None if context.judge else OFFERS_PER_SHAPE
+    found = run_query(
+        context.db, replace(request.query, terms=(term,), limit=limit, sort="price"), context.accelerators
+    )
     return tuple(o for o in found.offers if not o.apart and o.sold_per == "instance")
 
 
@@ -138,18 +210,20 @@ def _node_counts(
     asked = [t.nodes for t in request.query.terms if t.nodes > 1 and accelerator.id in t.accelerator_ids]
     steps = asked or [n for n in NODE_STEPS if n <= request.max_nodes]
     fits: list[tuple[int, Fit]] = []
-    last: Fit | None = None
+    refused: Fit | None = None
     for nodes in steps:
-        last = context.size(accelerator, count, nodes)
-        if last.verdict != "no":
-            fits.append((nodes, last))
-            yield nodes, last
+        fit = context.size(accelerator, count, nodes)
+        if fit.verdict != "no":
+            fits.append((nodes, fit))
+            yield nodes, fit
             if _enough(request.workload, fits):
                 break
-        elif fits or _hopeless(last):
-            break
-    if not fits and last is not None and last.reasons:
-        rejections.add(last.reasons[0].code, f"{accelerator.family}:{count}", last.reasons[0].text)
+        else:
+            refused = refused or fit
+            if fits or _hopeless(fit):
+                break
+    if not fits and refused is not None and refused.reasons:
+        rejections.add(refused.reasons[0].code, f"{accelerator.family}:{count}", refused.reasons[0].text)
 
 
 # Reasons that more machines do not cure.
@@ -173,31 +247,43 @@ def _enough(workload: Workload, fits: Sequence[tuple[int, Fit]]) -> bool:
 
 
 def _options(
-    request: Request, context: Context, accelerator: Accelerator, nodes: int, fit: Fit, offers: Sequence[Offer]
+    request: Request,
+    context: Context,
+    accelerator: Accelerator,
+    nodes: int,
+    fit: Fit,
+    classes: Sequence[_PriceClass],
 ) -> Iterator[Option]:
-    machines, hours = _machines_and_hours(request, fit, nodes, offers[0])
+    machines, hours = _machines_and_hours(request, fit, nodes, classes[0].offer)
     if hours is None:
         return
-    for offer in offers:
-        basis = CostBasis(
-            hours=hours,
-            nodes=machines,
-            disk_gb=_decimal(request.workload.disk_gb),
-            disk_price=request.disk_price,
-            transfer_gb=_transfer_gb(request.workload, offer),
-            transfer_price=request.transfer_price,
-        )
-        lines = cost_lines(offer, basis)
-        yield Option(
-            offer=offer,
+    for c in classes:
+        lines = cost_lines(c.offer, _basis(request, hours, machines, c.transfer))
+        option = Option(
+            offer=c.offer,
+            also=tuple(c.also),
             nodes=machines,
             fit=fit,
             hours=hours,
             lines=lines,
             total=total_of(lines),
-            carbon_kg=context.carbon(offer, accelerator, machines, hours) if context.carbon else None,
-            startable=context.startable is not None and context.startable(offer),
+            verdict=c.verdict,
+            rules=c.rules,
+            carbon_kg=context.carbon(c.offer, accelerator, machines, hours) if context.carbon else None,
+            startable=context.startable is not None and context.startable(c.offer),
         )
+        yield replace(option, blocked=tuple(_blocked(request.workload, option)))
+
+
+def _basis(request: Request, hours: Decimal, machines: int, transfer: bool) -> CostBasis:
+    return CostBasis(
+        hours=hours,
+        nodes=machines,
+        disk_gb=_decimal(request.workload.disk_gb),
+        disk_price=request.disk_price,
+        transfer_gb=_decimal(request.workload.data_gb) if transfer else None,
+        transfer_price=request.transfer_price,
+    )
 
 
 def _machines_and_hours(request: Request, fit: Fit, nodes: int, offer: Offer) -> tuple[int, Decimal | None]:
@@ -219,28 +305,27 @@ def _decimal(value: float | None) -> Decimal | None:
     return None if value is None else Decimal(str(value))
 
 
-def _transfer_gb(workload: Workload, offer: Offer) -> Decimal | None:
-    """Data that has to be brought in, when it lies elsewhere; data without a place is taken to be anywhere."""
+def _needs_transfer(workload: Workload, offer: Offer) -> bool:
+    """Whether the data has to be brought in. Data without a place is taken to be where it is needed."""
     if not workload.data_gb or not workload.data_place:
-        return None
-    here = workload.data_place in (f"{offer.provider}:{offer.region}", offer.provider)
-    return None if here else Decimal(str(workload.data_gb))
+        return False
+    return workload.data_place not in (f"{offer.provider}:{offer.region}", offer.provider)
 
 
 def _plan(request: Request, context: Context, options: list[Option], rejections: "_Rejections", evaluated: int) -> Plan:
-    judged = _judged(options, context.judge)
-    marked = [replace(o, blocked=(*o.blocked, *_limits_broken(request.workload, o))) for o in judged]
     key = RANKS[request.rank_by]
-    feasible = sorted((o for o in marked if not o.blocked), key=key)
-    blocked = sorted((o for o in marked if o.blocked), key=lambda o: (len(o.blocked), key(o)))
+    feasible = sorted((o for o in options if not o.blocked), key=key)
+    blocked = sorted((o for o in options if o.blocked), key=lambda o: (len(o.blocked), key(o)))
     for option in blocked:
-        rejections.add(option.blocked[0][0], _name(option), option.blocked[0][1])
+        reason, text = option.blocked[0]
+        if reason != "policy":  # those were counted by offer
+            rejections.add(reason, _name(option), text)
     return Plan(
         workload=request.workload,
         model=request.model,
         rank_by=request.rank_by,
-        options=tuple(_one_per_place(feasible))[: request.limit],
-        near=tuple(_one_per_place(blocked))[:5],
+        options=tuple(_distinct(feasible))[: request.limit],
+        near=tuple(_distinct(blocked))[:5],
         rejected=rejections.counted(),
         relaxations=tuple(_relaxations(request, feasible, blocked)),
         assumptions=_assumptions(request, feasible or blocked),
@@ -250,22 +335,10 @@ def _plan(request: Request, context: Context, options: list[Option], rejections:
     )
 
 
-def _judged(options: Sequence[Option], judge: Judge | None) -> Sequence[Option]:
-    if judge is None or not options:
-        return options
-    offers = list({o.offer.id: o.offer for o in options}.values())
-    verdicts = dict(zip((offer.id for offer in offers), judge(offers), strict=True))
-    judged: list[Option] = []
-    for option in options:
-        state, rules = verdicts[option.offer.id]
-        blocked: tuple[tuple[str, str], ...] = ()
-        if state in ("non_compliant", "unknown"):
-            blocked = (("policy", f"{state.replace('_', ' ')}: {', '.join(rules) or 'no rule named'}"),)
-        judged.append(replace(option, verdict=state, rules=rules, blocked=blocked))
-    return judged
-
-
-def _limits_broken(workload: Workload, option: Option) -> Iterator[tuple[str, str]]:
+def _blocked(workload: Workload, option: Option) -> Iterator[tuple[str, str]]:
+    """What is against this option, in the order in which it is said."""
+    if option.verdict in ("non_compliant", "unknown"):
+        yield "policy", _policy_words(option.verdict, option.rules)
     if workload.deadline_s is not None and workload.serve is None:
         late = option.hours - Decimal(str(workload.deadline_s)) / _SECONDS_PER_HOUR
         if late > 0:
@@ -313,12 +386,12 @@ RANKS: Mapping[str, Callable[[Option], tuple[object, ...]]] = {
 }
 
 
-def _one_per_place(options: Sequence[Option]) -> Iterator[Option]:
-    """The best of each (provider, region, accelerator, market): a list of twenty zones at one price helps nobody."""
-    seen: set[tuple[str, ...]] = set()
+def _distinct(options: Sequence[Option]) -> Iterator[Option]:
+    """The best of each (seller, accelerator, market, machines): a list of one thing in twelve sizes helps nobody."""
+    seen: set[tuple[object, ...]] = set()
     for option in options:
         offer = option.offer
-        key = (offer.provider, offer.region, offer.accelerator_id or "", offer.market)
+        key = (offer.provider, offer.accelerator_id, offer.market, offer.term, offer.region)
         if key not in seen:
             seen.add(key)
             yield option
