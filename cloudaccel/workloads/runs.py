@@ -33,6 +33,9 @@ class Run:
         ``full`` (hours of a whole run), ``step`` (rate of a step), ``finetune`` (memory, sometimes a rate).
     wall_mfu
         What the hours imply, everything included; None unless `kind` is full.
+    step_mfu, reported_step_mfu
+        Of a step. For whole runs `step_mfu` is what the hours imply less downtime, and the reported figure stands
+        apart.
     use
         `step_mfu` times the recompute factor: how busy the matrix units were. The priors are made of it.
     """
@@ -52,10 +55,12 @@ class Run:
     accelerator_hours: float | None
     wall_mfu: float | None
     step_mfu: float | None
+    reported_step_mfu: float | None
     use: float | None
     precision: str
     recompute: str
     goodput: float
+    downtime: str  # why the hours contain none; empty when they do
     stack: str
     set_aside: str
     flops: float | None
@@ -109,7 +114,8 @@ def _run(row: dict[str, str]) -> Run:
     goodput = 1.0 if row["downtime"] else goodput_prior(count or UNKNOWN_COUNT)
     flops, wall = _wall(row, peak)
     rate = _number(row["step_tflops"])
-    step = rate / peak if rate and peak else wall / goodput if wall else None
+    reported = rate / peak if rate and peak else None
+    step = wall / goodput if wall else reported
     return Run(
         name=row["name"],
         kind=row["kind"],
@@ -126,10 +132,12 @@ def _run(row: dict[str, str]) -> Run:
         accelerator_hours=_number(row["accelerator_hours"]),
         wall_mfu=wall,
         step_mfu=step,
+        reported_step_mfu=reported,
         use=step * RECOMPUTE_FACTOR[row["recompute"]] if step else None,
         precision=row["precision"],
         recompute=row["recompute"],
         goodput=goodput,
+        downtime=row["downtime"],
         stack=row["stack"],
         set_aside=row["set_aside"],
         flops=flops,

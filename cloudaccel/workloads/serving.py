@@ -147,16 +147,25 @@ def size_serving(workload: Workload, model: ModelShape, accelerator: Accelerator
     Of the replicas that hold the weights and one sequence of the longest context, it is the one with the most output
     per accelerator that meets the latency targets.
     """
+    case = case_of(workload, model, accelerator, per_node=per_node, nodes=nodes)
+    if case is None:
+        unknown = Reason("memory_unknown", f"no source gives the memory of {accelerator.name}")
+        return Fit(verdict="no", reasons=(unknown,))
+    chosen, verdict, speed = _choose(case)
+    return _no(case, chosen) if verdict == "no" else _sized(case, chosen, verdict, speed)
+
+
+def case_of(
+    workload: Workload, model: ModelShape, accelerator: Accelerator, *, per_node: int, nodes: int
+) -> Case | None:
+    """The question with all that it needs looked up; None when the accelerator's memory is unknown."""
     demand = workload.serve or ServeDemand()
     available = available_gib(accelerator)
     if available is None:
-        unknown = Reason("memory_unknown", f"no source gives the memory of {accelerator.name}")
-        return Fit(verdict="no", reasons=(unknown,))
+        return None
     rates = rates_of(workload.stack, accelerator.kind)
     kv = kv_cache(model, WEIGHT_BYTES[demand.kv_precision])
-    case = Case(workload, model, demand, accelerator, available, per_node, nodes, rates, kv)
-    chosen, verdict, speed = _choose(case)
-    return _no(case, chosen) if verdict == "no" else _sized(case, chosen, verdict, speed)
+    return Case(workload, model, demand, accelerator, available, per_node, nodes, rates, kv)
 
 
 def longest_context(demand: ServeDemand) -> int:
@@ -167,7 +176,7 @@ def longest_context(demand: ServeDemand) -> int:
 def _choose(case: Case) -> tuple[Replica, str, Speed | None]:
     """The best replica that fits, else the best that is tight, else the largest that was tried."""
     need = cache_bytes(case.kv, longest_context(case.demand)) * max(1, case.demand.concurrency or 1)
-    tried = [_replica(case, tp, pp) for tp, pp in _replica_shapes(case.model, case.per_node, case.nodes)]
+    tried = [replica_of(case, tp, pp) for tp, pp in _replica_shapes(case.model, case.per_node, case.nodes)]
     for verdict, sign in (("fits", -1), ("tight", 1)):
         holding = [replica for replica in tried if replica.kv_room + sign * replica.kv_margin >= need]
         if holding:
@@ -177,14 +186,23 @@ def _choose(case: Case) -> tuple[Replica, str, Speed | None]:
     return tried[-1], "no", None
 
 
-def _worth(demand: ServeDemand, replica: Replica, speed: Speed | None) -> tuple[bool, float]:
-    """Order of replicas: those that meet the latency targets first, then output per accelerator, then the smaller."""
+def _worth(demand: ServeDemand, replica: Replica, speed: Speed | None) -> tuple[bool, int, float]:
+    """Order of replicas: those in time first, then the fewest accelerators for the load, then output of each."""
     if speed is None:
-        return False, -float(replica.cards)
+        return False, -replica.cards, 0.0
     in_time = (demand.ttft_s is None or speed.ttft_s <= demand.ttft_s) and (
         demand.tpot_s is None or speed.tpot_s <= demand.tpot_s
     )
-    return in_time, speed.output_per_s / replica.cards
+    needed = (_replicas(demand, speed) or 0) * replica.cards
+    return in_time, -needed, speed.output_per_s / replica.cards
+
+
+def _replicas(demand: ServeDemand, speed: Speed) -> int | None:
+    """Replicas that carry the load at the stated utilisation; None when no load is stated."""
+    asked = asked_output_per_s(demand)
+    if asked is None:
+        return None
+    return max(1, math.ceil(asked / (speed.output_per_s * demand.utilisation) - 1e-9))
 
 
 @lru_cache(maxsize=1024)
@@ -196,7 +214,7 @@ def _replica_shapes(model: ModelShape, per_node: int, nodes: int) -> tuple[tuple
     return (*((tp, 1) for tp in inside), *across)
 
 
-def _replica(case: Case, tp: int, pp: int) -> Replica:
+def replica_of(case: Case, tp: int, pp: int) -> Replica:
     """Memory of a replica. Tensor parallelism beyond the key-value heads keeps copies of the cache."""
     cards, model, demand = tp * pp, case.model, case.demand
     usable = case.available * GIB * USABLE_SHARE * cards
@@ -290,9 +308,7 @@ def _missed(case: Case, replica: Replica, speed: Speed | None, serving: Serving)
 def _serving(case: Case, replica: Replica, speed: Speed | None) -> Serving:
     demand, kv = case.demand, case.kv
     output = speed.output_per_s if speed else 0.0
-    asked = asked_output_per_s(demand)
-    replicas = math.ceil(asked / (output * demand.utilisation) - 1e-9) if asked is not None and output else None
-    replicas = max(1, replicas) if replicas is not None else None
+    replicas = _replicas(demand, speed) if speed else None
     tokens = int(max(0.0, replica.kv_room) / kv.per_token) if kv.per_token else 0
     safe = int(max(0.0, replica.kv_room - replica.kv_margin) / kv.per_token) if kv.per_token else 0
     return Serving(
