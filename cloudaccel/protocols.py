@@ -1,0 +1,266 @@
+"""What a provider can do, as small protocols joined by composition; an ability that is missing is ``None``.
+
+Adapters translate and nothing more: page, map, raise our errors. Retries, deadlines, failover and the journal wrap them
+from the core. Everything here is plain and synchronous; building a provider makes no network call.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol, TypeAlias
+
+from cloudaccel.model import Offer
+
+# What JSON can hold. A journal keeps requests as JSON, so a request may hold nothing else.
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+
+# Kinds of resources, in the order in which they can be removed.
+RESOURCE_KINDS = ("machine", "spot_request", "disk", "address", "interface", "placement_group", "security_group")
+MACHINE_STATES = ("pending", "running", "stopping", "stopped", "terminated")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which offers to read: a provider's partition, and one region or (None) all."""
+
+    provider: str
+    partition: str
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What an account may still start: `remaining` of `limit` in `unit`; `name` and `code` are the cloud's own."""
+
+    name: str
+    code: str
+    limit: Decimal
+    used: Decimal
+    unit: str
+
+    @property
+    def remaining(self) -> Decimal:
+        """`limit` less `used`, at least 0."""
+        return max(self.limit - self.used, Decimal(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRequest:
+    """Everything that one create call needs. The journal keeps it, and a replay sends exactly it.
+
+    Attributes
+    ----------
+    token
+        Same token, same machines. At most 64 ASCII characters.
+    name
+        Name of the run, for names of groups: letters, digits and hyphens.
+    zone
+        All `count` machines start there.
+    market
+        ``on_demand``, ``spot`` or ``capacity_block``.
+    reservation_id
+        Capacity that is already held; nothing is ever bought.
+    deadline
+        The machine switches itself off and is deleted then, whoever is watching.
+    disk_gib
+        Size of the root disk; None takes the image's.
+    ssh_cidrs
+        Sources that may reach port 22; empty: no inbound rule at all.
+    settled
+        What `Instances.settle` found (image, subnet, interfaces), in the cloud's own words; empty before.
+    """
+
+    token: str
+    name: str
+    provider: str
+    region: str
+    zone: str
+    instance_type: str
+    count: int
+    market: str = "on_demand"
+    reservation_id: str | None = None
+    deadline: datetime
+    disk_gib: int | None = None
+    user_data: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    ssh_cidrs: tuple[str, ...] = ()
+    image: str | None = None
+    key_name: str | None = None
+    settled: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= 8:
+            raise ValueError(f"a gang has 1 to 8 machines, not {self.count}")
+        if not 0 < len(self.token) <= 64 or not self.token.isascii():
+            raise ValueError("a token has 1 to 64 ASCII characters")
+        if self.deadline.tzinfo is None:
+            raise ValueError("a deadline needs a time zone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One machine as the cloud describes it now.
+
+    `attached` are ids of what lives and dies with it: pairs of kind (see `RESOURCE_KINDS`) and id.
+    `reason` is the cloud's own word for why it ended; `interrupted` whether the cloud took it back.
+    """
+
+    id: str
+    region: str
+    zone: str | None
+    state: str
+    instance_type: str
+    market: str = "on_demand"
+    launched_at: datetime | None = None
+    private_address: str | None = None
+    public_address: str | None = None
+    attached: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
+    interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.state not in MACHINE_STATES:
+            raise ValueError(f"{self.state!r} is no state of a machine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One thing in an account that carries our tags. `bills` is False only where the cloud charges nothing."""
+
+    kind: str
+    id: str
+    region: str
+    state: str
+    tags: Mapping[str, str]
+    bills: bool
+
+    def __post_init__(self) -> None:
+        if self.kind not in RESOURCE_KINDS:
+            raise ValueError(f"{self.kind!r} is no kind of resource")
+
+
+class Prices(Protocol):
+    """Public price lists; they need no credentials."""
+
+    def offers(self, scope: Scope) -> Iterator[Offer]:
+        """Offers of `scope`, sold-out ones included."""
+        ...
+
+
+class Quotas(Protocol):
+    """What an account may still start."""
+
+    def family(self, instance_type: str) -> str:
+        """The group of types that share one quota. Asks nobody."""
+        ...
+
+    def remaining(self, region: str, family: str, market: str) -> Quota | None:
+        """What is left of the quota of `family` there; None: the cloud does not say."""
+        ...
+
+    def needed(self, instance_type: str, count: int, region: str) -> Decimal | None:
+        """What `count` machines count as, in the unit of the quota; None: not known."""
+        ...
+
+
+class Instances(Protocol):
+    """Machines, and what comes and goes with them. Every method raises `ProviderError` and nothing else."""
+
+    @property
+    def consistency_s(self) -> float:
+        """For how long after a create a listing may still not show it, seconds."""
+        ...
+
+    @property
+    def gang(self) -> bool:
+        """Whether one create starts all machines or none."""
+        ...
+
+    def account(self, *, region: str) -> str:
+        """Id of the account that the credentials belong to; only `region` is asked."""
+        ...
+
+    def regions(self, *, region: str) -> Sequence[str]:
+        """Regions that the account may use; only `region` is asked."""
+        ...
+
+    def zones(self, instance_type: str, region: str) -> Sequence[str]:
+        """Zones of `region` that offer the type, in the cloud's order; empty: not offered there."""
+        ...
+
+    def settle(self, request: InstanceRequest) -> InstanceRequest:
+        """The request with image, subnet and interfaces looked up: a replay needs no second look. Reads only."""
+        ...
+
+    def rehearse(self, request: InstanceRequest) -> None:
+        """Ask whether a settled request would be permitted. Creates nothing, and says nothing about capacity."""
+        ...
+
+    def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
+        """Make the groups that the machines need; the same name gives the same groups. The request then names them."""
+        ...
+
+    def create(self, request: InstanceRequest) -> tuple[Instance, ...]:
+        """Start `count` machines or none; the same prepared request gives the same machines."""
+        ...
+
+    def find(self, token: str, *, region: str) -> tuple[Instance, ...]:
+        """Machines that were created with `token`, ended ones included while the cloud still shows them."""
+        ...
+
+    def get(self, instance_id: str, *, region: str) -> Instance:
+        """The machine now. Raises `InstanceNotFound`."""
+        ...
+
+    def delete(self, instance_id: str, *, region: str) -> None:
+        """Begin to end the machine. Raises `InstanceNotFound` once it is gone."""
+        ...
+
+    def resources(self, *, tags: Mapping[str, str], region: str) -> Iterator[Resource]:
+        """Everything in `region` that carries `tags` (value ``*``: any): machines, disks, addresses, groups."""
+        ...
+
+    def remove(self, resource: Resource) -> None:
+        """Delete what is no machine. Raises `InstanceNotFound` once it is gone, `Conflict` while something uses it."""
+        ...
+
+
+class Provider(Protocol):
+    """One cloud. Building one makes no network call."""
+
+    @property
+    def name(self) -> str:
+        """The entry-point name."""
+        ...
+
+    @property
+    def prices(self) -> Prices | None:
+        """Price lists, or None."""
+        ...
+
+    @property
+    def quotas(self) -> Quotas | None:
+        """Quotas, or None."""
+        ...
+
+    @property
+    def instances(self) -> Instances | None:
+        """Machines, or None."""
+        ...
+
+
+__all__ = [
+    "MACHINE_STATES",
+    "RESOURCE_KINDS",
+    "Instance",
+    "InstanceRequest",
+    "Instances",
+    "Json",
+    "Prices",
+    "Provider",
+    "Quota",
+    "Quotas",
+    "Resource",
+    "Scope",
+]

@@ -1,0 +1,376 @@
+"""Starting a run: walk the given places in order, with limits and blocks checked again at each; journal first.
+
+Capacity and quota move on; credentials and policy end that cloud; a wrong request ends the run; everything else sends
+the same call with the same token again. While nobody knows whether a call ran, nothing else is sent.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from cloudaccel.errors import (
+    AuthError,
+    CapacityUnavailable,
+    CloudAccelError,
+    Conflict,
+    InstanceNotFound,
+    LimitExceeded,
+    MalformedResponse,
+    OutcomeUnknown,
+    PolicyDenied,
+    ProviderError,
+    ProviderUnavailable,
+    QuotaExceeded,
+    RateLimited,
+    RequestInvalid,
+)
+from cloudaccel.protocols import Instance, InstanceRequest, Provider
+from cloudaccel.provision import blocks, money
+from cloudaccel.provision.calls import Calls
+from cloudaccel.provision.clock import Backoff, Clock
+from cloudaccel.provision.journal import Journal, request_from_json
+from cloudaccel.provision.places import Cloud, Places, build_request, family_of
+from cloudaccel.provision.teardown import Ender
+from cloudaccel.provision.values import Attempt, Candidate, Operation, Outcome, Run, Spec
+
+START_S = 900.0  # a machine that is not running by then is taken down again
+REPLAY_S = 24 * 3600.0  # for how long a token certainly still means the same call
+_STOPS_CLOUD = (AuthError, PolicyDenied)
+_STOPS_RUN = (RequestInvalid, Conflict, MalformedResponse, OutcomeUnknown)
+_PATIENCE = ("capacity", "blocked", "throttled", "unavailable")  # what waiting may mend
+
+
+_Start = Callable[[], tuple[Run, tuple[Instance, ...]]]
+
+
+class PlacementViolated(LimitExceeded):
+    """The machines stand somewhere else than was asked and allowed."""
+
+    code = "placement"
+
+
+class Launcher:
+    """Starts runs. `load` gives a provider by name; `log` gets each attempt as it ends."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        load: Callable[[str], Provider],
+        clock: Clock,
+        *,
+        rng: random.Random | None = None,
+        log: Callable[[Attempt], None] = lambda _: None,
+        patience_s: float | None = None,
+        start_s: float = START_S,
+    ) -> None:
+        self._journal = journal
+        self._load = load
+        self._clock = clock
+        self._rng = rng
+        self._calls = Calls(clock, rng) if patience_s is None else Calls(clock, rng, patience_s)
+        self._ender = Ender(journal, load, clock, rng=rng)
+        self._log = log
+        self._start_s = start_s
+        self._places = Places(load, clock, self._calls)
+        self._attempts: list[Attempt] = []
+        self._stopped: dict[str, ProviderError] = {}
+
+    # -- the whole run ------------------------------------------------------------------------------------------------
+
+    def up(self, spec: Spec, *, wait_s: float = 0.0, resume: Run | None = None) -> Outcome:
+        """Start a run, or go on with one; it either runs in the end or everything of it is removed.
+
+        `wait_s`: for how long to go round again when all that is missing is capacity.
+        """
+        run = self._journal.take(resume) if resume else self._journal.open_run(spec)
+        try:
+            return self._walk(run, self._clock.now() + timedelta(seconds=wait_s))
+        except KeyboardInterrupt:
+            return self._fail(self._journal.run(run.id), "interrupted", stopped=True)
+        finally:
+            self._journal.let_go(self._journal.run(run.id))
+
+    def _walk(self, run: Run, until: datetime) -> Outcome:
+        backoff = Backoff(20, 120, self._rng)
+        pending = self._pending(run)
+        while True:
+            started = pending if pending is not None else self._round(run)
+            for place in started:
+                try:
+                    run, machines_now = place()
+                    return self._ready(run, machines_now)
+                except CloudAccelError as error:
+                    if isinstance(error, (*_STOPS_RUN, PlacementViolated)):
+                        return self._fail(self._journal.run(run.id), str(error))
+                    if not isinstance(error, ProviderError | LimitExceeded):
+                        raise
+            if pending is not None:
+                pending = None
+                continue
+            wait = backoff.next_s()
+            if not self._worth_waiting() or self._clock.now() + timedelta(seconds=wait) > until:
+                return self._fail(
+                    self._journal.run(run.id), self._attempts[-1].detail if self._attempts else "no place to try"
+                )
+            self._clock.sleep(wait)
+
+    def _worth_waiting(self) -> bool:
+        return any(attempt.outcome in _PATIENCE for attempt in self._attempts)
+
+    def _pending(self, run: Run) -> list[_Start] | None:
+        """What a process before us left in the middle: a call that was meant, sent or answered."""
+        operations = self._journal.operations(run.id)
+        if not operations or operations[-1].state not in ("intent", "sent", "done"):
+            return None
+        last = operations[-1]
+        if last.state == "done" and not any(
+            r.token == last.token and r.state == "live" for r in self._journal.resources(run.id)
+        ):
+            return None
+        return [lambda: self._resume(run, last)]
+
+    def _round(self, run: Run) -> Iterator[_Start]:
+        self._stopped.clear()
+        for index, candidate in enumerate(run.spec.candidates):
+            if candidate.provider in self._stopped:
+                continue
+            try:
+                zones = self._places.zones(run.spec, candidate)
+            except (ProviderError, LimitExceeded) as error:
+                yield self._failing(candidate, candidate.zone or "", error)
+                continue
+            for zone in zones:
+                if candidate.provider in self._stopped or f"{candidate.provider}/{candidate.region}" in self._stopped:
+                    break
+                yield self._starting(index, candidate, zone, run.id)
+
+    def _failing(self, candidate: Candidate, zone: str, error: CloudAccelError) -> _Start:
+        def fail() -> tuple[Run, tuple[Instance, ...]]:
+            self._record(candidate, zone, error)
+            raise error
+
+        return fail
+
+    def _starting(self, index: int, candidate: Candidate, zone: str, run_id: str) -> _Start:
+        def start() -> tuple[Run, tuple[Instance, ...]]:
+            run = self._journal.run(run_id)
+            try:
+                return self._start(run, index, candidate, zone)
+            except (ProviderError, LimitExceeded) as error:
+                self._record(candidate, zone, error)
+                raise
+
+        return start
+
+    # -- one place ----------------------------------------------------------------------------------------------------
+
+    def _start(self, run: Run, index: int, candidate: Candidate, zone: str) -> tuple[Run, tuple[Instance, ...]]:
+        spec = run.spec
+        money.check_limits(candidate, spec.limits, spec.lease_s)
+        cloud = self._places.cloud(candidate)
+        self._refuse_blocked(cloud, candidate, zone)
+        self._places.check_quota(cloud, candidate, spec)
+        attempt = len(self._journal.operations(run.id)) + 1
+        request = build_request(run, candidate, zone, attempt, self._journal.install_id(), self._clock.now())
+        request = self._calls.read(lambda: cloud.instances.settle(request))
+        self._journal.intend(run, attempt, index, request)
+        return self._send(run, index, request, cloud, uncertain=False)
+
+    def _send(
+        self, run: Run, index: int, request: InstanceRequest, cloud: Cloud, *, uncertain: bool
+    ) -> tuple[Run, tuple[Instance, ...]]:
+        token = request.token
+        try:
+            if not uncertain:
+                request, groups = self._calls.read(lambda: cloud.instances.prepare(request))
+                self._journal.seen(run.id, request.provider, request.region, [(g.kind, g.id) for g in groups])
+                self._journal.prepared(run, request)
+                self._journal.sending(run, token)
+            created = self._calls.create(cloud.instances, request, uncertain=uncertain)
+        except OutcomeUnknown:
+            raise
+        except ProviderError as error:
+            self._journal.settled(token, "failed", error)
+            raise
+        return self._created(run, index, request, cloud, created)
+
+    def _created(
+        self, run: Run, index: int, request: InstanceRequest, cloud: Cloud, created: tuple[Instance, ...]
+    ) -> tuple[Run, tuple[Instance, ...]]:
+        for machine in created:
+            self._journal.seen(
+                run.id, request.provider, request.region, [("machine", machine.id), *machine.attached], request.token
+            )
+        self._journal.settled(request.token, "done")
+        run = self._freeze(run, index, request, cloud)
+        return self._verify(run, request, cloud, [machine.id for machine in created])
+
+    def _freeze(self, run: Run, index: int, request: InstanceRequest, cloud: Cloud) -> Run:
+        """Write what was started at which price, once and for all."""
+        c = run.spec.candidates[index]
+        operation = next(o for o in self._journal.operations(run.id) if o.token == request.token)
+        began = operation.sent_at or self._clock.now()
+        lease = min(operation.created_at + timedelta(seconds=run.spec.lease_s), request.deadline)
+        return self._journal.update(
+            run, state="verifying", provider=c.provider, account=cloud.account, region=request.region,
+            zone=request.zone,
+            instance=c.instance, accelerator=c.accelerator_id, accelerator_count=c.accelerator_count, market=c.market,
+            price_per_hour=c.price_per_hour, currency=c.currency, price_as_of=c.price_as_of, offer_id=c.offer_id,
+            catalog_id=c.catalog_id, nodes=c.nodes, ended_at=None,
+            launched_at=began, lease_until=lease, deadline_at=request.deadline,
+        )  # fmt: skip
+
+    def _verify(
+        self, run: Run, request: InstanceRequest, cloud: Cloud, ids: Sequence[str]
+    ) -> tuple[Run, tuple[Instance, ...]]:
+        """Wait until all machines run, and check where they are; what fails is taken down before the next place."""
+        try:
+            running = tuple(self._running(run, request, cloud, identifier) for identifier in ids)
+        except CapacityUnavailable as error:
+            ending = self._ender.end(run, final_state="creating")
+            self._journal.settled(request.token, "failed", error)
+            if ending.remaining:
+                raise OutcomeUnknown(
+                    f"{error} What was started there is not proved gone.",
+                    provider=request.provider, operation="verify", code=error.raw_code,
+                ) from error  # fmt: skip
+            raise
+        wrong = next((m for m in running if m.region != request.region or m.zone not in (None, request.zone)), None)
+        if wrong is not None:
+            raise PlacementViolated(
+                f"asked for {request.zone}, got {wrong.zone or wrong.region}: {wrong.id} is where nobody allowed it."
+            )
+        return self._journal.run(run.id), running
+
+    def _running(self, run: Run, request: InstanceRequest, cloud: Cloud, identifier: str) -> Instance:
+        until = self._clock.now() + timedelta(seconds=self._start_s)
+        backoff = Backoff(1, 10, self._rng)
+        while True:
+            try:
+                machine = self._calls.read(lambda: cloud.instances.get(identifier, region=request.region))
+                self._journal.seen(run.id, request.provider, request.region, machine.attached, request.token)
+                if machine.state == "running":
+                    return machine
+                if machine.state != "pending":
+                    raise _ended_early(request, machine)
+            except InstanceNotFound:
+                pass  # not yet
+            if self._clock.now() >= until:
+                raise CapacityUnavailable(
+                    f"{identifier} was not running after {self._start_s:.0f} s.",
+                    provider=request.provider, operation="verify", code="not_started",
+                )  # fmt: skip
+            self._journal.update(run)
+            self._clock.sleep(backoff.next_s())
+
+    def _resume(self, run: Run, operation: Operation) -> tuple[Run, tuple[Instance, ...]]:
+        """Go on where a process before us stopped: exactly the same request, or a look at what it made."""
+        candidate = run.spec.candidates[operation.candidate]
+        try:
+            cloud = self._places.cloud(candidate)
+            request = request_from_json(operation.request)
+            if operation.state == "done":
+                ids = [
+                    r.id
+                    for r in self._journal.resources(run.id, live=True)
+                    if r.kind == "machine" and r.token == request.token
+                ]
+                run = self._freeze(run, operation.candidate, request, cloud)
+                return self._verify(run, request, cloud, ids)
+            sent = operation.state == "sent"
+            if sent and (self._clock.now() - (operation.sent_at or self._clock.now())).total_seconds() > REPLAY_S:
+                raise OutcomeUnknown(
+                    f"the call of {operation.sent_at:%Y-%m-%d %H:%M}Z is too old to send again.",
+                    provider=request.provider, operation="create", code="too_old",
+                )  # fmt: skip
+            return self._send(run, operation.candidate, request, cloud, uncertain=sent)
+        except (ProviderError, LimitExceeded) as error:
+            self._record(candidate, operation.zone, error)
+            raise
+
+    def _refuse_blocked(self, cloud: Cloud, candidate: Candidate, zone: str) -> None:
+        scopes = blocks.scopes(cloud.account, candidate, zone, family_of(cloud.provider, candidate))
+        found = self._journal.blocked(tuple(scopes.values()))
+        if found is not None:
+            error, code, message, until = found
+            kind = QuotaExceeded if error == "quota" else CapacityUnavailable
+            raise kind(
+                f"not asked again before {until:%H:%M:%S}Z: {message}",
+                provider=candidate.provider, operation="blocked", code=code,
+            )  # fmt: skip
+
+    def _machines_of(self, run: Run, token: str) -> list[str]:
+        live = self._journal.resources(run.id, live=True)
+        return [r.id for r in live if r.kind == "machine" and r.token == token]
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def _record(self, candidate: Candidate, zone: str, error: CloudAccelError) -> None:
+        """One line of the attempt log; a block, when the error is worth remembering; and what is not asked any more."""
+        outcome = error.code
+        if isinstance(error, ProviderError):
+            if error.operation == "blocked":
+                outcome = "blocked"
+            cloud = self._places.known(candidate.provider)
+            if cloud is not None and error.operation != "blocked":
+                family = family_of(cloud.provider, candidate)
+                self._journal.block(blocks.key(error, cloud.account, candidate, zone, family), error)
+            if isinstance(error, _STOPS_CLOUD):
+                self._stopped[candidate.provider] = error
+            if isinstance(error, QuotaExceeded | RateLimited | ProviderUnavailable) or error.scope == "region":
+                self._stopped[f"{candidate.provider}/{candidate.region}"] = error
+        self._note(Attempt(candidate=candidate, zone=zone, outcome=outcome, detail=_said(error)))
+
+    def _note(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
+        self._log(attempt)
+
+    def _ready(self, run: Run, running: tuple[Instance, ...]) -> Outcome:
+        index = next(o.candidate for o in reversed(self._journal.operations(run.id)) if o.state == "done")
+        detail = ", ".join(machine.id for machine in running)
+        self._note(Attempt(candidate=run.spec.candidates[index], zone=run.zone or "", outcome="created", detail=detail))
+        run = self._journal.update(run, state="ready")
+        for provider, region in dict.fromkeys((o.provider, o.region) for o in self._journal.operations(run.id)):
+            if (provider, region) != (run.provider, run.region):
+                self._ender.clear_region(run, provider, region)
+        return Outcome(run=run, attempts=tuple(self._attempts), exit_code=0, reason="")
+
+    def _fail(self, run: Run, reason: str, *, stopped: bool = False) -> Outcome:
+        """Remove everything, and say so only with proof."""
+        run = self._journal.take(run) if stopped else run
+        made = [r for r in self._journal.resources(run.id) if r.kind == "machine"]
+        try:
+            ending = self._ender.end(run, final_state="failed", note=reason[:2000])
+            run, remaining = ending.run, ending.remaining
+        except ProviderError as error:
+            remaining = self._ender.may_bill(run)
+            run = self._journal.update(
+                run, state="leak_suspected" if remaining else "failed", note=f"{reason} {error}"[:2000]
+            )
+        code = 11 if remaining else _exit_code([a.outcome for a in self._attempts], bool(made), stopped)
+        return Outcome(run=run, attempts=tuple(self._attempts), exit_code=code, reason=reason, may_bill=remaining)
+
+
+def _said(error: CloudAccelError) -> str:
+    code = error.raw_code if isinstance(error, ProviderError) else ""
+    return f"{code}: {error}" if code and code not in str(error) else str(error)
+
+
+def _ended_early(request: InstanceRequest, machine: Instance) -> CapacityUnavailable:
+    return CapacityUnavailable(
+        f"{machine.id} ended before it ran: {machine.reason or machine.state}.",
+        provider=request.provider, operation="verify", code=machine.reason or "ended", ttl_s=180,
+    )  # fmt: skip
+
+
+def _exit_code(outcomes: Sequence[str], made: bool, stopped: bool) -> int:
+    """10: nothing is left. 4, 7, 8: nothing was made, for limits, permissions or the network alone."""
+    words = set(outcomes)
+    if "placement" in words:
+        return 4
+    if made or stopped or not words:
+        return 10
+    for code, reasons in ((4, {"limit"}), (7, {"quota", "credentials", "denied"}), (8, {"throttled", "unavailable"})):
+        if words - {"limit"} <= reasons or words <= reasons:
+            return code
+    return 10

@@ -1,0 +1,168 @@
+"""The places where a run may start, as they are asked before anything is created there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from cloudaccel.errors import CapacityUnavailable, CloudAccelError, LimitExceeded, ProviderError, QuotaExceeded
+from cloudaccel.protocols import InstanceRequest, Instances, Provider, Quota
+from cloudaccel.provision import identity, money, userdata
+from cloudaccel.provision.calls import Calls, machines
+from cloudaccel.provision.clock import Clock
+from cloudaccel.provision.values import Candidate, Run, Spec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """One provider, ready to be asked: its abilities and the account that it is asked for."""
+
+    provider: Provider
+    instances: Instances
+    account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a launch would do at one place; nothing was created to find out.
+
+    `problem` is the error that would stop it there, None when nothing is known to. `quota` None: not known.
+    """
+
+    candidate: Candidate
+    zones: tuple[str, ...]
+    account: str | None
+    deadline: datetime
+    quota: Quota | None
+    request: InstanceRequest | None
+    problem: CloudAccelError | None
+
+
+class Places:
+    """What is known of the providers and their places in one launch. `load` gives a provider by name."""
+
+    def __init__(self, load: Callable[[str], Provider], clock: Clock, calls: Calls) -> None:
+        self._load = load
+        self._clock = clock
+        self._calls = calls
+        self._clouds: dict[str, Cloud] = {}
+
+    def known(self, provider: str) -> Cloud | None:
+        """The provider, if it has been asked and its credentials work."""
+        return self._clouds.get(provider)
+
+    def zones(self, spec: Spec, candidate: Candidate) -> Sequence[str]:
+        """Zones to try, in order. Raises `LimitExceeded` or `CapacityUnavailable` (not offered there)."""
+        money.check_limits(candidate, spec.limits, spec.lease_s)
+        cloud = self.cloud(candidate)
+        if candidate.zone:
+            return (candidate.zone,)
+        zones = self._calls.read(lambda: cloud.instances.zones(candidate.instance, candidate.region))
+        if not zones:
+            raise CapacityUnavailable(
+                f"{candidate.instance} is not offered in {candidate.region}.",
+                provider=candidate.provider, operation="zones", code="not_offered",
+            )  # fmt: skip
+        return zones
+
+    def cloud(self, candidate: Candidate) -> Cloud:
+        """The candidate's provider, with the account that its credentials belong to."""
+        if candidate.provider not in self._clouds:
+            provider = self._load(candidate.provider)
+            instances = machines(provider)
+            account = self._calls.read(lambda: instances.account(region=candidate.region))
+            self._clouds[candidate.provider] = Cloud(provider=provider, instances=instances, account=account)
+        return self._clouds[candidate.provider]
+
+    def check_quota(self, cloud: Cloud, candidate: Candidate, spec: Spec) -> Quota | None:
+        """The quota, None when it is not known. Raises `QuotaExceeded` when it is, and too small."""
+        if spec.options.reservation_id is not None:
+            return None
+        quota, needed = read_quota(cloud.provider, candidate)
+        if quota is not None and needed is not None and needed > quota.remaining:
+            raise QuotaExceeded(
+                f"quota {quota.name} ({quota.code}) in {candidate.region}: needs {needed} {quota.unit}, "
+                f"{quota.remaining} of {quota.limit} left. Ask for more, or try another market or region.",
+                provider=candidate.provider, operation="quota", code=quota.code, scope="family", ttl_s=0,
+            )  # fmt: skip
+        return quota
+
+    def preview(self, spec: Spec) -> tuple[Preview, ...]:
+        """What `up` would do at each place, first to last. Creates nothing, and keeps no journal."""
+        return tuple(self._preview(spec, candidate) for candidate in spec.candidates)
+
+    def _preview(self, spec: Spec, candidate: Candidate) -> Preview:
+        now = self._clock.now()
+        until = money.deadline(candidate, spec.limits, spec.lease_s, now)
+        bare = Preview(
+            candidate=candidate, zones=(), account=None, deadline=until, quota=None, request=None, problem=None
+        )  # fmt: skip
+        try:
+            money.check_limits(candidate, spec.limits, spec.lease_s)
+            cloud = self.cloud(candidate)
+            bare = replace(bare, account=cloud.account)
+            zones = tuple(self.zones(spec, candidate))
+            bare = replace(bare, zones=zones, quota=read_quota(cloud.provider, candidate)[0])
+            self.check_quota(cloud, candidate, spec)
+            request = cloud.instances.settle(sample_request(spec, candidate, zones[0], now))
+            cloud.instances.rehearse(request)
+            return replace(bare, request=request)
+        except (ProviderError, LimitExceeded) as error:
+            return replace(bare, problem=error)
+
+
+def build_request(
+    run: Run, candidate: Candidate, zone: str, attempt: int, install: str, now: datetime
+) -> InstanceRequest:
+    """The request of one attempt; everything in it follows from the journal and the clock."""
+    spec = run.spec
+    until = money.deadline(candidate, spec.limits, spec.lease_s, now)
+    return InstanceRequest(
+        token=identity.create_token(install, run.id, attempt, zone, candidate),
+        name=identity.group_name(run.id),
+        provider=candidate.provider,
+        region=candidate.region,
+        zone=zone,
+        instance_type=candidate.instance,
+        count=candidate.nodes,
+        market=candidate.market,
+        reservation_id=spec.options.reservation_id,
+        deadline=until,
+        disk_gib=spec.options.disk_gib,
+        user_data=userdata.user_data(run.id, until),
+        tags=identity.tags(install, run.id, until, spec.options.owner),
+        ssh_cidrs=spec.options.ssh_cidrs,
+        image=spec.options.image,
+        key_name=spec.options.key_name,
+    )
+
+
+def sample_request(spec: Spec, candidate: Candidate, zone: str, now: datetime) -> InstanceRequest:
+    """A request as `up` would send it, for a run that does not exist: what a rehearsal sends."""
+    until = money.deadline(candidate, spec.limits, spec.lease_s, now)
+    o = spec.options
+    return InstanceRequest(
+        token="rehearsal",  # noqa: S106
+        name=identity.group_name("rehearsal"), provider=candidate.provider, region=candidate.region,
+        zone=zone, instance_type=candidate.instance, count=candidate.nodes, market=candidate.market,
+        reservation_id=o.reservation_id, deadline=until, disk_gib=o.disk_gib, ssh_cidrs=o.ssh_cidrs, image=o.image,
+        key_name=o.key_name, user_data=userdata.user_data("rehearsal", until),
+        tags=identity.tags("rehearsal", "rehearsal", until, o.owner),
+    )  # fmt: skip
+
+
+def read_quota(provider: Provider, candidate: Candidate) -> tuple[Quota | None, Decimal | None]:
+    """The quota and what the request counts as; None for what the cloud does not say, or could not be asked."""
+    quotas = provider.quotas
+    if quotas is None:
+        return None, None
+    try:
+        quota = quotas.remaining(candidate.region, quotas.family(candidate.instance), candidate.market)
+        return quota, quotas.needed(candidate.instance, candidate.nodes, candidate.region)
+    except ProviderError:
+        return None, None  # not being told is not the same as having none
+
+
+def family_of(provider: Provider, candidate: Candidate) -> str:
+    """The group of types that the candidate's quota counts."""
+    return candidate.instance if provider.quotas is None else provider.quotas.family(candidate.instance)

@@ -1,0 +1,204 @@
+"""Ending a run: every machine, disk, address and group, each until there is proof that it is gone.
+
+Proof for a machine is the cloud saying "terminated", or "no such machine" once it has been seen or the time in which a
+listing may lag is over. An answer that was lost is settled by looking for its token, never by creating again.
+"""
+
+import random
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from cloudaccel.errors import AuthError, Conflict, InstanceNotFound, ProviderError
+from cloudaccel.protocols import RESOURCE_KINDS, Instance, Instances, Provider, Resource
+from cloudaccel.provision import identity
+from cloudaccel.provision.calls import Calls, machines
+from cloudaccel.provision.clock import Backoff, Clock
+from cloudaccel.provision.journal import Journal
+from cloudaccel.provision.values import OVER, Ending, Operation, Run, Tracked
+
+WAIT_S = 900.0
+
+
+class Ender:
+    """Ends runs. `load` gives a provider by name; `wait_s` bounds one ending."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        load: Callable[[str], Provider],
+        clock: Clock,
+        *,
+        rng: random.Random | None = None,
+        wait_s: float = WAIT_S,
+        log: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._journal = journal
+        self._load = load
+        self._clock = clock
+        self._rng = rng
+        self._calls = Calls(clock, rng)
+        self._wait_s = wait_s
+        self._log = log
+
+    def end(self, run: Run, *, final_state: str = "deleted", note: str = "") -> Ending:
+        """Delete everything of `run`. The run must be held (`Journal.take`); a run that is over stays as it is.
+
+        Raises
+        ------
+        AuthError
+            If the credentials are of another account than the run's: nothing was touched.
+        """
+        if run.state in OVER and not self._journal.resources(run.id, live=True):
+            return Ending(run=run, remaining=(), problems=())
+        self._same_account(run)
+        run = self._journal.update(run, state="deleting")
+        until = self._clock.now() + timedelta(seconds=self._wait_s)
+        problems: list[str] = []
+        for provider, region in self._places(run):
+            try:
+                self._clear(run, machines(self._load(provider)), provider, region, until)
+            except ProviderError as error:
+                problems.append(f"{region}: {error}")
+        return self._conclude(run, final_state, note, problems)
+
+    def clear_region(self, run: Run, provider: str, region: str) -> None:
+        """Delete what a failed attempt left in a region where the run has no machine."""
+        until = self._clock.now() + timedelta(seconds=self._wait_s)
+        self._clear(run, machines(self._load(provider)), provider, region, until)
+
+    def may_bill(self, run: Run) -> tuple[str, ...]:
+        """What may exist, for people: live resources, and calls whose outcome nobody knows."""
+        live = [f"{r.kind} {r.id} ({r.region})" for r in self._journal.resources(run.id, live=True)]
+        unknown = [
+            f"unknown outcome of token {o.token} ({o.region})"
+            for o in self._journal.operations(run.id, states=("sent",))
+        ]
+        return (*live, *unknown)
+
+    # -- one place ----------------------------------------------------------------------------------------------------
+
+    def _clear(self, run: Run, instances: Instances, provider: str, region: str, until: datetime) -> None:
+        for operation in self._journal.operations(run.id, states=("intent", "sent")):
+            if (operation.provider, operation.region) == (provider, region):
+                self._settle(run, instances, operation, until)
+        self._list(run, instances, provider, region)
+        here = [r for r in self._journal.resources(run.id, live=True) if (r.provider, r.region) == (provider, region)]
+        self._end_machines(run, instances, [r for r in here if r.kind == "machine"], until)
+        self._list(run, instances, provider, region)
+        here = [r for r in self._journal.resources(run.id, live=True) if (r.provider, r.region) == (provider, region)]
+        for tracked in sorted((r for r in here if r.kind != "machine"), key=lambda r: RESOURCE_KINDS.index(r.kind)):
+            self._remove(run, instances, tracked, until)
+
+    def _settle(self, run: Run, instances: Instances, operation: Operation, until: datetime) -> None:
+        """Find out whether a call ran: look for its token for as long as a listing may lag."""
+        if operation.state == "intent" or operation.sent_at is None:
+            self._journal.settled(operation.token, "failed")  # it was never sent
+            return
+        window = operation.sent_at + timedelta(seconds=instances.consistency_s)
+        backoff = Backoff(1, 10, self._rng)
+        while True:
+            found = self._calls.read(lambda: instances.find(operation.token, region=operation.region))
+            if found:
+                self._note(run, operation.provider, found, operation.token)
+                self._journal.settled(operation.token, "done")
+                return
+            if self._clock.now() >= window:
+                self._journal.settled(operation.token, "absent")
+                return
+            if self._clock.now() >= until:
+                return
+            self._log(f"run {run.id}: looking for machines of a lost answer until {window:%H:%M:%S}Z")
+            self._clock.sleep(backoff.next_s())
+
+    def _note(self, run: Run, provider: str, found: Iterable[Instance], token: str | None = None) -> None:
+        for machine in found:
+            known = [("machine", machine.id), *machine.attached]
+            self._journal.seen(run.id, provider, machine.region, known, token)
+
+    def _list(self, run: Run, instances: Instances, provider: str, region: str) -> None:
+        tags = {identity.TAG_INSTALL: self._journal.install_id(), identity.TAG_RUN: run.id}
+        for resource in self._calls.read(lambda: tuple(instances.resources(tags=tags, region=region))):
+            if resource.state != "terminated":
+                self._journal.seen(run.id, provider, region, [(resource.kind, resource.id)])
+
+    def _end_machines(self, run: Run, instances: Instances, tracked: list[Tracked], until: datetime) -> None:
+        waiting = list(tracked)
+        backoff = Backoff(1, 10, self._rng)
+        while waiting:
+            waiting = [machine for machine in waiting if not self._ended(run, instances, machine)]
+            if waiting and self._clock.now() >= until:
+                return
+            if waiting:
+                self._clock.sleep(backoff.next_s())
+
+    def _ended(self, run: Run, instances: Instances, tracked: Tracked) -> bool:
+        """Whether there is proof that the machine is gone; asks for its end when there is none."""
+        try:
+            machine = self._calls.read(lambda: instances.get(tracked.id, region=tracked.region))
+            self._note(run, tracked.provider, [machine], tracked.token)
+            if machine.state == "terminated":
+                self._journal.gone(run.id, "machine", tracked.id)
+                return True
+            if machine.state != "stopping":
+                self._calls.read(lambda: instances.delete(tracked.id, region=tracked.region))
+            return False
+        except InstanceNotFound:
+            return self._not_found(run, instances, tracked)
+
+    def _not_found(self, run: Run, instances: Instances, tracked: Tracked) -> bool:
+        """A machine that is not listed: not yet, while a listing may lag; after that, not any more."""
+        if self._clock.now() < tracked.first_seen_at + timedelta(seconds=instances.consistency_s):
+            with suppress(ProviderError):  # an end may be asked for before a listing shows the machine
+                instances.delete(tracked.id, region=tracked.region)
+            return False
+        self._journal.gone(run.id, "machine", tracked.id)
+        return True
+
+    def _remove(self, run: Run, instances: Instances, tracked: Tracked, until: datetime) -> None:
+        resource = Resource(kind=tracked.kind, id=tracked.id, region=tracked.region, state="live", tags={}, bills=True)
+        backoff = Backoff(1, 10, self._rng)
+        asked = False
+        while True:
+            try:
+                self._calls.read(lambda: instances.remove(resource))
+                asked = True
+            except InstanceNotFound:
+                lags = self._clock.now() < tracked.first_seen_at + timedelta(seconds=instances.consistency_s)
+                if asked or not lags or tracked.kind in ("disk", "interface"):
+                    # Ours to see means it existed; disks and interfaces go with their machine, whose end is proved.
+                    self._journal.gone(run.id, tracked.kind, tracked.id)
+                    return
+            except Conflict:
+                pass  # something still uses it, which ends by itself
+            if self._clock.now() >= until:
+                return
+            self._clock.sleep(backoff.next_s())
+
+    # -- the whole run ------------------------------------------------------------------------------------------------
+
+    def _places(self, run: Run) -> tuple[tuple[str, str], ...]:
+        used = [(o.provider, o.region) for o in self._journal.operations(run.id)]
+        used += [(r.provider, r.region) for r in self._journal.resources(run.id)]
+        return tuple(dict.fromkeys(used))
+
+    def _same_account(self, run: Run) -> None:
+        if run.account is None or run.provider is None or not self._places(run):
+            return
+        region = run.region or self._places(run)[0][1]
+        instances = machines(self._load(run.provider))
+        account = self._calls.read(lambda: instances.account(region=region))
+        if account != run.account:
+            raise AuthError(
+                f"run {run.id} is in account {run.account}, and the credentials are of {account}: nothing was touched. "
+                f"Use those of {run.account}. May still be billing: {', '.join(self.may_bill(run)) or 'unknown'}.",
+                provider=run.provider, operation="delete", code="other_account",
+            )  # fmt: skip
+
+    def _conclude(self, run: Run, final_state: str, note: str, problems: list[str]) -> Ending:
+        remaining = self.may_bill(run)
+        if remaining or problems:
+            run = self._journal.update(run, state="leak_suspected", note="; ".join(problems)[:2000] or note)
+            return Ending(run=run, remaining=remaining or tuple(problems), problems=tuple(problems))
+        run = self._journal.update(run, state=final_state, ended_at=self._clock.now(), note=note)
+        return Ending(run=run, remaining=(), problems=())

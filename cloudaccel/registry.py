@@ -1,0 +1,60 @@
+"""Providers by name. Ours come with the package; a stranger's is loaded only when it is on an explicit list."""
+
+import os
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from cloudaccel.errors import ConfigError, UnknownName
+from cloudaccel.protocols import Provider
+
+GROUP = "cloudaccel.providers"
+ALLOWED_ENV = "CLOUDACCEL_PROVIDERS"
+_OURS = "cloudaccel"
+
+
+def names() -> tuple[str, ...]:
+    """Names of the providers that may be loaded, sorted. Loads none of them."""
+    return tuple(sorted(_entries()))
+
+
+def load(name: str) -> Provider:
+    """The provider `name`; its cloud's SDK is imported when a call is made, not now.
+
+    Raises
+    ------
+    UnknownName
+        If no installed provider has that name, or it is a third party's and not allowed.
+    ConfigError
+        If it is there and cannot be imported.
+    """
+    entries = _entries()
+    if name not in entries:
+        raise UnknownName(f"no provider {name!r} can start machines. {_hint(name)}", choices=sorted(entries))
+    try:
+        factory = entries[name].load()
+    except ImportError as error:
+        raise ConfigError(f"provider {name}: {error}. Install it with: pip install 'cloudaccel[{name}]'.") from error
+    return cast(Provider, factory())
+
+
+def _entries() -> Mapping[str, EntryPoint]:
+    """Entry points by name; ours win over a stranger's of the same name."""
+    allowed = {word.strip() for word in os.environ.get(ALLOWED_ENV, "").split(",")} - {""}
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=GROUP):
+        if _is_ours(entry):
+            found[entry.name] = entry
+        elif entry.name in allowed:
+            found.setdefault(entry.name, entry)
+    return found
+
+
+def _is_ours(entry: EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name.lower() == _OURS
+
+
+def _hint(name: str) -> str:
+    if any(entry.name == name for entry in entry_points(group=GROUP)):
+        return f"A package of a third party offers it; allow it with {ALLOWED_ENV}={name}."
+    return "Prices of more providers are in 'cloudaccel quote'."

@@ -1,0 +1,211 @@
+"""The state store: what must not be lost (journal of runs, blocks), in SQLite on this machine or in PostgreSQL.
+
+`CLOUDACCEL_DATABASE_URL` names the database; without it there is one file in the user's data folder. The schema is
+made and moved forward by the scripts in ``migrations/``. Times are UTC text (``2026-11-25T10:00:00.000000Z``, so that
+text order is time order on every database), money is decimal text.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cloudaccel import settings
+from cloudaccel.errors import ConfigError, StorageError
+
+try:
+    import sqlalchemy as sa
+    from sqlalchemy import event, exc
+except ImportError as error:  # an extra, said in the words that mend it
+    raise ConfigError("runs are kept in a database: pip install 'cloudaccel[provision]'.") from error
+
+HEAD = "0001"  # the newest revision in migrations/versions; a test compares
+_LOCK_WAIT_S = 30
+
+metadata = sa.MetaData()
+
+install = sa.Table(
+    "install",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("spec", sa.Text, nullable=False),  # JSON: candidates, limits, lease; what a resume starts from
+    sa.Column("spec_hash", sa.String(64), nullable=False),
+    sa.Column("provider", sa.String(64)),
+    sa.Column("account", sa.String(128)),
+    sa.Column("region", sa.String(64)),
+    sa.Column("zone", sa.String(64)),
+    sa.Column("instance", sa.String(128)),
+    sa.Column("accelerator", sa.String(128)),
+    sa.Column("accelerator_count", sa.String(16)),
+    sa.Column("nodes", sa.Integer, nullable=False),
+    sa.Column("market", sa.String(32)),
+    sa.Column("price_per_hour", sa.String(32)),  # of one machine, frozen at launch
+    sa.Column("currency", sa.String(3)),
+    sa.Column("price_as_of", sa.String(32)),
+    sa.Column("offer_id", sa.String(32)),
+    sa.Column("catalog_id", sa.String(128)),
+    sa.Column("owner", sa.String(128)),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("launched_at", sa.String(32)),
+    sa.Column("lease_until", sa.String(32)),
+    sa.Column("deadline_at", sa.String(32)),
+    sa.Column("ended_at", sa.String(32)),
+    sa.Column("note", sa.Text),
+    sa.Column("idle_since", sa.String(32)),
+    sa.Column("holder", sa.String(128)),  # the process at work on it, and until when it holds it
+    sa.Column("held_until", sa.String(32)),
+    sa.Column("fence", sa.Integer, nullable=False, server_default="0"),
+)
+
+operation = sa.Table(
+    "operation",
+    metadata,
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("run", sa.String(16), sa.ForeignKey("run.id"), nullable=False, index=True),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("candidate", sa.Integer, nullable=False),
+    sa.Column("provider", sa.String(64), nullable=False),
+    sa.Column("region", sa.String(64), nullable=False),
+    sa.Column("zone", sa.String(64), nullable=False),
+    sa.Column("request", sa.Text, nullable=False),  # JSON: exactly what is sent
+    sa.Column("state", sa.String(16), nullable=False),  # intent, sent, done, failed, absent
+    sa.Column("error", sa.String(32)),
+    sa.Column("error_code", sa.String(128)),
+    sa.Column("message", sa.Text),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("sent_at", sa.String(32)),
+    sa.Column("ended_at", sa.String(32)),
+)
+
+resource = sa.Table(
+    "resource",
+    metadata,
+    sa.Column("run", sa.String(16), sa.ForeignKey("run.id"), primary_key=True),
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("id", sa.String(255), primary_key=True),
+    sa.Column("provider", sa.String(64), nullable=False),
+    sa.Column("region", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),  # live, gone
+    sa.Column("token", sa.String(64)),
+    sa.Column("first_seen_at", sa.String(32), nullable=False),
+    sa.Column("gone_at", sa.String(32)),
+)
+
+block = sa.Table(
+    "block",
+    metadata,
+    sa.Column("scope", sa.String(255), primary_key=True),
+    sa.Column("error", sa.String(32), nullable=False),
+    sa.Column("error_code", sa.String(128), nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("until", sa.String(32), nullable=False),
+)
+
+
+def database_url() -> str:
+    """``CLOUDACCEL_DATABASE_URL``, else a file in the user's data folder."""
+    return os.environ.get("CLOUDACCEL_DATABASE_URL") or f"sqlite:///{settings.data_dir() / 'state.db'}"
+
+
+def open_state(url: str | None = None) -> sa.Engine:
+    """An engine on the state store with its schema up to date.
+
+    Raises
+    ------
+    ConfigError
+        If the address cannot be used, or the schema is newer than this program.
+    StorageError
+        If the file cannot be made or written.
+    """
+    url = url or database_url()
+    try:
+        parsed = sa.engine.make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            _make_private(Path(parsed.database))
+        engine = sa.create_engine(parsed, connect_args=_connect_args(parsed), hide_parameters=True)
+    except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
+        raise ConfigError("CLOUDACCEL_DATABASE_URL is no address of a database that this program can use.") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _durable)
+        event.listen(engine, "begin", _begin_immediate)
+    _migrate(engine)
+    return engine
+
+
+def utc_text(moment: datetime) -> str:
+    """An aware time as the text that the tables hold; always the same length."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_utc(text: str) -> datetime:
+    """The time of `utc_text`'s text."""
+    return datetime.fromisoformat(text)
+
+
+def _make_private(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"the journal {file} cannot be written: {error.strerror}. No machine is started without it. "
+            "Free the folder, or set CLOUDACCEL_DATA_DIR or CLOUDACCEL_DATABASE_URL."
+        ) from error
+
+
+def _connect_args(url: sa.URL) -> dict[str, Any]:
+    return {"timeout": _LOCK_WAIT_S} if url.get_backend_name() == "sqlite" else {}
+
+
+def _durable(connection: Any, _record: Any) -> None:
+    """WAL for readers beside the writer; FULL, so that a commit is on the disk before a call is made."""
+    connection.isolation_level = None  # SQLAlchemy's BEGIN below decides, not the driver
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Take the write lock at the start: a transaction that reads first and writes later could otherwise be refused."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _migrate(engine: sa.Engine) -> None:
+    try:
+        with engine.connect() as connection:
+            if _revision(connection) == HEAD:
+                return
+        _upgrade(engine)
+    except exc.OperationalError as error:
+        raise StorageError(
+            f"the state store does not answer: {error.orig}. No machine is started without it."
+        ) from error
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(engine: sa.Engine) -> None:
+    from alembic import command, util  # half a second that only a new store pays
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except util.CommandError as error:
+        raise ConfigError(f"the state store was made by a newer version: {error}. Update cloudaccel.") from error

@@ -1,0 +1,368 @@
+"""EC2: machines, and the disks, interfaces, addresses and groups that come and go with them."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from cloudaccel.errors import (
+    CapacityUnavailable,
+    InstanceNotFound,
+    MalformedResponse,
+    ProviderError,
+    ProviderUnavailable,
+    RequestInvalid,
+)
+from cloudaccel.protocols import Instance, InstanceRequest, Json, Resource
+from cloudaccel_aws.launching import ingress, run_instances, tag_list
+from cloudaccel_aws.sdk import Sdk
+
+_STATES = {
+    "pending": "pending",
+    "running": "running",
+    "shutting-down": "stopping",
+    "stopping": "stopping",
+    "stopped": "stopped",
+}
+SMALLEST_DISK_GIB = 8
+_INTERRUPTED = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
+
+
+class AwsInstances:
+    """EC2 in every region of the account."""
+
+    def __init__(self, sdk: Sdk, *, consistency_s: float) -> None:
+        self._sdk = sdk
+        self._consistency_s = consistency_s
+
+    @property
+    def consistency_s(self) -> float:
+        """For how long after a create a listing may still not show it, seconds."""
+        return self._consistency_s
+
+    @property
+    def gang(self) -> bool:
+        """MinCount = MaxCount starts all or none."""
+        return True
+
+    # -- where and as whom --------------------------------------------------------------------------------------------
+
+    def account(self, *, region: str) -> str:
+        """The account number."""
+        return str(self._sdk.call("sts", region, "GetCallerIdentity")["Account"])
+
+    def regions(self, *, region: str) -> Sequence[str]:
+        """Regions that are enabled for the account."""
+        answer = self._sdk.call("ec2", region, "DescribeRegions")
+        return sorted(str(found["RegionName"]) for found in answer.get("Regions", ()))
+
+    def zones(self, instance_type: str, region: str) -> Sequence[str]:
+        """Zones that offer the type, by name."""
+        offers = self._sdk.pages(
+            "ec2", region, "DescribeInstanceTypeOfferings", "InstanceTypeOfferings",
+            LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [instance_type]}],
+        )  # fmt: skip
+        return sorted(str(offer["Location"]) for offer in offers)
+
+    # -- before the call ----------------------------------------------------------------------------------------------
+
+    def settle(self, request: InstanceRequest) -> InstanceRequest:
+        """With image id, its root device, a subnet of the zone, and the number of EFA interfaces."""
+        ingress(request)  # refuses early
+        region = request.region
+        described = self._sdk.call("ec2", region, "DescribeInstanceTypes", InstanceTypes=[request.instance_type])
+        shape: dict[str, Any] = described["InstanceTypes"][0]
+        image = request.image or self._image(region, shape)
+        subnet = self._subnet(request)
+        settled: dict[str, Json] = {
+            "image": image,
+            "disks": self._disks(region, image),
+            "subnet": str(subnet["SubnetId"]),
+            "vpc": str(subnet["VpcId"]),
+            "efa": _efa(shape) if request.count > 1 else 0,
+            "placement_group": request.count > 1 and request.market != "capacity_block",
+        }
+        return replace(request, settled=settled)
+
+    def rehearse(self, request: InstanceRequest) -> None:
+        """RunInstances with DryRun: permission only. The group does not exist yet, so the VPC's own stands in."""
+        found = self._groups(request.region, [{"Name": "vpc-id", "Values": [str(request.settled["vpc"])]}])
+        stand_in = next((g["GroupId"] for g in found if g["GroupName"] == "default"), "sg-0")
+        settled = {**request.settled, "group": str(stand_in), "placement_group": False}
+        parameters = run_instances(replace(request, settled=settled))
+        try:
+            self._sdk.call("ec2", request.region, "RunInstances", DryRun=True, **parameters)
+        except ProviderError as error:
+            if error.raw_code != "DryRunOperation":
+                raise
+
+    def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
+        """With a security group of the run's own, and a cluster placement group when there are several machines."""
+        group = self._security_group(request)
+        made = [
+            Resource(
+                kind="security_group", id=group, region=request.region, state="live", tags=request.tags, bills=False
+            )
+        ]
+        if request.settled.get("placement_group"):
+            self._placement_group(request)
+            made.append(
+                Resource(
+                    kind="placement_group",
+                    id=request.name,
+                    region=request.region,
+                    state="live",
+                    tags=request.tags,
+                    bills=False,
+                )
+            )
+        return replace(request, settled={**request.settled, "group": group}), tuple(made)
+
+    # -- machines -----------------------------------------------------------------------------------------------------
+
+    def create(self, request: InstanceRequest) -> tuple[Instance, ...]:
+        """RunInstances, once."""
+        answer = self._sdk.call("ec2", request.region, "RunInstances", **run_instances(request))
+        machines = tuple(_machine(found, request.region) for found in answer.get("Instances", ()))
+        if len(machines) != request.count:
+            ids = ", ".join(machine.id for machine in machines) or "none"
+            raise MalformedResponse(
+                f"aws: asked for {request.count} machines, was told of {ids}.",
+                provider="aws", operation="RunInstances", code="count",
+            )  # fmt: skip
+        return machines
+
+    def find(self, token: str, *, region: str) -> tuple[Instance, ...]:
+        """Machines that were created with `token`."""
+        return tuple(self._describe(region, Filters=[{"Name": "client-token", "Values": [token]}]))
+
+    def get(self, instance_id: str, *, region: str) -> Instance:
+        """The machine now."""
+        found = next(iter(self._describe(region, InstanceIds=[instance_id])), None)
+        if found is None:
+            raise _not_found("DescribeInstances", instance_id)
+        return found
+
+    def delete(self, instance_id: str, *, region: str) -> None:
+        """TerminateInstances; a machine that has ended already counts as gone."""
+        answer = self._sdk.call("ec2", region, "TerminateInstances", InstanceIds=[instance_id])
+        changes = answer.get("TerminatingInstances", ())
+        if changes and all(change.get("PreviousState", {}).get("Name") == "terminated" for change in changes):
+            raise _not_found("TerminateInstances", instance_id)
+
+    def resources(self, *, tags: Mapping[str, str], region: str) -> Iterator[Resource]:
+        """Everything in `region` that carries `tags`; ended machines included while EC2 shows them."""
+        filters = [_tag_filter(key, value) for key, value in tags.items()]
+        for machine in self._reservations(region, Filters=filters):
+            state = _STATES.get(machine["State"]["Name"], "terminated")
+            yield _resource(
+                "machine", machine["InstanceId"], region, state, machine, bills=state not in ("terminated",)
+            )
+        for operation, key, kind, name in _LISTINGS:
+            for found in self._list(region, operation, key, filters):
+                yield _resource(
+                    kind,
+                    str(found[name]),
+                    region,
+                    str(found.get("State", "live")),
+                    found,
+                    bills=kind in ("disk", "address"),
+                )
+
+    def remove(self, resource: Resource) -> None:
+        """Delete a disk, interface, address or group. A disk on its way out is `Conflict` until it is gone."""
+        operation, parameter = _REMOVALS[resource.kind]
+        value: Any = [resource.id] if parameter.endswith("Ids") else resource.id
+        self._sdk.call("ec2", resource.region, operation, **{parameter: value})
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _image(self, region: str, shape: Mapping[str, Any]) -> str:
+        kind = "gpu" if shape.get("GpuInfo") else "neuron" if shape.get("NeuronInfo") else "none"
+        arch = next(iter(shape.get("ProcessorInfo", {}).get("SupportedArchitectures", ())), "x86_64")
+        parameter = image_parameters().get((kind, arch))
+        if parameter is None:
+            raise RequestInvalid(
+                f"aws: no image is known for {shape.get('InstanceType')} ({kind}, {arch}). Name one with --image ami-...",
+                provider="aws", operation="GetParameter", code="no_image",
+            )  # fmt: skip
+        return str(self._sdk.call("ssm", region, "GetParameter", Name=parameter)["Parameter"]["Value"])
+
+    def _disks(self, region: str, image: str) -> dict[str, int]:
+        """Device to GiB of every disk that the image brings, the root first."""
+        found = self._sdk.call("ec2", region, "DescribeImages", ImageIds=[image]).get("Images", ())
+        if not found:
+            raise RequestInvalid(
+                f"aws: no image {image} in {region}.", provider="aws", operation="DescribeImages", code="no_image"
+            )
+        root = str(found[0].get("RootDeviceName") or "/dev/sda1")
+        mapped = [m for m in found[0].get("BlockDeviceMappings", ()) if "Ebs" in m]
+        sizes = {str(m["DeviceName"]): int(m["Ebs"].get("VolumeSize") or SMALLEST_DISK_GIB) for m in mapped}
+        return {root: sizes.pop(root, SMALLEST_DISK_GIB), **sizes}
+
+    def _subnet(self, request: InstanceRequest) -> dict[str, Any]:
+        """A subnet of the zone: one of ours by tag, else the default one. Nothing is made."""
+        where = {"Name": "availability-zone", "Values": [request.zone]}
+        found = self._sdk.pages("ec2", request.region, "DescribeSubnets", "Subnets", Filters=[where])
+        marked = [s for s in found if any(tag["Key"] == "cloudaccel-subnet" for tag in s.get("Tags", ()))]
+        usable = marked or [s for s in found if s.get("DefaultForAz")]
+        if not usable:
+            raise CapacityUnavailable(
+                f"aws: {request.zone} has no default subnet and none tagged cloudaccel-subnet.",
+                provider="aws", operation="DescribeSubnets", code="no_subnet", scope="zone", ttl_s=30,
+            )  # fmt: skip
+        return max(usable, key=lambda s: int(s.get("AvailableIpAddressCount", 0)))
+
+    def _groups(self, region: str, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return self._sdk.pages("ec2", region, "DescribeSecurityGroups", "SecurityGroups", Filters=filters)
+
+    def _security_group(self, request: InstanceRequest) -> str:
+        """The run's own group, made or found by name: without a token, the name is what makes the call repeatable."""
+        vpc = str(request.settled["vpc"])
+        try:
+            group = str(
+                self._sdk.call(
+                    "ec2", request.region, "CreateSecurityGroup", GroupName=request.name, VpcId=vpc,
+                    Description="cloudaccel run; closed to the outside", TagSpecifications=_tagged("security-group", request),
+                )["GroupId"]
+            )  # fmt: skip
+        except ProviderError as error:
+            if error.raw_code != "InvalidGroup.Duplicate":
+                raise
+            wanted = [{"Name": "group-name", "Values": [request.name]}, {"Name": "vpc-id", "Values": [vpc]}]
+            found = self._groups(request.region, wanted)
+            if not found:
+                raise _unseen("DescribeSecurityGroups", request.name) from error
+            group = str(found[0]["GroupId"])
+        self._rules(request, group)
+        return group
+
+    def _rules(self, request: InstanceRequest, group: str) -> None:
+        inside = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
+        inbound = ingress(request)
+        if request.count > 1:  # EFA traffic needs the group as its own source and target
+            self._authorize(request.region, "AuthorizeSecurityGroupIngress", group, [inside])
+            self._authorize(request.region, "AuthorizeSecurityGroupEgress", group, [inside])
+        if inbound:
+            self._authorize(request.region, "AuthorizeSecurityGroupIngress", group, inbound)
+
+    def _authorize(self, region: str, operation: str, group: str, rules: list[dict[str, Any]]) -> None:
+        try:
+            self._sdk.call("ec2", region, operation, GroupId=group, IpPermissions=rules)
+        except ProviderError as error:
+            if error.raw_code != "InvalidPermission.Duplicate":
+                raise
+
+    def _placement_group(self, request: InstanceRequest) -> None:
+        try:
+            self._sdk.call(
+                "ec2", request.region, "CreatePlacementGroup", GroupName=request.name, Strategy="cluster",
+                TagSpecifications=_tagged("placement-group", request),
+            )  # fmt: skip
+        except ProviderError as error:
+            if error.raw_code != "InvalidPlacementGroup.Duplicate":
+                raise
+
+    def _list(self, region: str, operation: str, key: str, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return self._sdk.pages("ec2", region, operation, key, Filters=filters)
+
+    def _reservations(self, region: str, **query: Any) -> Iterator[dict[str, Any]]:
+        for reservation in self._sdk.pages("ec2", region, "DescribeInstances", "Reservations", **query):
+            yield from reservation.get("Instances", ())
+
+    def _describe(self, region: str, **query: Any) -> Iterator[Instance]:
+        for found in self._reservations(region, **query):
+            yield _machine(found, region)
+
+
+_LISTINGS = (
+    ("DescribeVolumes", "Volumes", "disk", "VolumeId"),
+    ("DescribeAddresses", "Addresses", "address", "AllocationId"),
+    ("DescribeNetworkInterfaces", "NetworkInterfaces", "interface", "NetworkInterfaceId"),
+    ("DescribePlacementGroups", "PlacementGroups", "placement_group", "GroupName"),
+    ("DescribeSecurityGroups", "SecurityGroups", "security_group", "GroupId"),
+)
+_REMOVALS = {
+    "spot_request": ("CancelSpotInstanceRequests", "SpotInstanceRequestIds"),
+    "disk": ("DeleteVolume", "VolumeId"),
+    "address": ("ReleaseAddress", "AllocationId"),
+    "interface": ("DeleteNetworkInterface", "NetworkInterfaceId"),
+    "placement_group": ("DeletePlacementGroup", "GroupName"),
+    "security_group": ("DeleteSecurityGroup", "GroupId"),
+}
+
+
+@cache
+def image_parameters() -> dict[tuple[str, str], str]:
+    """Parameter names of images.csv by kind of accelerator and architecture."""
+    text = files("cloudaccel_aws").joinpath("images.csv").read_text(encoding="utf-8")
+    return {(row["kind"], row["arch"]): row["parameter"] for row in csv.DictReader(text.splitlines())}
+
+
+def _efa(shape: Mapping[str, Any]) -> int:
+    network = shape.get("NetworkInfo", {})
+    if not network.get("EfaSupported"):
+        return 0
+    return int(network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 1))
+
+
+def _tagged(kind: str, request: InstanceRequest) -> list[dict[str, Any]]:
+    return [{"ResourceType": kind, "Tags": tag_list(request)}]
+
+
+def _tag_filter(key: str, value: str) -> dict[str, Any]:
+    if value == "*":
+        return {"Name": "tag-key", "Values": [key]}
+    return {"Name": f"tag:{key}", "Values": [value]}
+
+
+def _machine(found: Mapping[str, Any], region: str) -> Instance:
+    zone = found.get("Placement", {}).get("AvailabilityZone")
+    reason = str(found.get("StateReason", {}).get("Code", "") or "")
+    disks = [
+        ("disk", str(m["Ebs"]["VolumeId"]))
+        for m in found.get("BlockDeviceMappings", ())
+        if m.get("Ebs", {}).get("VolumeId")
+    ]
+    cards = [
+        ("interface", str(n["NetworkInterfaceId"]))
+        for n in found.get("NetworkInterfaces", ())
+        if n.get("NetworkInterfaceId")
+    ]
+    request = found.get("SpotInstanceRequestId")
+    lifecycle = {"spot": "spot", "capacity-block": "capacity_block"}
+    return Instance(
+        id=str(found["InstanceId"]),
+        region=region if zone is None or zone.startswith(region) else zone,
+        zone=zone,
+        state=_STATES.get(found.get("State", {}).get("Name", ""), "terminated"),
+        instance_type=str(found.get("InstanceType", "")),
+        market=lifecycle.get(found.get("InstanceLifecycle", ""), "on_demand"),
+        launched_at=found.get("LaunchTime"),
+        private_address=found.get("PrivateIpAddress"),
+        public_address=found.get("PublicIpAddress"),
+        attached=(*disks, *cards, *([("spot_request", str(request))] if request else [])),
+        reason=reason,
+        interrupted=reason in _INTERRUPTED,
+    )
+
+
+def _resource(
+    kind: str, identifier: str, region: str, state: str, found: Mapping[str, Any], *, bills: bool
+) -> Resource:
+    tags = found.get("Tags") or found.get("TagSet") or ()
+    return Resource(
+        kind=kind, id=identifier, region=region, state=state, tags={t["Key"]: t["Value"] for t in tags}, bills=bills
+    )  # fmt: skip
+
+
+def _not_found(operation: str, identifier: str) -> InstanceNotFound:
+    return InstanceNotFound(f"aws: {identifier} is not there.", provider="aws", operation=operation, code="NotFound")
+
+
+def _unseen(operation: str, name: str) -> ProviderError:
+    return ProviderUnavailable(
+        f"aws: group {name} exists and is not listed yet.", provider="aws", operation=operation, code="lagging"
+    )

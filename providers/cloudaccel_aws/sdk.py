@@ -1,0 +1,98 @@
+"""boto3 behind one typed call: no retries of its own on writes, our errors, plain dictionaries.
+
+boto3 would send RunInstances again by itself on a capacity error (it comes as HTTP 500): two useless calls before the
+answer is seen. Repeating is the core's business, so every client is told to send each call once.
+"""
+
+import threading
+from typing import Any, cast
+
+from cloudaccel.errors import AuthError, ConfigError, OutcomeUnknown, ProviderError, ProviderUnavailable, RequestInvalid
+from cloudaccel_aws.failures import NAME, from_answer
+
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 60
+
+
+class Sdk:
+    """Clients by service and region, made when first used."""
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._session: Any = None
+        self._lock = threading.Lock()
+
+    def call(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """The answer of one call, sent once. Raises `ProviderError`."""
+        from botocore import exceptions
+
+        try:
+            client = self._client(service, region)
+            return cast(dict[str, Any], client._make_api_call(operation, parameters))
+        except exceptions.ClientError as error:
+            raise _refused(operation, error) from error
+        except (
+            exceptions.NoCredentialsError,
+            exceptions.PartialCredentialsError,
+            exceptions.CredentialRetrievalError,
+            exceptions.TokenRetrievalError,
+            exceptions.ProfileNotFound,
+        ) as error:
+            raise AuthError(
+                f"aws: no usable credentials: {error} Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+                provider=NAME, operation=operation, code=type(error).__name__, scope="provider",
+            ) from error  # fmt: skip
+        except (
+            exceptions.EndpointConnectionError,
+            exceptions.ConnectTimeoutError,
+            exceptions.ProxyConnectionError,
+        ) as error:
+            raise _silent(ProviderUnavailable, operation, error) from error
+        except (exceptions.HTTPClientError, exceptions.ResponseParserError, exceptions.IncompleteReadError) as error:
+            raise _silent(OutcomeUnknown, operation, error) from error
+        except exceptions.BotoCoreError as error:
+            raise _silent(RequestInvalid, operation, error) from error
+
+    def pages(self, service: str, region: str, operation: str, key: str, **parameters: Any) -> list[dict[str, Any]]:
+        """All entries of `key`, over every page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.call(service, region, operation, **parameters)
+            found.extend(answer.get(key, ()))
+            token = answer.get("NextToken")
+            if not token:
+                return found
+            parameters["NextToken"] = token
+
+    def _client(self, service: str, region: str) -> Any:
+        with self._lock:
+            if (service, region) not in self._clients:
+                self._clients[service, region] = self._make(service, region)
+            return self._clients[service, region]
+
+    def _make(self, service: str, region: str) -> Any:
+        try:
+            import boto3
+            from botocore.config import Config
+        except ImportError as error:
+            raise ConfigError("aws: boto3 is not installed: pip install 'cloudaccel[aws]'.") from error
+        if self._session is None:
+            self._session = boto3.session.Session()
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 1},
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            user_agent_appid="cloudaccel",
+        )
+        return self._session.client(service, region_name=region, config=config)
+
+
+def _refused(operation: str, error: Any) -> ProviderError:
+    body = cast(dict[str, Any], error.response)
+    fault = cast(dict[str, Any], body.get("Error", {}))
+    status = int(body.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return from_answer(operation, str(fault.get("Code", "")), str(fault.get("Message", "")), status)
+
+
+def _silent(kind: type[ProviderError], operation: str, error: Exception) -> ProviderError:
+    return kind(f"aws: {operation}: {error}", provider=NAME, operation=operation, code=type(error).__name__)
