@@ -17,7 +17,9 @@ def parse_money(text: str, what: str) -> tuple[Decimal, str | None]:
         (number,) = numbers
         amount = Decimal(number)
     except (ValueError, InvalidOperation):
-        raise QueryError(f"{what}: {text!r} is no amount of money. Write a number, such as 2.50 or '2.50 USD'.") from None
+        raise QueryError(
+            f"{what}: {text!r} is no amount of money. Write a number, such as 2.50 or '2.50 USD'."
+        ) from None
     if len(currencies) > 1 or any(len(c) != 3 for c in currencies):
         raise QueryError(f"{what}: {text!r} names no single currency. Write it as '2.50 USD'.")
     if not amount.is_finite() or amount < 0:

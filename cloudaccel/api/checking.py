@@ -29,7 +29,7 @@ class Check:
 
 
 def doctor() -> tuple[Check, ...]:
-    """Every check, in the order in which trouble is best looked for. Values of secrets are never read into the answer."""
+    """Every check, in the order in which trouble is best looked for. The values of secrets are never in the answer."""
     return tuple(_checks())
 
 
@@ -56,14 +56,18 @@ def _configuration() -> Check:
     except CloudAccelError as error:
         return Check("configuration", "bad", str(error), "Mend the file, or remove it.")
     used = ", ".join(key for key, value in values.items() if value) or "nothing"
-    return Check("configuration", "ok", f"{path} {'read' if path.exists() else 'not there (none is needed)'}; sets {used}")
+    return Check(
+        "configuration", "ok", f"{path} {'read' if path.exists() else 'not there (none is needed)'}; sets {used}"
+    )
 
 
 def _folders() -> Iterator[Check]:
     cache = settings.cache_dir()
     nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
     if not os.access(nearest, os.W_OK):
-        yield Check("cache", "note", f"{cache} is not writable; quotes are built in memory", "Set CLOUDACCEL_CACHE_DIR.")
+        yield Check(
+            "cache", "note", f"{cache} is not writable; quotes are built in memory", "Set CLOUDACCEL_CACHE_DIR."
+        )
         return
     free = shutil.disk_usage(nearest).free
     text = f"{cache}, {free // 2**20:,} MiB free"
@@ -86,7 +90,9 @@ def _prices() -> Iterator[Check]:
     meta, path, warnings = catalog.meta, catalog.path, catalog.warnings
     (offers,) = catalog.db.execute("SELECT count(*) FROM offer WHERE current").fetchone()
     catalog.close()
-    yield Check("catalog", "note" if warnings else "ok", f"{path or 'in memory'}, {offers:,} offers. {' '.join(warnings)}")
+    yield Check(
+        "catalog", "note" if warnings else "ok", f"{path or 'in memory'}, {offers:,} offers. {' '.join(warnings)}"
+    )
     yield _age(meta["as_of_until"])
 
 
@@ -120,7 +126,9 @@ def _installed(module: str) -> bool:
 
 def _credentials(names: Sequence[str]) -> str:
     present = [name for name in names if os.environ.get(name)]
-    return f"{', '.join(present)} set (not shown)" if present else "no credentials in the environment (quotes need none)"
+    return (
+        f"{', '.join(present)} set (not shown)" if present else "no credentials in the environment (quotes need none)"
+    )
 
 
 def _environment() -> Iterator[Check]:
@@ -130,5 +138,3 @@ def _environment() -> Iterator[Check]:
     ours = sorted(name for name in os.environ if name.startswith("CLOUDACCEL_"))
     if ours:
         yield Check("environment", "note", ", ".join(ours))
-
-

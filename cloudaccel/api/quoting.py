@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
 from cloudaccel.catalog.query import SORTS
@@ -160,7 +160,7 @@ def build_query(
     sort: str = "price",
     limit: int | None = DEFAULT_LIMIT,
 ) -> Query:
-    """The query of an accelerator expression and filters, names resolved against the open catalog; raises as `quote`."""
+    """The query of an expression and filters, with names resolved against the open catalog; raises as `quote` does."""
     if limit is not None and limit < 1:
         raise QueryError(f"--limit: {limit} must be 1 or more. Leave it out for {DEFAULT_LIMIT}, or say 'all'.")
     return Query(
@@ -183,7 +183,7 @@ def build_query(
 
 
 def cost_of(instance: str, *, region: str | None = None, market: str = "on-demand") -> Decimal | None:
-    """Cheapest known price per hour in USD of an instance type; None when no source prices it. Never raises for a name."""
+    """Cheapest known USD per hour of an instance type; None when no source prices it. Never raises for a name."""
     try:
         found = quote(instance=instance, region=region, market=market, allow_fraction=True, limit=1)
     except UnknownName:
@@ -252,7 +252,7 @@ def _providers(session: Session, values: Words) -> frozenset[tuple[str, str]]:
     pairs: set[tuple[str, str]] = set()
     for word in _words(values):
         own = _in_catalog(session, "SELECT DISTINCT provider, partition FROM place WHERE provider = ?", word.lower())
-        pairs.update(own)
+        pairs.update((row[0], row[1]) for row in own)
         try:
             pairs.update(places.resolve_partitions(word))
         except UnknownName:
@@ -285,7 +285,7 @@ def _in_catalog(session: Session, sql: str, word: str) -> list[tuple[str, ...]]:
     return found
 
 
-def _place(country: Words, residency: Words) -> dict[str, object]:
+def _place(country: Words, residency: Words) -> dict[str, Any]:
     if not country and not residency:
         return {}
     from cloudaccel.facts import places
@@ -317,7 +317,7 @@ def _sizes(
     min_total_mem: str | float | None,
     host_mem: str | float | None,
     vcpu: str | float | None,
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     def size(value: str | float | None, flag: str) -> float | None:
         return None if value is None else units.parse_size(str(value), flag)[0]
 
@@ -329,10 +329,8 @@ def _sizes(
     }
 
 
-def _money(
-    max_price: str | Decimal | None, max_hourly: str | Decimal | None, currency: str | None
-) -> dict[str, object]:
-    limits: dict[str, object] = {}
+def _money(max_price: str | Decimal | None, max_hourly: str | Decimal | None, currency: str | None) -> dict[str, Any]:
+    limits: dict[str, Any] = {}
     code = currency.upper() if currency else None
     for name, value in (("max_price", max_price), ("max_hourly", max_hourly)):
         if value is None:
@@ -353,7 +351,8 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
         yield Notice(code="stale_price", text=f"{stale} of the prices shown are older than --max-age, marked STALE.")
     for offer in answer.offers:
         if offer.market == "spot" and (on_demand := _on_demand_beside(session, offer)) is not None:
-            text = f"{offer.provider} {offer.region} {offer.instance}: spot {offer.price.amount} is not below on-demand {on_demand}."
+            where = f"{offer.provider} {offer.region} {offer.instance}"
+            text = f"{where}: spot {offer.price.amount} is not below on-demand {on_demand}."
             yield Notice(code="spot_not_cheaper", text=text, offer=offer.id)
     for term in answer.query.terms:
         if term.note:
@@ -381,7 +380,8 @@ def _hints(session: Session, query: Query) -> Iterator[str]:
         best = next((o for o in found.offers if not o.apart), None)
         if best is not None:
             price = best.price_per_accelerator_hour
-            yield f"{words}: {found.total} offers, from {price:.4g} {best.price.currency} per accelerator-hour ({best.provider})"
+            cheapest = f"{price:.4g} {best.price.currency} per accelerator-hour ({best.provider})"
+            yield f"{words}: {found.total} offers, from {cheapest}"
         elif found.total:
             yield f"{words}: {found.total} offers, none with a usable price"
 
@@ -395,7 +395,15 @@ def _relaxations(query: Query) -> Iterator[tuple[str, Query]]:
     for field, flag in (("providers", "--provider"), ("regions", "--region")):
         if getattr(query, field):
             yield f"without {flag}", replace(query, **{field: frozenset[str]()})
-    for field in ("max_price", "max_hourly", "interconnect", "min_mem_gb", "min_total_mem_gb", "min_host_mem_gb", "min_vcpus"):
+    for field in (
+        "max_price",
+        "max_hourly",
+        "interconnect",
+        "min_mem_gb",
+        "min_total_mem_gb",
+        "min_host_mem_gb",
+        "min_vcpus",
+    ):
         if getattr(query, field) is not None:
             yield f"without --{field.removesuffix('_gb').replace('_', '-')}", replace(query, **{field: None})
     if query.require_available:
@@ -411,7 +419,8 @@ def _other_counts(session: Session, query: Query) -> Iterator[str]:
         fitting = [c for c in counts if c < term.count and term.count % c == 0]
         if fitting:
             name = term.canonical.partition(":")[0]
-            yield f"no single machine has {term.count}; {term.count / fitting[-1]} nodes of {fitting[-1]} would do: {name}:{fitting[-1]}x{term.count / fitting[-1]}"
+            each, nodes = fitting[-1], term.count / fitting[-1]
+            yield f"no single machine has {term.count}; {nodes} nodes of {each} would do: {name}:{each}x{nodes}"
         elif counts:
             yield f"machines on offer have {', '.join(map(str, counts))} of them"
 

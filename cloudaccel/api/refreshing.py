@@ -50,7 +50,7 @@ class Refreshed:
 
 
 def refresh(source: str | Path | None = None, *, out: str | Path | None = None) -> Refreshed:
-    """Take prices from `source` (a snapshot, or a folder of price tables) into the user's catalog, or write them to `out`.
+    """Take prices from `source` (a snapshot, or a folder of price tables) into the user's catalog, or write to `out`.
 
     Without `source`, the catalog in use is written to `out`. The catalog is replaced in one step or not at all.
 
@@ -62,7 +62,9 @@ def refresh(source: str | Path | None = None, *, out: str | Path | None = None) 
         If the target cannot be written. Nothing was changed.
     """
     if source is None and out is None:
-        raise QueryError("refresh: no provider has a live price list in this version. Pass --from a snapshot, or --out.")
+        raise QueryError(
+            "refresh: no provider has a live price list in this version. Pass --from a snapshot, or --out."
+        )
     if source is None:
         return _export(Path(out or ""))
     folder = Path(source)
@@ -157,7 +159,9 @@ def _from_tables(folder: Path, out: Path | None) -> Refreshed:
         return _install(folder, [snapshot_folder], written, report)
 
 
-def _install(source: Path, folders: list[Path], manifest: snapshot.Manifest, report: dict[str, Any] | None) -> Refreshed:
+def _install(
+    source: Path, folders: list[Path], manifest: snapshot.Manifest, report: dict[str, Any] | None
+) -> Refreshed:
     """Build the user's catalog of the bundled snapshot with the new one over it."""
     target = settings.cache_dir() / "catalog.sqlite"
     catalog_id = load.build_file(target, [store.bundled_snapshot(), *folders], built_from=str(source.absolute()))

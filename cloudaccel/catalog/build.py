@@ -9,7 +9,7 @@ import os
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from itertools import groupby
@@ -120,7 +120,7 @@ class Builder:
         if row["count"] not in self._counts:
             self._counts[row["count"]] = Fraction(row["count"])
         count = self._counts[row["count"]]
-        amount = to_nano(parse_amount(row["price_per_hour"])) if row["status"] not in ("quarantined",) else None
+        amount = to_nano(parse_amount(row["price_per_hour"])) if row["status"] != "quarantined" else None
         flags = _flags(row, count, amount)
         rank_price = None
         if current and not flags & (APART_MASK | NOT_SOLD) and amount is not None and count:
@@ -229,7 +229,7 @@ def segments(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[tuple[str, str
 
 
 @contextmanager
-def publishing(target: Path, *, start_from: Path | None = None) -> Iterator[sqlite3.Connection]:
+def publishing(target: Path, *, start_from: Path | None = None) -> Generator[sqlite3.Connection]:
     """A connection to a new file beside `target`, which takes its place, whole and synced, when the block ends well.
 
     When the block raises, `target` stays as it was. `start_from` is copied first, for a change of some segments.

@@ -48,5 +48,7 @@ def _text(column: str, value: object) -> str:
 
 def sources(db: sqlite3.Connection) -> Iterator[Source]:
     """Every source that a row may name."""
-    for key, name, path, revision, licence, url in db.execute("SELECT key, name, path, revision, licence, url FROM source"):
+    for key, name, path, revision, licence, url in db.execute(
+        "SELECT key, name, path, revision, licence, url FROM source"
+    ):
         yield Source(id=key, name=name, path=path, revision=revision, licence=licence, url=url)

@@ -13,7 +13,7 @@ from cloudaccel.model import Source
 
 
 def build_file(target: Path, folders: Sequence[Path], *, built_from: str = "the bundled snapshot") -> str:
-    """Publish at `target` the catalog of the snapshots in `folders`, later ones over earlier; returns the catalog id."""
+    """Publish at `target` the catalog of the snapshots in `folders`, later over earlier; returns the catalog id."""
     with publishing(target) as db:
         return _fill(db, folders, built_from)
 
@@ -25,9 +25,7 @@ def build_in_memory(folders: Sequence[Path]) -> Catalog:
     return _catalog(db)
 
 
-def build_rows_in_memory(
-    rows: Iterable[Mapping[str, str]], sources: Iterable[Source], *, built_from: str
-) -> Catalog:
+def build_rows_in_memory(rows: Iterable[Mapping[str, str]], sources: Iterable[Source], *, built_from: str) -> Catalog:
     """A catalog of a few rows in the columns of the snapshot's offers."""
     db = _empty()
     builder = _builder(db)

@@ -1,4 +1,4 @@
-"""The user's own prices over the catalog: they replace the list price they name, and stand alone when they name none."""
+"""The user's own prices over the catalog: they replace the list price they name, or stand alone."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,13 +32,19 @@ def lay_over(db: sqlite3.Connection, rows: Iterable[Row], name: str) -> tuple[li
 def _matches(db: sqlite3.Connection, row: Mapping[str, str]) -> Sequence[tuple[str, Row]]:
     where = "o.current AND p.provider = ? AND s.instance = ? COLLATE NOCASE AND o.market = ?"
     params = [row["provider"], row["instance"], row["market"]]
-    wanted = (("p.region", row["region"]), ("o.zone", row["zone"]), ("o.term", row["term"]), ("o.payment", row["payment"]))
+    wanted = (
+        ("p.region", row["region"]),
+        ("o.zone", row["zone"]),
+        ("o.term", row["term"]),
+        ("o.payment", row["payment"]),
+    )
     for column, value in wanted:
         if value and (column, value) != ("p.region", "global"):
             where += f" AND {column} = ?"
             params.append(value)
     ids = db.execute(
-        f"SELECT o.id FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape WHERE {where} ORDER BY o.id",
+        "SELECT o.id FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape "
+        f"WHERE {where} ORDER BY o.id",
         params,
     ).fetchall()
     return [(identity, next(offer_rows(db, "o.id = ?", (identity,)))) for (identity,) in ids]
@@ -48,4 +54,10 @@ def _completed(row: Row, listed: Row, name: str) -> Row:
     price = f"{listed['price_per_hour'] or 'unknown'} {listed['currency']}"
     note = f"price from overlay {name}; list {price} of {listed['as_of'] or 'an unknown day'}"
     taken = {column: row[column] for column in _TAKEN}
-    return {**listed, **taken, "as_of_until": "", "effective_at": "", "note": "; ".join(filter(None, (note, row["note"])))}
+    return {
+        **listed,
+        **taken,
+        "as_of_until": "",
+        "effective_at": "",
+        "note": "; ".join(filter(None, (note, row["note"]))),
+    }

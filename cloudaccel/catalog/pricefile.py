@@ -1,4 +1,4 @@
-"""The price file: a small CSV that a person keeps, read as a catalog (``--catalog``) or as an overlay (``--price-file``).
+"""The price file: a small CSV that a person keeps, read as a catalog (``--catalog``) or overlay (``--price-file``).
 
 docs/reference/price-file.md is the format. The file is only ever read.
 """
@@ -54,9 +54,7 @@ def read_price_file(path: Path) -> tuple[list[Row], list[Source], list[str]]:
         If the file cannot be read, has an unknown heading, or has a row that is no offer; says file and line.
     """
     warnings: list[str] = []
-    source = Source(
-        id="file", name=path.name, path=str(path), revision=None, licence="the user's own", url=None
-    )
+    source = Source(id="file", name=path.name, path=str(path), revision=None, licence="the user's own", url=None)
     numbered = [(line, _row(path, line, cells, warnings)) for line, cells in _records(path)]
     if not numbered:
         raise ConfigError(f"price file {path} has no rows. Write a header line and at least one price under it.")
@@ -72,13 +70,13 @@ def read_price_file(path: Path) -> tuple[list[Row], list[Source], list[str]]:
 def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     text = _text(path)
     reader = csv.reader(text.splitlines(keepends=True))
-    heading = [cell.strip().lower() for cell in next(reader, [])]
-    known = {alias: name for name, aliases in COLUMNS.items() for alias in (name, *aliases)}
+    first: list[str] = next(reader, [])
+    heading = [cell.strip().lower() for cell in first]
+    known = {alias: name for name, aliases in COLUMNS.items() for alias in [name, *aliases]}
     unknown = [cell for cell in heading if cell not in known]
     if unknown or not heading:
-        raise ConfigError(
-            f"price file {path}: unknown column {', '.join(map(repr, unknown)) or '(none)'}. Known: {', '.join(COLUMNS)}."
-        )
+        named = ", ".join(repr(cell) for cell in unknown) or "(none)"
+        raise ConfigError(f"price file {path}: unknown column {named}. Known: {', '.join(COLUMNS)}.")
     try:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
@@ -105,7 +103,7 @@ def _text(path: Path) -> str:
 
 def _row(path: Path, line: int, cells: Mapping[str, str], warnings: list[str]) -> Row:
     where = f"price file {path}, line {line}"
-    row = dict.fromkeys(OFFER_COLUMNS, "")
+    row: Row = dict.fromkeys(map(str, OFFER_COLUMNS), "")
     provider = (cells.get("provider") or "own").lower()
     try:
         provider = places.resolve_provider(provider)
@@ -120,7 +118,7 @@ def _row(path: Path, line: int, cells: Mapping[str, str], warnings: list[str]) -
         partition=place.partition if place else provider,
         region=place.name if place else region,
         zone=cells.get("zone", ""),
-        service=cells.get("part") and "part" or "vm",
+        service=(cells.get("part") and "part") or "vm",
         instance=cells.get("instance") or cells.get("label") or f"{count or 1}x {cells.get('accelerator', '')}",
         accelerator_id=accelerator_id or "",
         accelerator_name=cells.get("accelerator") or "unknown",
@@ -142,7 +140,9 @@ def _row(path: Path, line: int, cells: Mapping[str, str], warnings: list[str]) -
     row.update({key: cells.get(key, "") or row[key] for key in ("term", "payment", "offering_class")})
     row["parts"] = f"{cells['part']}=1*{row['price_per_hour'] or '?'}" if cells.get("part") else ""
     if amount and count and amount * count.denominator / count.numerator < _IMPLAUSIBLE_BELOW:
-        warnings.append(f"{where}: {amount} per hour is less than a cent per accelerator. Is it per month, or in cents?")
+        warnings.append(
+            f"{where}: {amount} per hour is less than a cent per accelerator. Is it per month, or in cents?"
+        )
     return row
 
 
@@ -234,6 +234,8 @@ def _alternatives_settled(rows: list[tuple[int, Row]]) -> list[tuple[int, Row]]:
     for members in by_key.values():
         members.sort(key=lambda m: (m[1]["as_of"], Decimal(m[1]["price_per_hour"] or 0)), reverse=True)
         (line, first), *others = members
-        also = [f"another source says {r['price_per_hour'] or 'no price'} ({r['as_of']}, {r['note']})" for _, r in others]
+        also = [
+            f"another source says {r['price_per_hour'] or 'no price'} ({r['as_of']}, {r['note']})" for _, r in others
+        ]
         settled.append((line, {**first, "note": "; ".join(filter(None, (first["note"], *also)))}))
     return settled

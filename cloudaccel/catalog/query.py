@@ -27,7 +27,7 @@ class _Filter:
 
 
 class _Group:
-    """One accelerator in one market. `base` finds the rows; `size` narrows them to the right count; `filters` come after."""
+    """One accelerator in one market. `base` finds the rows, `size` narrows them to the right count, then `filters`."""
 
     def __init__(
         self, base: str, base_params: tuple[object, ...], size: str, filters: tuple[_Filter, ...], rank: int
@@ -120,7 +120,9 @@ def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Acc
 
 def _all_ids(db: sqlite3.Connection, query: Query) -> Sequence[str]:
     if query.instance:
-        found = db.execute("SELECT DISTINCT accelerator FROM shape WHERE instance = ? COLLATE NOCASE", (query.instance,))
+        found = db.execute(
+            "SELECT DISTINCT accelerator FROM shape WHERE instance = ? COLLATE NOCASE", (query.instance,)
+        )
     else:
         found = db.execute("SELECT DISTINCT accelerator FROM shape ORDER BY 1")
     return [row[0] for row in found]
@@ -216,13 +218,16 @@ def _count(db: sqlite3.Connection, group: _Group, hidden: dict[str, Hidden]) -> 
         f"WHERE {group.base} AND (({group.size}) OR (o.count = 1 AND o.flags & {PER_ACCELERATOR})) GROUP BY 1"
     )
     matched = 0
-    for index, number in db.execute(sql, (*(p for f in filters for p in f.params), *group.base_params)):
+    rows: list[tuple[int, int]] = db.execute(
+        sql, (*(p for f in filters for p in f.params), *group.base_params)
+    ).fetchall()
+    for index, number in rows:
         if index == -1:
             matched = number
             continue
         failed = _PER_ACCELERATOR if index == -2 else filters[index]
         before = hidden.get(failed.reason)
-        hidden[failed.reason] = Hidden(failed.reason, number + (before.count if before else 0), failed.text)
+        hidden[failed.reason] = Hidden(failed.reason, number + (before.rows if before else 0), failed.text)
     return matched
 
 
@@ -246,7 +251,7 @@ def _cheapest(db: sqlite3.Connection, groups: Sequence[_Group], limit: int | Non
             break
         where, params = group.matching()
         rows = db.execute(
-            f"{OFFER_SELECT} WHERE {where} AND o.rank_price IS NULL ORDER BY o.amount LIMIT {-1 if room is None else room}",
+            f"{OFFER_SELECT} WHERE {where} AND o.rank_price IS NULL ORDER BY o.amount LIMIT {room or -1}",
             params,
         )
         found.extend((group.rank, offer_from_row(row)) for row in rows)
@@ -267,4 +272,3 @@ def _in_currency(offer: Offer, currency: str) -> Offer:
     if offer.price.currency != currency:
         reasons = (*reasons, "other_currency")
     return replace(offer, apart=reasons)
-

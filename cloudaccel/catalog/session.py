@@ -1,7 +1,7 @@
 """One question's view of the catalog: the open file, the user's overlay over it, and mending when it is damaged."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -59,7 +59,7 @@ class Session:
 
 
 @contextmanager
-def open_session(catalog: str | Path | None = None, price_file: str | Path | None = None) -> Iterator[Session]:
+def open_session(catalog: str | Path | None = None, price_file: str | Path | None = None) -> Generator[Session]:
     """Open the catalog (`catalog`, else the settings, else the user's own) and lay the price file over it."""
     configured = settings.load_settings()
     cache = settings.cache_dir()
@@ -101,7 +101,7 @@ def _merged(query: Query, listed: QueryResult, own: QueryResult) -> QueryResult:
     hidden: dict[str, Hidden] = {h.reason: h for h in listed.hidden}
     for h in own.hidden:
         before = hidden.get(h.reason)
-        hidden[h.reason] = Hidden(h.reason, h.count + (before.count if before else 0), h.text)
+        hidden[h.reason] = Hidden(h.reason, h.rows + (before.rows if before else 0), h.text)
     offers = sorted((*listed.offers, *own.offers), key=key)[: query.limit]
     return listed._replace(offers=tuple(offers), total=listed.total + own.total, hidden=tuple(hidden.values()))
 

@@ -144,7 +144,9 @@ def _is_whole(path: Path) -> bool:
         return False
     page_size = int.from_bytes(header[16:18], "big")
     pages = int.from_bytes(header[28:32], "big")
-    return len(header) == 100 and header.startswith(_HEADER) and size == pages * (65536 if page_size == 1 else page_size)
+    return (
+        len(header) == 100 and header.startswith(_HEADER) and size == pages * (65536 if page_size == 1 else page_size)
+    )
 
 
 def mend(catalog: Catalog, cache: Path) -> Catalog:
@@ -173,4 +175,3 @@ def _set_aside(path: Path) -> Path:
 
 def _with_warning(catalog: Catalog, warning: str) -> Catalog:
     return Catalog(catalog.db, catalog.path, catalog.meta, (*catalog.warnings, warning))
-

@@ -6,7 +6,7 @@ from functools import cache
 
 from cloudaccel.api import quoting as api
 from cloudaccel.catalog.session import accelerator_table
-from cloudaccel.model import HOURS_PER_MONTH, Accelerator, Offer
+from cloudaccel.model import HOURS_PER_MONTH, Accelerator, Offer, PricePart
 
 PER: Mapping[str, int] = {"hour": 1, "month": HOURS_PER_MONTH, "1000h": 1000}
 
@@ -152,8 +152,16 @@ def heading(column: str, per: str) -> str:
     """The heading of a column in a CSV; prices carry their unit of time: ``price_per_hour``, ``price_per_month``."""
     if column not in _PRICES:
         return column
-    stem = {"price": "price", "price_per_accelerator": "price_per_accelerator", "request_price": "request_price"}[column]
+    stem = {"price": "price", "price_per_accelerator": "price_per_accelerator", "request_price": "request_price"}[
+        column
+    ]
     return f"{stem}_{per}" if column == "price_per_accelerator" else f"{stem}_per_{per}"
+
+
+def part_text(part: PricePart) -> str:
+    """One part of a price with its sum: ``host: 1 × 0.94 = 0.94``."""
+    product = f"{plain(part.quantity)} × {plain(part.unit_price) or '?'}"
+    return f"{part.name}: {product} = {plain(part.amount) or 'unknown'}"
 
 
 def plain(value: Value) -> str:

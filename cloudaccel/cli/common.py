@@ -25,7 +25,9 @@ def verb_parser(verb: str, description: str, examples: str) -> argparse.Argument
         allow_abbrev=False,
     )
     shared = parser.add_argument_group("everywhere")
-    shared.add_argument("--catalog", metavar="FILE", help="catalog, snapshot folder or .zip, or price file to answer from")
+    shared.add_argument(
+        "--catalog", metavar="FILE", help="catalog, snapshot folder or .zip, or price file to answer from"
+    )
     shared.add_argument("--offline", action="store_true", help="refuse every network connection (this verb makes none)")
     shared.add_argument("--config", metavar="FILE", help="configuration file")
     shared.add_argument("--profile", metavar="NAME", help="table [profile.NAME] of the configuration file")
@@ -50,7 +52,7 @@ def apply_globals(parsed: argparse.Namespace) -> None:
         os.environ["CLOUDACCEL_PROFILE"] = parsed.profile
 
 
-_ASCII = str.maketrans({"·": "-", "×": "x", "—": "-", "–": "-", "…": "...", "≤": "<=", "€": "EUR", "¥": "CNY"})  # noqa: RUF001
+_ASCII = str.maketrans({"·": "-", "×": "x", "—": "-", "–": "-", "…": "...", "≤": "<=", "€": "EUR", "¥": "CNY"})
 
 
 def write(text: str, stream: "object | None" = None) -> None:
@@ -84,7 +86,9 @@ def screen_width() -> int | None:
         return 80
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int], width: int | None) -> list[str]:
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int], width: int | None
+) -> list[str]:
     """Lines of an aligned table: numbers right, text left; when too wide, the longest text columns are shortened."""
     widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
     if width is not None:

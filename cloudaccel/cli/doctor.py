@@ -25,7 +25,9 @@ def run(a: argparse.Namespace) -> int:
     checks = api.doctor()
     if a.output == "json":
         body = [{"name": c.name, "state": c.state, "text": c.text, "advice": c.advice or None} for c in checks]
-        common.write(json.dumps({"schema": "cloudaccel/v1", "kind": "doctor", "checks": body}, ensure_ascii=False) + "\n")
+        common.write(
+            json.dumps({"schema": "cloudaccel/v1", "kind": "doctor", "checks": body}, ensure_ascii=False) + "\n"
+        )
     else:
         for check in checks:
             advice = f" {check.advice}" if check.advice else ""

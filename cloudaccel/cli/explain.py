@@ -3,12 +3,14 @@
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from cloudaccel.api import explaining as api
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import plain
+from cloudaccel.cli.columns import part_text, plain
 from cloudaccel.errors import UnknownName
+from cloudaccel.model import Accelerator, Offer
 
 EXAMPLES = """\
   cloudaccel explain H100                       the variants of a family
@@ -74,10 +76,10 @@ def _json(e: api.Explanation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _accelerator_json(accelerator: Any) -> dict[str, Any]:
-    fields = {name: getattr(accelerator, name) for name in type(accelerator).__dataclass_fields__}
-    peaks = {k.removeprefix("peak_tflops_"): fields.pop(k) for k in list(fields) if k.startswith("peak_tflops_")}
-    return {**fields, "peak_tflops": peaks}
+def _accelerator_json(accelerator: Accelerator) -> dict[str, Any]:
+    values = {field.name: getattr(accelerator, field.name) for field in fields(accelerator)}
+    peaks = {k.removeprefix("peak_tflops_"): values.pop(k) for k in list(values) if k.startswith("peak_tflops_")}
+    return {**values, "peak_tflops": peaks}
 
 
 def _lines(e: api.Explanation) -> Iterator[str]:
@@ -87,7 +89,9 @@ def _lines(e: api.Explanation) -> Iterator[str]:
         hosts = f" on {e.hosts} machine{'s' if e.hosts != 1 else ''}" if e.hosts else ""
         yield f"  {e.count} {unit}{'s' if e.count > 1 else ''}{hosts}"
     if e.virtualized:
-        yield f"  a virtual share of the card, {e.memory_gib:g} GB of its memory" if e.memory_gib else "  a virtual share"
+        yield (
+            f"  a virtual share of the card, {e.memory_gib:g} GB of its memory" if e.memory_gib else "  a virtual share"
+        )
     if e.note:
         yield f"  {e.note}"
     if e.spelling:
@@ -97,8 +101,10 @@ def _lines(e: api.Explanation) -> Iterator[str]:
     yield from _offers(e)
 
 
-def _accelerator(x: Any) -> Iterator[str]:
-    yield f"  {x.id}: {x.name}, {x.vendor} {x.kind}, counted in {x.unit}s" + (f", {x.status}" if x.status != "ga" else "")
+def _accelerator(x: Accelerator) -> Iterator[str]:
+    yield f"  {x.id}: {x.name}, {x.vendor} {x.kind}, counted in {x.unit}s" + (
+        f", {x.status}" if x.status != "ga" else ""
+    )
     memory = f"{x.memory_gib:g} GB" if x.memory_gib else "memory unknown"
     if x.memory_mib_seen:
         memory += f" ({x.memory_mib_seen} MiB reported by a cloud's API)"
@@ -106,11 +112,19 @@ def _accelerator(x: Any) -> Iterator[str]:
     yield f"      memory     {memory}{speed}"
     peaks = [
         f"{name} {value:g}"
-        for name, value in (("bf16", x.peak_tflops_bf16_dense), ("fp16", x.peak_tflops_fp16_dense), ("fp8", x.peak_tflops_fp8_dense))
+        for name, value in (
+            ("bf16", x.peak_tflops_bf16_dense),
+            ("fp16", x.peak_tflops_fp16_dense),
+            ("fp8", x.peak_tflops_fp8_dense),
+        )
         if value
     ]
     yield f"      dense peak {', '.join(peaks) + ' TFLOP/s' if peaks else 'unknown'}"
-    link = f"{x.interconnect} {x.interconnect_gb_per_s:g} GB/s" if x.interconnect and x.interconnect_gb_per_s else x.interconnect
+    link = (
+        f"{x.interconnect} {x.interconnect_gb_per_s:g} GB/s"
+        if x.interconnect and x.interconnect_gb_per_s
+        else x.interconnect
+    )
     power = f"{x.tdp_w:g} W" if x.tdp_w else "unknown"
     yield f"      link       {link or 'unknown'}; power {power}"
     if x.derived_from:
@@ -137,11 +151,16 @@ def _offers(e: api.Explanation) -> Iterator[str]:
             yield f"      {v.from_at} to {v.until_at}  {plain(v.amount) or 'unknown'}  {v.source}"
 
 
-def _one_offer(o: Any) -> Iterator[str]:
+def _one_offer(o: Offer) -> Iterator[str]:
     for part in o.price.parts:
-        yield f"          part {part.name}: {plain(part.quantity)} × {plain(part.unit_price) or '?'} = {plain(part.amount) or 'unknown'}"
-    seen = f"between {o.price.as_of} and {o.price.as_of_until}" if o.price.as_of_until else o.price.as_of or "on an unknown day"
+        yield f"          part {part_text(part)}"
+    seen = (
+        f"between {o.price.as_of} and {o.price.as_of_until}"
+        if o.price.as_of_until
+        else o.price.as_of or "on an unknown day"
+    )
     revision = f" @ {o.price.source.revision[:12]}" if o.price.source.revision else ""
-    yield f"          seen {seen} in {o.price.source.name} {o.price.source.path}{revision}; licence: {o.price.source.licence}"
+    source = o.price.source
+    yield f"          seen {seen} in {source.name} {source.path}{revision}; licence: {source.licence}"
     if o.price.note:
         yield f"          {o.price.note}"

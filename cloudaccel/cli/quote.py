@@ -25,7 +25,12 @@ def parser() -> argparse.ArgumentParser:
         "Prices and facts of accelerators, cheapest per accelerator-hour first. Needs no account and no network.",
         EXAMPLES,
     )
-    p.add_argument("accelerators", nargs="*", metavar="ACCEL", help="such as H100:8, A100-80GB:8x2, 80GB+:8, v5p-8; several mean any of them, A>B in that order")
+    p.add_argument(
+        "accelerators",
+        nargs="*",
+        metavar="ACCEL",
+        help="such as H100:8, A100-80GB:8x2, 80GB+:8, v5p-8; several mean any of them, A>B in that order",
+    )
     f = p.add_argument_group("filters")
     f.add_argument("--instance", metavar="TYPE", help="one instance type instead of an accelerator")
     f.add_argument("--kind", action="append", metavar="KIND", help=f"kind of accelerator: {', '.join(api.KINDS)}")
@@ -34,7 +39,12 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--region", action="append", metavar="NAME", help="the provider's own name, such as us-east-1")
     f.add_argument("--country", action="append", metavar="CODE", help="country of the region: DE,FR or a name")
     f.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries; unknown places are hidden")
-    f.add_argument("--market", action="append", metavar="NAME", help="on-demand (default), spot, reserved-1y, reserved-3y, reserved, savings-plan, capacity-block, flex, any")
+    f.add_argument(
+        "--market",
+        action="append",
+        metavar="NAME",
+        help="on-demand (default), spot, reserved-1y, reserved-3y, reserved, savings-plan, capacity-block, flex, any",
+    )
     f.add_argument("--min-mem", metavar="SIZE", help="memory of each accelerator, nominal GB")
     f.add_argument("--min-total-mem", metavar="SIZE", help="accelerator memory of the machine, nominal GB")
     f.add_argument("--host-mem", metavar="SIZE", help="memory of the host")
@@ -50,8 +60,15 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--strict", action="store_true", help="exit 6 when a shown price is stale, or no row has a price")
     common.add_output(p)
     v = p.add_argument_group("view")
-    v.add_argument("--sort", default="price", metavar="BY", help="price (per accelerator, default), hourly, memory, age, provider")
-    v.add_argument("--limit", default=str(api.DEFAULT_LIMIT), metavar="N", help=f"rows to show (default {api.DEFAULT_LIMIT}), or all")
+    v.add_argument(
+        "--sort", default="price", metavar="BY", help="price (per accelerator, default), hourly, memory, age, provider"
+    )
+    v.add_argument(
+        "--limit",
+        default=str(api.DEFAULT_LIMIT),
+        metavar="N",
+        help=f"rows to show (default {api.DEFAULT_LIMIT}), or all",
+    )
     v.add_argument("--columns", metavar="A,B", help=f"of: {', '.join(COLUMNS)}")
     v.add_argument("--per", choices=tuple(PER), default="hour", help="time that prices are for; a month is 730 h")
     v.add_argument("--jq", metavar="EXPR", help="filter the JSON (needs the package jq)")
@@ -63,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
 def run(a: argparse.Namespace) -> int:
     """Quote, show, and say by the exit code how it went: 0, 3 nothing, 6 stale under --strict."""
     if not (a.accelerators or a.instance or a.kind or a.min_mem or a.min_total_mem or a.provider):
-        raise QueryError("name an accelerator, such as 'cloudaccel quote H100:8', or filter by --instance, --kind or --min-mem.")
+        raise QueryError(
+            "name an accelerator, such as 'cloudaccel quote H100:8', or filter by --instance, --kind or --min-mem."
+        )
     columns = _columns(a.columns)
     answer = api.quote(
         ",".join(a.accelerators) or None, instance=a.instance, kind=a.kind, provider=a.provider, region=a.region,
@@ -106,7 +125,7 @@ def _notes(answer: api.Quote, a: argparse.Namespace) -> None:
     if not answer.total:
         common.note("error: nothing on offer satisfies this request.")
         for hidden in answer.hidden:
-            common.note(f"  hidden: {hidden.count} {hidden.text}")
+            common.note(f"  hidden: {hidden.rows} {hidden.text}")
         for hint in answer.hints:
             common.note(f"  try: {hint}")
 
@@ -114,7 +133,9 @@ def _notes(answer: api.Quote, a: argparse.Namespace) -> None:
 def _exit_code(answer: api.Quote, strict: bool) -> int:
     if not answer.total:
         return 3
-    if strict and (any(answer.is_stale(o) for o in answer.offers) or all(o.price.amount is None for o in answer.offers)):
+    if strict and (
+        any(answer.is_stale(o) for o in answer.offers) or all(o.price.amount is None for o in answer.offers)
+    ):
         return 6
     return 0
 
@@ -137,5 +158,3 @@ def _columns(text: str | None) -> tuple[str, ...] | None:
     if unknown or not names:
         raise QueryError(f"--columns: {', '.join(unknown) or 'nothing'} is unknown. Columns: {', '.join(COLUMNS)}.")
     return names
-
-

@@ -1,8 +1,10 @@
 """A quote as CSV: RFC 4180, plain numbers, ISO dates."""
 
 import csv
+import io
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from cloudaccel.api import quoting as api
 from cloudaccel.cli.columns import COLUMNS, PER, View, heading, plain
@@ -10,9 +12,10 @@ from cloudaccel.cli.columns import COLUMNS, PER, View, heading, plain
 
 def write(answer: api.Quote, columns: Sequence[str], per: str) -> None:
     """Write the heading and a line for each offer to stdout."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(newline="")  # pyright: ignore[reportAttributeAccessIssue] - the csv module ends lines itself
-    writer = csv.writer(sys.stdout, lineterminator="\r\n" if sys.platform == "win32" else "\n")
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        cast(io.TextIOWrapper, out).reconfigure(newline="")  # the csv module ends lines itself
+    writer = csv.writer(out, lineterminator="\r\n" if sys.platform == "win32" else "\n")
     writer.writerow(heading(column, per) for column in columns)
     view = View(answer, PER[per])
     for offer in answer.offers:

@@ -1,7 +1,7 @@
 """``quote --explain``: how names were read, where each price comes from, and what almost fitted."""
 
 from cloudaccel.api import quoting as api
-from cloudaccel.cli.columns import display_name, plain
+from cloudaccel.cli.columns import display_name, part_text, plain
 from cloudaccel.model import Offer
 
 
@@ -11,30 +11,35 @@ def render(answer: api.Quote) -> str:
     for term in answer.query.terms:
         lines.append(f"  {term.text} → {', '.join(term.accelerator_ids)}")
         if term.count is not None:
-            lines.append(f"      {term.count}{' or more' if term.at_least else ''} on one machine, {term.nodes} machine(s)")
+            lines.append(
+                f"      {term.count}{' or more' if term.at_least else ''} on one machine, {term.nodes} machine(s)"
+            )
         if term.note:
             lines.append(f"      {term.note}")
-    lines += ["", "Order", "  cheapest per accelerator-hour; at the same price more host memory, more vCPUs, then by name"]
+    lines += [
+        "",
+        "Order",
+        "  cheapest per accelerator-hour; at the same price more host memory, more vCPUs, then by name",
+    ]
     lines += ["", "Where the prices come from"]
     for number, offer in enumerate(answer.offers, 1):
-        lines += _offer(number, offer, answer)
+        lines += _offer(number, offer)
     if answer.hidden:
         lines += ["", "Hidden, by the first filter that a row failed"]
-        lines += [f"  {h.count} {h.text}" for h in answer.hidden]
+        lines += [f"  {h.rows} {h.text}" for h in answer.hidden]
     return "\n".join(lines) + "\n"
 
 
-def _offer(number: int, offer: Offer, answer: api.Quote) -> list[str]:
+def _offer(number: int, offer: Offer) -> list[str]:
     price = offer.price
-    head = f"  {number}. {offer.provider} {offer.zone or offer.region} {offer.instance}, {display_name(offer)}, {offer.market}"
+    place = f"{offer.provider} {offer.zone or offer.region} {offer.instance}"
+    head = f"  {number}. {place}, {display_name(offer)}, {offer.market}"
     lines = [f"{head}  [{offer.id}]"]
     lines.append(f"     {plain(price.amount) or 'unknown'} {price.currency} per hour ({price.status})")
     each = offer.price_per_accelerator_hour
     if each is not None and offer.count is not None and offer.count != 1:
         lines.append(f"     ÷ {offer.count} = {plain(each)} per accelerator-hour")
-    for part in price.parts:
-        amount = "unknown" if part.amount is None else plain(part.amount)
-        lines.append(f"     part {part.name}: {plain(part.quantity)} × {plain(part.unit_price) or '?'} = {amount}")
+    lines += [f"     part {part_text(part)}" for part in price.parts]
     seen = price.as_of or "no date"
     if price.as_of_until:
         seen = f"between {price.as_of} and {price.as_of_until}"

@@ -38,7 +38,7 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
         "currency": {"code": answer.query.currency, "fx": []},
         "tax": "excluded",
         "offers": [offer_json(offer, view, per) for offer in answer.offers],
-        "hidden": [{"reason": h.reason, "count": h.count, "text": h.text} for h in answer.hidden],
+        "hidden": [{"reason": h.reason, "count": h.rows, "text": h.text} for h in answer.hidden],
         "warnings": [{"code": n.code, "text": n.text, "offer": n.offer} for n in answer.notices],
         "hints": list(answer.hints),
     }

@@ -17,7 +17,9 @@ _APART_TEXT = dict(APART)
 _WIDE = ("partition", "zone", "country", "vcpus", "memory_gib", "source", "id")
 
 
-def render(answer: api.Quote, *, wide: bool, columns: tuple[str, ...] | None, per: str, arguments: argparse.Namespace) -> str:
+def render(
+    answer: api.Quote, *, wide: bool, columns: tuple[str, ...] | None, per: str, arguments: argparse.Namespace
+) -> str:
     """The text of the answer; empty when there is nothing to show."""
     if not answer.offers:
         return ""
@@ -45,9 +47,7 @@ def _is_number(column: str) -> bool:
 def _context(answer: api.Quote) -> str:
     query = answer.query
     what = ", ".join(term.canonical or term.text for term in query.terms) or query.instance or "any accelerator"
-    markets = ", ".join(
-        f"{_market(market)}-{term}" if term else _market(market) for market, term in query.markets
-    )
+    markets = ", ".join(f"{_market(market)}-{term}" if term else _market(market) for market, term in query.markets)
     words = [what, query.interconnect or "", query.place_text, markets if len(query.markets) < 4 else "any market"]
     words += [f"{query.currency} excl. tax", _catalog(answer)]
     return " · ".join(word for word in words if word)
@@ -110,7 +110,7 @@ def _money(value: object, offer: Offer, answer: api.Quote) -> str:
     places = 2 if value >= 1 else 4
     text = f"{value:,.{places}f}"
     if places == 4:
-        text = text[:-2] if text.endswith("00") else text
+        text = text.removesuffix("00")
     mark = {"estimated": "~", "upper_bound": "≤"}.get(offer.price.status, "")
     currency = "" if offer.price.currency == answer.query.currency else f" {offer.price.currency}"
     return f"{mark}{text}{currency}"
@@ -136,16 +136,20 @@ def _age(offer: Offer, answer: api.Quote) -> str:
 
 def _footer(answer: api.Quote, arguments: argparse.Namespace) -> list[str]:
     shown = len(answer.offers)
-    lines = [f"{shown} of {answer.total} offers shown; --limit all for the rest." if shown < answer.total else f"{shown} offers."]
+    lines = [
+        f"{shown} of {answer.total} offers shown; --limit all for the rest."
+        if shown < answer.total
+        else f"{shown} offers."
+    ]
     if shown == 1 and answer.total == 1:
         lines = ["1 offer."]
     if answer.hidden:
-        hidden = ", ".join(f"{h.count} {h.text}" for h in answer.hidden)
+        hidden = ", ".join(f"{h.rows} {h.text}" for h in answer.hidden)
         lines[0] += f" Hidden: {hidden}."
     lines += _footnotes(answer)
     if getattr(arguments, "show_hidden", False) and answer.hidden:
         lines += ["", "hidden, by the first filter that a row failed:"]
-        lines += [f"  {h.count:>6}  {h.reason:<16} {h.text}" for h in answer.hidden]
+        lines += [f"  {h.rows:>6}  {h.reason:<16} {h.text}" for h in answer.hidden]
     return lines
 
 

@@ -21,8 +21,12 @@ EXAMPLES = """\
 def parser() -> argparse.ArgumentParser:
     """The parser of the verb."""
     p = common.verb_parser("refresh", "Update the prices, or carry them into a closed network.", EXAMPLES)
-    p.add_argument("--from", dest="source", metavar="PATH", help="a snapshot (folder or .zip), or a folder of price tables")
-    p.add_argument("--out", metavar="PATH", help="write a snapshot to this folder or .zip instead of the user's catalog")
+    p.add_argument(
+        "--from", dest="source", metavar="PATH", help="a snapshot (folder or .zip), or a folder of price tables"
+    )
+    p.add_argument(
+        "--out", metavar="PATH", help="write a snapshot to this folder or .zip instead of the user's catalog"
+    )
     p.add_argument("--status", action="store_true", help="what the catalog holds, by provider")
     p.add_argument("--strict", action="store_true", help="exit 6 when rows were refused")
     common.add_output(p)
@@ -51,13 +55,13 @@ def _sentence(done: api.Refreshed) -> str:
 
 
 def _report_lines(report: dict[str, Any]) -> list[str]:
-    lines: list[str] = []
-    for key in ("quarantined", "unknown", "intervals", "undated"):
-        if report.get(key):
-            lines.append(f"note: {report[key]} offers {_WORDS[key]}.")
-    lines += [f"warning: {count} rows refused: {reason}." for reason, count in (report.get("refused") or {}).items()]
-    lines += [f"note: {file} left out: {reason}." for file, reason in (report.get("skipped") or {}).items()]
-    return lines
+    refused: dict[str, int] = report.get("refused") or {}
+    skipped: dict[str, str] = report.get("skipped") or {}
+    return [
+        *(f"note: {report[key]} offers {words}." for key, words in _WORDS.items() if report.get(key)),
+        *(f"warning: {count} rows refused: {reason}." for reason, count in refused.items()),
+        *(f"note: {file} left out: {reason}." for file, reason in skipped.items()),
+    ]
 
 
 _WORDS = {
@@ -76,7 +80,15 @@ def _show_status(status: api.Status, a: argparse.Namespace) -> int:
     where = status.path or "memory"
     common.write(f"catalog {status.catalog_id[:19]} in {where}, from {status.built_from}\n\n")
     rows = [
-        [p.provider, str(p.regions), f"{p.offers:,}", f"{p.unpriced:,}", p.as_of or "—", p.as_of_until or "—", _age(p, today)]
+        [
+            p.provider,
+            str(p.regions),
+            f"{p.offers:,}",
+            f"{p.unpriced:,}",
+            p.as_of or "—",
+            p.as_of_until or "—",
+            _age(p, today),
+        ]
         for p in status.providers
     ]
     headings = ["PROVIDER", "REGIONS", "OFFERS", "UNPRICED", "OLDEST", "NEWEST", "NEWEST AGE"]

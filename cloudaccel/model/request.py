@@ -54,7 +54,8 @@ class Query:
     """Filters over the catalog. Empty means no filter; every filter only ever removes rows.
 
     Memory is nominal GB as in ``--min-mem``; `max_price` is per accelerator-hour, `max_hourly` per whole request and
-    hour, both in `currency`. `markets` are pairs of market and commitment term (None: any term). `countries` is a resolved set of ISO codes (None: no place filter).
+    hour, both in `currency`. `markets` are pairs of market and commitment term (None: any term). `countries` is a
+    resolved set of ISO codes (None: no place filter).
     """
 
     terms: tuple[AcceleratorTerm, ...] = ()
@@ -85,7 +86,7 @@ class Hidden(NamedTuple):
     """How many rows one filter hid. `reason` is a stable code, `text` the words for people."""
 
     reason: str
-    count: int
+    rows: int
     text: str
 
 
