@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
-from cloudaccel.catalog.query import SORTS
+from cloudaccel.catalog.query import SORTS, on_demand_not_above
 from cloudaccel.catalog.session import Session, open_session
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, names
-from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query
+from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query, from_nano
 
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
@@ -361,14 +361,10 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
 
 def _on_demand_beside(session: Session, offer: Offer) -> Decimal | None:
     """The on-demand price of the same thing in the same place, when a spot price is not below it."""
-    if offer.price.amount is None or offer.count is None:
+    if offer.price.amount is None:
         return None
-    beside = Query(
-        instance=offer.instance, providers=frozenset({(offer.provider, offer.partition)}),
-        regions=frozenset({offer.region}), allow_fraction=True, currency=offer.price.currency, limit=1,
-    )  # fmt: skip
-    prices = [o.price.amount for o in session.query(beside).offers if o.count == offer.count]
-    return next((price for price in prices if price is not None and price <= offer.price.amount), None)
+    found = session.read(lambda db: on_demand_not_above(db, offer.id))
+    return None if found is None else from_nano(found)
 
 
 def _hints(session: Session, query: Query) -> Iterator[str]:

@@ -70,7 +70,7 @@ def read_price_file(path: Path) -> tuple[list[Row], list[Source], list[str]]:
 def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     text = _text(path)
     reader = csv.reader(text.splitlines(keepends=True))
-    first: list[str] = next(reader, [])
+    first = next(reader, list[str]())
     heading = [cell.strip().lower() for cell in first]
     known = {alias: name for name, aliases in COLUMNS.items() for alias in [name, *aliases]}
     unknown = [cell for cell in heading if cell not in known]

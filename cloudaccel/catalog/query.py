@@ -30,18 +30,24 @@ class _Group:
     """One accelerator in one market. `base` finds the rows, `size` narrows them to the right count, then `filters`."""
 
     def __init__(
-        self, base: str, base_params: tuple[object, ...], size: str, filters: tuple[_Filter, ...], rank: int
+        self,
+        base: str,
+        base_params: tuple[object, ...],
+        size: str,
+        filters: tuple[_Filter, ...],
+        term: AcceleratorTerm,
     ) -> None:
         self.base = base
         self.base_params = base_params
         self.size = size
         self.filters = filters
-        self.rank = rank
+        self.rank = term.rank
+        self.several = term.count is not None and term.count > 1
 
     def matching(self) -> tuple[str, tuple[object, ...]]:
         """The condition of a match, and its parameters."""
         conditions = (self.base, self.size, *(f"({f.sql})" for f in self.filters))
-        return " AND ".join(conditions), (*self.base_params, *(p for f in self.filters for p in f.params))
+        return " AND ".join(conditions), (*self.base_params, *_params(self.filters))
 
 
 def run_query(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> QueryResult:
@@ -115,7 +121,7 @@ def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Acc
             for market, commitment in query.markets:
                 narrowed = f"{base} AND o.market = ?" + (" AND o.term = ?" if commitment else "")
                 values = (*params, market, commitment) if commitment else (*params, market)
-                yield _Group(narrowed, values, own, filters, term.rank)
+                yield _Group(narrowed, values, own, filters, term)
 
 
 def _all_ids(db: sqlite3.Connection, query: Query) -> Sequence[str]:
@@ -147,9 +153,11 @@ def _place_filters(db: sqlite3.Connection, query: Query) -> tuple[_Filter, ...]:
         wanted = {region.lower() for region in query.regions}
         filters.append(_in_places("region", "in other regions", [p[0] for p in places if p[2] in wanted]))
     if query.countries is not None:
-        known = [p[0] for p in places if p[3] is not None]
+        unknown = [p[0] for p in places if p[3] is None]
+        if unknown:
+            ids = ",".join(map(str, unknown))
+            filters.append(_Filter("country_unknown", "where no source names the country", f"o.place NOT IN ({ids})"))
         inside = [p[0] for p in places if p[3] in query.countries]
-        filters.append(_in_places("country_unknown", "where no source names the country", known))
         filters.append(_in_places("residency", f"outside {query.place_text or 'the countries asked for'}", inside))
     return tuple(filters)
 
@@ -210,25 +218,29 @@ def _fact_filters(query: Query, accelerator: Accelerator | None) -> Iterator[_Fi
 
 def _count(db: sqlite3.Connection, group: _Group, hidden: dict[str, Hidden]) -> int:
     """Number of matches in `group`; what its filters hid is added to `hidden`, under the first that failed."""
-    filters = group.filters
-    cases = "".join(f" WHEN NOT COALESCE(({f.sql}), 0) THEN {i}" for i, f in enumerate(filters))
-    # Prices of one accelerator are never multiplied into a machine; they are counted so that nobody misses them.
-    sql = (
-        f"SELECT CASE WHEN NOT COALESCE(({group.size}), 0) THEN -2{cases} ELSE -1 END, count(*) FROM offer o "
-        f"WHERE {group.base} AND (({group.size}) OR (o.count = 1 AND o.flags & {PER_ACCELERATOR})) GROUP BY 1"
-    )
+    reasons = "".join(f" WHEN NOT COALESCE(({f.sql}), 0) THEN {i}" for i, f in enumerate(group.filters))
+    sql = f"SELECT CASE{reasons} ELSE -1 END, count(*) FROM offer o WHERE {group.base} AND {group.size} GROUP BY 1"
     matched = 0
-    rows: list[tuple[int, int]] = db.execute(
-        sql, (*(p for f in filters for p in f.params), *group.base_params)
-    ).fetchall()
-    for index, number in rows:
+    for index, number in db.execute(sql, (*_params(group.filters), *group.base_params)).fetchall():
         if index == -1:
             matched = number
-            continue
-        failed = _PER_ACCELERATOR if index == -2 else filters[index]
+        else:
+            _hide(hidden, group.filters[index], number)
+    if group.several:
+        # Prices of one accelerator are never multiplied into a machine; they are counted so that nobody misses them.
+        single = f"SELECT count(*) FROM offer o WHERE {group.base} AND o.count = 1 AND o.flags & {PER_ACCELERATOR}"
+        _hide(hidden, _PER_ACCELERATOR, db.execute(single, group.base_params).fetchone()[0])
+    return matched
+
+
+def _params(filters: Sequence[_Filter]) -> tuple[object, ...]:
+    return tuple(param for f in filters for param in f.params)
+
+
+def _hide(hidden: dict[str, Hidden], failed: _Filter, number: int) -> None:
+    if number:
         before = hidden.get(failed.reason)
         hidden[failed.reason] = Hidden(failed.reason, number + (before.rows if before else 0), failed.text)
-    return matched
 
 
 _PER_ACCELERATOR = _Filter("per_accelerator", "priced per accelerator, with no machine named", "")
@@ -272,3 +284,15 @@ def _in_currency(offer: Offer, currency: str) -> Offer:
     if offer.price.currency != currency:
         reasons = (*reasons, "other_currency")
     return replace(offer, apart=reasons)
+
+
+def on_demand_not_above(db: sqlite3.Connection, offer_id: str) -> int | None:
+    """Nano-units of the on-demand price beside a spot offer (same shape and place) when it is not dearer, else None."""
+    row = db.execute(
+        # The index of quotes bounds the search to one accelerator, market and count; that of places would not.
+        "SELECT min(b.amount) FROM offer a CROSS JOIN offer b INDEXED BY ix_quote ON b.current "
+        "AND b.accelerator = a.accelerator AND b.market = 'on_demand' AND b.count = a.count AND b.place = a.place "
+        "AND b.shape = a.shape AND b.currency = a.currency WHERE a.id = ? AND b.amount <= a.amount",
+        (offer_id,),
+    ).fetchone()
+    return None if row is None else row[0]
