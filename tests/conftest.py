@@ -121,3 +121,16 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name, below in _HOME.items():
         monkeypatch.setenv(name, str(folder / below) if below else str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def built_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that every test may read the bundled catalog from: building it takes a second each time."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def shared_cache(home: Path, built_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundled catalog is built once for all tests; one that needs an empty cache sets its own."""
+    assert home
+    monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(built_cache))

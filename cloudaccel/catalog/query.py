@@ -220,8 +220,9 @@ def _count(db: sqlite3.Connection, group: _Group, hidden: dict[str, Hidden]) -> 
     """Number of matches in `group`; what its filters hid is added to `hidden`, under the first that failed."""
     reasons = "".join(f" WHEN NOT COALESCE(({f.sql}), 0) THEN {i}" for i, f in enumerate(group.filters))
     sql = f"SELECT CASE{reasons} ELSE -1 END, count(*) FROM offer o WHERE {group.base} AND {group.size} GROUP BY 1"
+    counted: list[tuple[int, int]] = db.execute(sql, (*_params(group.filters), *group.base_params)).fetchall()
     matched = 0
-    for index, number in db.execute(sql, (*_params(group.filters), *group.base_params)).fetchall():
+    for index, number in counted:
         if index == -1:
             matched = number
         else:

@@ -1,0 +1,70 @@
+"""Small helpers that tests share: price files as catalogs, and the command line run in this process."""
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cloudaccel.api.quoting import Quote, quote
+from cloudaccel.cli import main
+
+HEADER = "provider,region,zone,instance,accel_raw,count,mem_gb_each,vcpu,market,hourly,currency,as_of,source"
+
+
+class Answer(NamedTuple):
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout as JSON."""
+        return json.loads(self.out)
+
+
+def run(*words: str) -> Answer:
+    """Run one command of ``cloudaccel`` and catch what it says."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(words)
+        except SystemExit as stop:  # argparse ends --help and wrong flags so
+            code = int(stop.code or 0)
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+def price_file(folder: Path, *rows: str, header: str = HEADER, name: str = "prices.csv") -> Path:
+    """A price file of `rows` under `header`."""
+    path = folder / name
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def names(answer: Quote) -> list[str]:
+    """Instance types of the offers, in order."""
+    return [offer.instance for offer in answer.offers]
+
+
+def hidden(answer: Quote) -> dict[str, int]:
+    """Number of hidden rows by reason."""
+    return {h.reason: h.rows for h in answer.hidden}
+
+
+def offers_of(path: Path, expression: str | None = None, **filters: Any) -> list[str]:
+    """Instance types that a query over a price file finds, in order."""
+    return names(quote(expression, catalog=path, **filters))
+
+
+def column(answers: Sequence[dict[str, Any]], *path: str) -> list[Any]:
+    """One nested value of each JSON offer."""
+    values: list[Any] = []
+    for answer in answers:
+        value: Any = answer
+        for key in path:
+            value = value[key]
+        values.append(value)
+    return values
