@@ -76,7 +76,10 @@ def _read_config(path: Path | None, profile: str | None) -> dict[str, str]:
     path = path or config_path()
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError) as error:
+        # A home folder that belongs to somebody else (sudo keeps HOME) holds no settings of this user.
+        if isinstance(error, PermissionError) and explicit:
+            raise ConfigError(f"configuration file {path} cannot be read: {error.strerror}. Mend its mode.") from error
         if explicit or profile:
             raise ConfigError(f"configuration file {path} does not exist. Make it, or leave --config out.") from None
         return {}

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
@@ -29,6 +30,8 @@ from cloudaccel.errors import StorageError
 from cloudaccel.model import Source
 from cloudaccel.model.money import parse_amount, to_nano
 
+_BUILDING = ".building-"
+_LEFT_OVER_S = 86_400
 _INSERT_OFFER = f"INSERT INTO offer VALUES (?,?{',?' * 24})"
 
 CountryOf = Callable[[str, str, str | None], str | None]
@@ -264,11 +267,20 @@ def publishing(target: Path, *, start_from: Path | None = None) -> Generator[sql
 def _temporary_beside(target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".building-", suffix=".sqlite")
+        _sweep(target.parent)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_BUILDING, suffix=".sqlite")
     except OSError as error:
         raise _storage_error(target, error) from error
     os.close(handle)
     return Path(name)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds that were killed left behind; a younger file may belong to a build that is under way."""
+    for left_over in folder.glob(f"{_BUILDING}*"):
+        with suppress(OSError):
+            if time.time() - left_over.stat().st_mtime > _LEFT_OVER_S:
+                left_over.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:
