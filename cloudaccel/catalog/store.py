@@ -60,7 +60,7 @@ def open_catalog(where: str | None, cache: Path) -> Catalog:
     if where:
         return _open_named(Path(where))
     refreshed = cache / "catalog.sqlite"
-    if refreshed.exists():
+    if os.path.exists(refreshed):  # unlike Path.exists, False where we may not look
         catalog = _open_file(refreshed)
         if catalog is not None:
             return catalog

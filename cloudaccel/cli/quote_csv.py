@@ -14,7 +14,7 @@ def write(answer: api.Quote, columns: Sequence[str], per: str) -> None:
     """Write the heading and a line for each offer to stdout."""
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper):
-        cast(io.TextIOWrapper, out).reconfigure(newline="")  # the csv module ends lines itself
+        cast("io.TextIOWrapper[io.BytesIO]", out).reconfigure(newline="")  # the csv module ends lines itself
     writer = csv.writer(out, lineterminator="\r\n" if sys.platform == "win32" else "\n")
     writer.writerow(heading(column, per) for column in columns)
     view = View(answer, PER[per])

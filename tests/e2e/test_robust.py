@@ -181,6 +181,8 @@ def test_another_user_with_a_read_only_cache(cache: Path, monkeypatch: pytest.Mo
             os.setuid(65534)
             answer = run("quote", "H100:8", "--json")
             os.write(writer, f"{answer.code} {len(answer.out)} {answer.err}".encode())
+        except BaseException as error:  # the parent has to hear of anything
+            os.write(writer, repr(error).encode())
         finally:
             os._exit(0)
     os.close(writer)
