@@ -1,0 +1,181 @@
+"""`plan`: from a workload to the cheapest offer that fits, with the sums shown."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudaccel import units
+from cloudaccel.api.quoting import build_query
+from cloudaccel.catalog.session import accelerator_table, open_session
+from cloudaccel.cost.lines import DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
+from cloudaccel.errors import QueryError
+from cloudaccel.facts import places
+from cloudaccel.model import Accelerator, Offer
+from cloudaccel.model.plan import Plan
+from cloudaccel.model.workload import Assumption, Fit, Reason, Support
+from cloudaccel.planner.plan import NODE_STEPS, RANKS, Context, Request, make_plan
+from cloudaccel.workloads import size, supports
+from cloudaccel.workloads.job import Job, parse_job, read_job
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cloudaccel.api.quoting import Filters
+
+JobLike = Mapping[str, Any] | str | Path | None
+# Share of the rated power that an accelerator draws over a training run, and what a place without a figure takes.
+LOAD = Assumption("load", "0.8", "share of rated power", "estimate; no source", "2026-11-25", "")
+DEFAULT_PUE = 1.2
+
+
+def plan(
+    job: JobLike = None,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    accelerators: str | None = None,
+    rank_by: str = "cost",
+    mfu: float | None = None,
+    measured: float | None = None,
+    max_nodes: int = NODE_STEPS[-1],
+    setup: str | None = None,
+    disk_price: str | Decimal | None = None,
+    transfer_price: str | Decimal | None = None,
+    options: int = 10,
+    startable: bool = False,
+    price_file: str | Path | None = None,
+    catalog: str | Path | None = None,
+    **filters: "Unpack[Filters]",
+) -> Plan:
+    """The cheapest way (or the fastest, or of least carbon) to do a workload with what the catalog has on offer.
+
+    Parameters
+    ----------
+    job
+        A ``job.yaml`` or ``.json``, or a mapping with the same keys; `overrides` go over it.
+    accelerators
+        Accelerator expression that narrows the hardware; None: everything that trains or serves models.
+    mfu, measured
+        Step MFU (0..1), or tokens per second and accelerator, in place of the prior.
+    setup
+        Time of start, load and saving that is paid beside the run, such as ``45m``.
+    filters
+        The filters of `quote`: provider, region, country, residency, market, interconnect …
+
+    Raises
+    ------
+    QueryError, ConfigError
+        If the job or a flag cannot be read. A job that nothing fits is no error: the plan has no options.
+    """
+    parsed = _job(job, overrides or {})
+    if rank_by not in RANKS:
+        raise QueryError(f"--rank: {rank_by!r} is none of {', '.join(RANKS)}.")
+    given: dict[str, Any] = {name: value for name, value in filters.items() if value and name != "limit"}
+    wanted: dict[str, Any] = {**_policy_filters(parsed), **given}
+    with open_session(catalog, price_file) as session:
+        request = Request(
+            workload=parsed.workload,
+            model=parsed.model,
+            query=build_query(session, accelerators, **wanted, limit=None),
+            rank_by=rank_by,
+            max_nodes=max_nodes,
+            setup_h=_setup_hours(setup),
+            disk_price=_price(disk_price, DISK_PRICE, "--disk-price"),
+            transfer_price=_price(transfer_price, TRANSFER_PRICE, "--transfer-price"),
+            limit=options,
+            assumptions=tuple(_assumed(parsed, setup, disk_price, transfer_price)),
+            described={
+                "job": dict(parsed.given), "accelerators": accelerators, "rank": rank_by, "mfu": mfu,
+                "measured": measured, "filters": {k: str(v) for k, v in sorted(wanted.items())},
+            },
+        )  # fmt: skip
+        found = session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured)))
+    if startable:
+        found = replace(found, options=tuple(option for option in found.options if option.startable))
+    return found
+
+
+def _job(job: JobLike, overrides: Mapping[str, Any]) -> Job:
+    if job is None:
+        return parse_job(overrides)
+    if isinstance(job, str | Path):
+        return read_job(Path(job), overrides)
+    return parse_job({**job, **overrides})
+
+
+def _policy_filters(job: Job) -> dict[str, Any]:
+    """The part of a job's policy that is a plain filter on places."""
+    return {key: value for key, value in job.workload.policy if key in ("residency", "country", "region", "provider")}
+
+
+def _context(db: sqlite3.Connection, job: Job, mfu: float | None, measured: float | None) -> Context:
+    table = accelerator_table()
+
+    @cache
+    def support(accelerator_id: str) -> Support:
+        return supports(job.workload, table[accelerator_id], job.model)
+
+    def sizer(accelerator: Accelerator, per_node: int, nodes: int) -> Fit:
+        # What nobody says works is not offered: cheaper and unsupported is no answer.
+        runs = support(accelerator.id)
+        if runs.answer is not True:
+            return Fit(verdict="no", reasons=(Reason("unsupported", f"{runs.reason}{_cited(runs)}"),))
+        return size(job.workload, job.model, accelerator, per_node=per_node, nodes=nodes, measured=measured, mfu=mfu)
+
+    return Context(db, table, sizer, startable=_startable(), carbon=_carbon)
+
+
+def _cited(support: Support) -> str:
+    return f"; {support.source}, {support.as_of}" if support.source else ""
+
+
+def _startable() -> Callable[[Offer], bool]:
+    from cloudaccel.registry import names
+
+    known = frozenset(names())
+
+    def startable(offer: Offer) -> bool:
+        return offer.provider in known and offer.service == "vm" and offer.market in ("on_demand", "spot")
+
+    return startable
+
+
+def _carbon(offer: Offer, accelerator: Accelerator, machines: int, hours: Decimal) -> float | None:
+    """kg CO2e: accelerator-hours x rated power x load x PUE x the grid's intensity; None when a factor is unknown."""
+    place = places.region(offer.provider, offer.region)
+    if place is None or place.carbon_g_per_kwh is None or accelerator.tdp_w is None or offer.count is None:
+        return None
+    kw = accelerator.tdp_w / 1000 * float(offer.count) * machines * float(LOAD.value)
+    return kw * float(hours) * (place.pue or DEFAULT_PUE) * place.carbon_g_per_kwh / 1000
+
+
+def _setup_hours(setup: str | None) -> Decimal:
+    if setup is None:
+        return Decimal(str(SETUP_HOURS.value))
+    return Decimal(str(units.parse_duration_s(setup, "--setup"))) / 3600
+
+
+def _price(given: str | Decimal | None, default: Assumption, flag: str) -> Decimal:
+    return Decimal(str(default.value)) if given is None else units.parse_money(str(given), flag)[0]
+
+
+def _assumed(job: Job, setup: str | None, disk: object, transfer: object) -> Iterator[Assumption]:
+    """The planner's own assumptions that this plan rests on; those that the user set are marked so."""
+    used = (
+        (SETUP_HOURS, setup, job.workload.serve is None),
+        (DISK_PRICE, disk, job.workload.disk_gb),
+        (TRANSFER_PRICE, transfer, job.workload.data_gb),
+    )
+    for assumption, given, applies in used:
+        if applies:
+            yield assumption if given is None else replace(assumption, value=str(given), source="given", flag="user")
+
+
+def lock_text(found: Plan) -> str:
+    """The text of ``plan.lock.json`` for a plan: the same inputs give the same bytes."""
+    from cloudaccel.planner.lock import lock_text as text
+
+    return text(found)

@@ -1,0 +1,148 @@
+"""``cloudaccel plan``: what to rent for a model and a deadline, with the sums shown."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from cloudaccel.api import planning as api
+from cloudaccel.cli import common, plan_table
+from cloudaccel.errors import ConfigError, QueryError, StorageError
+from cloudaccel.model.plan import Plan
+
+EXAMPLES = """\
+  cloudaccel plan job.yaml --explain
+  cloudaccel plan --task finetune --method lora --model llama-3-70b --tokens 200e6 --deadline 24h --residency EU
+  cloudaccel plan --task pretrain --params 7e9 --tokens 1e12 --accel A100-80GB --mfu 0.40
+  cloudaccel plan job.yaml --against main.lock.json --max-increase 5%        for continuous integration
+"""
+LOCK_NAME = "plan.lock.json"
+# Flag -> key of the job file, when they differ.
+_JOB_FLAGS = ("task", "model", "method", "dtype", "tokens", "seq", "batch", "params", "params-active", "stack",
+              "parallel", "recompute", "rank-lora", "context", "concurrency", "input-tokens", "output-tokens",
+              "requests-per-s", "tokens-per-month", "utilization", "hours-on", "deadline", "budget", "disk", "data",
+              "requires", "cores")  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser("plan", "What to rent for a model and a deadline, cheapest first, with the sums.", EXAMPLES)
+    p.add_argument("job", nargs="?", metavar="FILE", help="job.yaml or .json; flags go over what it says")
+    j = p.add_argument_group("the job")
+    for flag in _JOB_FLAGS:
+        j.add_argument(f"--{flag}", metavar="VALUE", dest=f"job_{flag.replace('-', '_')}", help=_HELP.get(flag, ""))
+    s = p.add_argument_group("speed and price assumptions")
+    s.add_argument("--mfu", type=float, metavar="SHARE", help="step MFU to assume, 0..1, instead of the prior")
+    s.add_argument("--measured", type=float, metavar="N", help="tokens per second and accelerator that you measured")
+    s.add_argument("--setup", metavar="TIME", help="start, load and saving paid beside the run (default 45m)")
+    s.add_argument("--disk-price", metavar="MONEY", help="per GB and month (default 0.08)")
+    s.add_argument("--transfer-price", metavar="MONEY", help="per GB brought in from elsewhere (default 0.09)")
+    f = p.add_argument_group("filters")
+    f.add_argument("--accel", metavar="ACCEL", help="narrow the hardware: H100-SXM:8, A100-80GB, 80GB+:8x2")
+    f.add_argument("--max-nodes", type=int, default=api.NODE_STEPS[-1], metavar="N", help="most machines to consider")
+    for name in ("provider", "region", "country", "market"):
+        f.add_argument(f"--{name}", action="append", metavar="NAME", help="as in quote")
+    f.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries")
+    f.add_argument("--interconnect", metavar="LINK", help="as in quote")
+    f.add_argument("--require-available", action="store_true", help="only what a source says is really sold there")
+    f.add_argument("--startable", action="store_true", help="only what 'cloudaccel provision' can start")
+    f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    v = p.add_argument_group("answer")
+    v.add_argument("--rank", default="cost", metavar="BY", help="cost (default), time or carbon")
+    v.add_argument("--limit", type=int, default=10, metavar="N", help="options to show (default 10)")
+    v.add_argument("--lock", metavar="FILE", help=f"where to write the lock (default {LOCK_NAME}); - for none")
+    v.add_argument("--against", metavar="LOCK", help="compare with an earlier lock")
+    v.add_argument("--max-increase", metavar="PERCENT", help="with --against: exit 4 when dearer by more than this")
+    v.add_argument("--explain", action="store_true", help="formulas with numbers, sources, and what was rejected")
+    common.add_output(p)
+    return p
+
+
+_HELP = {
+    "task": "pretrain, continued_pretrain, finetune or serve",
+    "model": "name in the registry, or a config.json",
+    "method": "of fine-tuning: full, lora, qlora or dpo",
+    "tokens": "tokens to process, such as 200e6",
+    "seq": "sequence length in tokens",
+    "deadline": "24h, 7d",
+    "budget": "such as '300 USD'",
+    "disk": "disk beside the machine, such as 500GB",
+    "data": "data to bring in and where it lies: 10TB@PROVIDER:REGION",
+    "requires": "features that must be there: bf16,flash-attn",
+    "params": "parameters, for a model that is in no registry",
+}
+
+
+def run(a: argparse.Namespace) -> int:
+    """Plan, show, write the lock; exit 0, 3 nothing fits, 4 budget or policy forbids it or it got too dear."""
+    overrides = {f: v for f in _JOB_FLAGS if (v := getattr(a, f"job_{f.replace('-', '_')}")) is not None}
+    if a.job is None and not overrides:
+        raise QueryError(
+            "name a job file, such as 'cloudaccel plan job.yaml', or say what is to be done: --task --model …"
+        )
+    found = api.plan(
+        a.job, overrides=overrides, accelerators=a.accel, rank_by=a.rank, mfu=a.mfu, measured=a.measured,
+        max_nodes=a.max_nodes, setup=a.setup, disk_price=a.disk_price, transfer_price=a.transfer_price, options=a.limit,
+        startable=a.startable, price_file=a.price_file, catalog=a.catalog, provider=a.provider, region=a.region,
+        country=a.country, market=a.market or "on-demand", residency=a.residency, interconnect=a.interconnect,
+        require_available=a.require_available,
+    )  # fmt: skip
+    text = api.lock_text(found)
+    saved = _save(text, a.lock) if found.best else None
+    if a.output == "json":
+        common.write(text)
+    else:
+        common.write(plan_table.render(found, explain=a.explain, saved=saved))
+    return _exit_code(found, a)
+
+
+def _save(text: str, where: str | None) -> str | None:
+    if where == "-":
+        return None
+    path = Path(where or LOCK_NAME)
+    try:
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"the lock cannot be written to {path}: {error.strerror}. Name another with --lock, or '-'."
+        ) from error
+    return str(path)
+
+
+def _exit_code(found: Plan, a: argparse.Namespace) -> int:
+    if found.best is None:
+        common.note(plan_table.why_not(found))
+        blocked = {reason for option in found.near for reason, _ in option.blocked}
+        return 4 if blocked and blocked <= {"budget", "policy"} else 3
+    return _compared(found, a.against, a.max_increase) if a.against else 0
+
+
+def _compared(found: Plan, against: str, max_increase: str | None) -> int:
+    old = _old_total(against)
+    new = found.best.total if found.best else None
+    if new is None:
+        common.note("error: the cost is unknown now, so it cannot be compared.")
+        return 4
+    change = (new - old) / old * 100
+    common.note(f"total {new:,.2f} against {old:,.2f} in {against}: {change:+.1f} %")
+    if max_increase is None:
+        return 0
+    try:
+        limit = float(max_increase.strip().rstrip("%"))
+    except ValueError:
+        raise QueryError(f"--max-increase: {max_increase!r} is no percentage. Write it as 5%.") from None
+    return 4 if change > limit else 0
+
+
+def _old_total(path: str) -> Any:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Decimal(data["chosen"]["total"])
+    except (OSError, ValueError, KeyError, TypeError, InvalidOperation) as error:
+        raise ConfigError(
+            f"--against {path} is not a plan lock with a total ({error}). Make one with 'plan --lock'."
+        ) from error

@@ -1,0 +1,170 @@
+"""A plan for people: what is needed, the options with their sums, what was rejected, what was assumed."""
+
+from decimal import Decimal
+
+from cloudaccel.cli import common
+from cloudaccel.cli.columns import display_name, plain
+from cloudaccel.model.plan import Option, Plan
+from cloudaccel.planner.plan import duration
+
+
+def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
+    """The text of the answer."""
+    lines = [*_needs(plan), ""]
+    shown = [*plan.options, *plan.near[: max(0, 5 - len(plan.options))]]
+    if shown:
+        lines += [*_table(plan, shown), ""]
+    lines += _rejected(plan)
+    lines += [f"Or       {text}" for text in plan.relaxations]
+    lines += _assumed(plan, explain)
+    if explain and plan.best is not None:
+        lines += _explained(plan.best)
+    if saved:
+        lines.append(f"Saved    {saved} (catalog {plan.catalog_id[:19]}, {plan.evaluated:,} candidates)")
+    return "\n".join(lines) + "\n"
+
+
+def why_not(plan: Plan) -> str:
+    """Why there is no option, and the nearest thing that would do; for stderr."""
+    lines = ["error: no option satisfies this job."]
+    if plan.near:
+        option = plan.near[0]
+        reasons = "; ".join(text for _, text in option.blocked)
+        lines.append(f"  nearest: {_place(option)} ×{option.nodes}: {reasons}")
+    lines += [f"  {r.count} × {r.reason}: {r.examples[0]}" for r in plan.rejected[:6]]
+    lines += [f"  try: {text}" for text in plan.relaxations]
+    return "\n".join(lines)
+
+
+def _needs(plan: Plan) -> list[str]:
+    workload, model = plan.workload, plan.model
+    what = workload.task if workload.task != "finetune" else f"finetune ({workload.method})"
+    size = f"{model.params / 1e9:.4g} B parameters"
+    if model.params_active != model.params:
+        size += f", {model.params_active / 1e9:.4g} B active"
+    lines = [f"Job      {what} · {model.id or workload.model} · {size} · {workload.precision}"]
+    option = plan.best or (plan.near[0] if plan.near else None)
+    if workload.tokens is not None:
+        flop = f" · {option.fit.flops:.3g} FLOP" if option and option.fit.flops else ""
+        lines.append(f"         {workload.tokens:.4g} tokens in sequences of {workload.sequence_tokens}{flop}")
+    if option is not None and option.fit.memory is not None:
+        memory = option.fit.memory
+        lines.append(
+            f"Needs    {memory.step_gib:.1f} GiB an accelerator at work, {memory.checkpoint_gib:.1f} at checkpoint, "
+            f"{memory.load_gib:.1f} at load (has {memory.available_gib:.1f}, on {_what(option)})"
+        )
+    if model.commercial_use and model.commercial_use != "yes":
+        lines.append(f"Licence  {model.licence}: commercial use {model.commercial_use}")
+    return lines
+
+
+def _place(option: Option) -> str:
+    return f"{option.offer.provider} {option.offer.region} {option.offer.instance}"
+
+
+def _what(option: Option) -> str:
+    nodes = f"x{option.nodes}" if option.nodes > 1 else ""
+    return f"{display_name(option.offer)}:{option.offer.count}{nodes}"
+
+
+def _table(plan: Plan, shown: list[Option]) -> list[str]:
+    serving = plan.workload.serve is not None
+    headings = [
+        "",
+        "OPTION",
+        "HARDWARE",
+        "MARKET",
+        "HOURS" if serving else "WALL",
+        "COMPUTE",
+        "OTHER",
+        "TOTAL",
+        "VERDICT",
+    ]
+    rows: list[list[str]] = []
+    for number, option in enumerate(shown, 1):
+        compute = option.lines[0].amount
+        other = None if option.total is None or compute is None else option.total - compute
+        rows.append([
+            str(number) if not option.blocked else "·",
+            _place(option) + (f" (+{len(option.also)})" if option.also else ""),
+            _what(option), option.offer.market.replace("_", "-"), _wall(option, serving),
+            _money(compute), _money(other), _money(option.total), _verdict(option, number, plan),
+        ])  # fmt: skip
+    return common.table(headings, rows, frozenset({0, 4, 5, 6, 7}), common.screen_width())
+
+
+def _wall(option: Option, serving: bool) -> str:
+    return f"{option.hours:.0f} h" if serving else duration(option.hours)
+
+
+def _money(amount: Decimal | None) -> str:
+    return "—" if amount is None else f"{amount:,.2f}"
+
+
+def _verdict(option: Option, number: int, plan: Plan) -> str:
+    if option.blocked:
+        return "; ".join(text for _, text in option.blocked)
+    words = [option.fit.verdict]
+    if number == 1:
+        words.append({"cost": "cheapest", "time": "fastest", "carbon": "least carbon"}[plan.rank_by])
+    if option.verdict == "unknown":
+        words.append("policy unknown")
+    if option.startable:
+        words.append("startable")
+    return ", ".join(words)
+
+
+def _rejected(plan: Plan) -> list[str]:
+    return [
+        f"Rejected {r.count} × {r.reason}: {'; '.join(r.examples)}"
+        for r in plan.rejected
+        if r.reason not in ("deadline", "budget") or not plan.options
+    ]
+
+
+def _assumed(plan: Plan, explain: bool) -> list[str]:
+    if explain:
+        lines = ["Assumed"]
+        for a in plan.assumptions:
+            flag = f" [{a.flag}]" if a.flag else ""
+            lines.append(f"  {a.name} = {a.value} {a.unit}{flag}  ({a.source}, {a.as_of})")
+        return lines
+    if not plan.assumptions:
+        return []
+    names = ", ".join(f"{a.name} {_short(a.value)}" for a in plan.assumptions[:5])
+    return [f"Assumed  {names}{' …' if len(plan.assumptions) > 5 else ''}   --explain for all, with sources"]
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _explained(option: Option) -> list[str]:
+    fit = option.fit
+    lines = ["", f"How option 1 comes about: {option.offer.provider} {option.offer.region} {option.offer.instance}"]
+    if fit.flops and fit.step_mfu and fit.hours_likely:
+        lines.append(
+            f"  {fit.flops:.4g} FLOP ÷ ({option.accelerators} accelerators × dense peak × step MFU {fit.step_mfu:.3f} "
+            f"× goodput {fit.goodput or 1:.3f} ÷ recompute {fit.recompute_factor or 1:.3f}) = {fit.hours_likely:.2f} h "
+            f"(between {fit.hours_low or 0:.2f} and {fit.hours_high or 0:.2f})"
+        )
+    if fit.memory is not None:
+        parts = " + ".join(f"{name} {gib:.2f}" for name, gib in fit.memory.parts)
+        lines.append(f"  memory of one accelerator, GiB: {parts} = {fit.memory.step_gib:.2f}")
+    if fit.shape is not None:
+        s = fit.shape
+        lines.append(
+            f"  shape: tensor {s.tp} × pipeline {s.pp} × context {s.cp} × data {s.dp}, expert {s.ep}, ZeRO {s.zero}, "
+            f"micro-batch {s.micro_batch} × {s.accumulation}, recompute {s.recompute}"
+        )
+    for line in option.lines:
+        unit = plain(line.unit_price) or "?"
+        lines.append(f"  {line.name}: {plain(line.quantity)} {line.unit} × {unit} = {plain(line.amount) or 'unknown'}")
+    lines.append(f"  total {plain(option.total) or 'unknown'} {option.offer.price.currency}")
+    price = option.offer.price
+    seen = f"between {price.as_of} and {price.as_of_until}" if price.as_of_until else price.as_of
+    lines.append(f"  price seen {seen} in {price.source.name} {price.source.path}")
+    lines += [f"  like {run.name}: {run.source}" for run in fit.nearest_runs]
+    if option.carbon_kg is not None:
+        lines.append(f"  carbon about {option.carbon_kg:,.0f} kg CO2e (accelerators at 80 % of rated power)")
+    return lines

@@ -1,0 +1,129 @@
+"""The verb `plan` on the bundled catalog: what it says, what it saves, and how it ends."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.support import Answer, run
+
+JOB = """\
+task: finetune
+model: meta-llama/Llama-3-70B
+method: lora
+dtype: bf16
+tokens: 200e6
+seq: 4096
+requires: [bf16, flash-attn]
+deadline: 24h
+budget: 300 USD
+policy: {residency: EU}
+disk: 500GB
+"""
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "job.yaml"
+    path.write_text(JOB, encoding="utf-8")
+    return path
+
+
+def lock_of(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "plan.lock.json").read_text(encoding="utf-8"))
+
+
+def planned(*words: str) -> Answer:
+    return run("plan", *words)
+
+
+def test_a_plan_shows_its_sums_and_saves_a_lock(job: Path) -> None:
+    answer = planned(str(job), "--explain")
+    assert answer.code == 0, answer.err
+    assert "fits, cheapest" in answer.out
+    assert "FLOP ÷" in answer.out
+    lock = json.loads((job.parent / "plan.lock.json").read_text(encoding="utf-8"))
+    chosen = lock["chosen"]
+    assert Decimal(chosen["total"]) == sum(Decimal(line["amount"]) for line in chosen["lines"])
+    assert Decimal(chosen["total"]) <= 300
+    assert chosen["country"] in ("SE", "DE", "FR", "FI", "NL", "IE", "BE", "ES", "IT", "PL", "AT", "DK", "CZ")
+
+
+def test_the_same_question_gives_the_same_bytes(job: Path) -> None:
+    first, second = planned(str(job), "--json", "--lock", "-"), planned(str(job), "--json", "--lock", "-")
+    assert first.out == second.out
+    assert not (job.parent / "plan.lock.json").exists()
+
+
+def test_too_small_a_budget_ends_with_4_and_the_nearest_change(job: Path) -> None:
+    answer = planned(str(job), "--budget", "20 USD")
+    assert answer.code == 4
+    assert "of budget" in answer.err
+    assert "over budget by" in answer.err
+
+
+def test_an_impossible_deadline_ends_with_3(job: Path) -> None:
+    answer = planned(str(job), "--deadline", "1m", "--budget", "1000000 USD")
+    assert answer.code == 3
+    assert "misses the deadline" in answer.err
+
+
+def test_u94_a_plan_that_got_dearer_fails_the_gate(job: Path) -> None:
+    assert planned(str(job), "--lock", "main.lock.json").code == 0
+    same = planned(str(job), "--against", "main.lock.json", "--max-increase", "0%")
+    assert same.code == 0
+    assert "+0.0 %" in same.err
+    longer = planned(str(job), "--tokens", "300e6", "--against", "main.lock.json", "--max-increase", "5%", "--json")
+    assert longer.code == 4
+    json.loads(longer.out)
+    assert planned(str(job), "--against", "nothing.json").code == 2
+
+
+def test_u103_a_cheap_card_without_bf16_is_rejected_with_its_source(job: Path) -> None:
+    answer = planned(str(job), "--accel", "V100", "--lock", "-")
+    assert answer.code == 3
+    assert "no BF16 before Ampere" in answer.err
+
+
+def test_what_no_source_supports_is_not_offered(job: Path) -> None:
+    answer = planned(str(job), "--accel", "tpu:16GB+", "--lock", "-")
+    assert answer.code == 3
+    assert "no source says whether lora works" in answer.err
+
+
+def test_u48_accelerator_hours_of_seven_billion_on_a_trillion(job: Path) -> None:
+    answer = planned(
+        "--task", "pretrain", "--params", "7e9", "--tokens", "1e12", "--accel", "A100-80GB:8x16", "--mfu", "0.40",
+        "--setup", "1s", "--json", "--lock", "-",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    chosen = answer.json["chosen"]
+    hours = float(chosen["hours"]) * chosen["nodes"] * int(chosen["accelerator"]["count"])
+    assert hours == pytest.approx(93_500, rel=0.02)  # pyright: ignore[reportUnknownMemberType]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 2, "name a job file"),
+        (["missing.yaml"], 2, "missing.yaml"),
+        (["--task", "finetune", "--method", "lora", "--model", "llama-9-70b", "--tokens", "1e6"], 5, "llama"),
+        (["--task", "juggle", "--model", "llama-3-70b"], 2, "juggle"),
+        (["--task", "finetune", "--model", "llama-3-70b"], 2, "tokens"),
+        (["--task", "finetune", "--model", "llama-3-8b", "--tokens", "1e6", "--rank", "beauty"], 2, "beauty"),
+    ],
+)  # fmt: skip
+def test_bad_jobs_get_one_clear_message(job: Path, words: list[str], code: int, message: str) -> None:
+    answer = planned(*words)
+    assert answer.code == code, answer.err
+    assert message in answer.err
+
+
+def test_u92_bringing_the_data_can_turn_the_choice(job: Path) -> None:
+    here = planned(str(job), "--data", "10TB@nebius:eu-north1", "--budget", "5000 USD", "--json", "--lock", "-").json
+    lines = {line["name"]: line["amount"] for line in here["chosen"]["lines"]}
+    moved = [o for o in here["options"] if any(line["name"] == "data transfer" for line in o["lines"])]
+    assert here["chosen"]["provider"] == "nebius" or Decimal(lines["data transfer"]) == 900
+    assert all(Decimal(line["amount"]) == 900 for o in moved for line in o["lines"] if line["name"] == "data transfer")
