@@ -7,7 +7,7 @@ YAML library is imported here and nowhere else, since most plans come from flags
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -84,7 +84,8 @@ def _yaml(path: Path, text: str) -> object:
             return super().construct_mapping(node, deep=deep)
 
     try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.BaseLoader)):
+        tokens = cast(Iterator[object], yaml.scan(text, Loader=yaml.BaseLoader))  # pyright: ignore[reportUnknownMemberType]
+        if any(isinstance(token, yaml.AliasToken) for token in tokens):
             raise ConfigError(f"{path}: aliases (*name) are not read in a job.")
         return yaml.load(text, Loader=Strict)  # noqa: S506  (a BaseLoader makes text, lists and mappings only)
     except (yaml.YAMLError, RecursionError) as error:
