@@ -50,7 +50,7 @@ TOTAL_TOLERANCE = 0.025  # research/workloads.md, section 14: 101 of 122 rows wi
 ACTIVE_TOLERANCE = 0.20  # makers leave embeddings or the head out of "active": up to 16 % (gpt-oss-20b)
 
 # Words of a name that change neither shape nor size; taken off its end before two names are compared.
-_SAME_SHAPE = re.compile(r"[-_ ](hf|instruct|base|it|chat|pt|v\d[\d.]*)$")
+_SAME_SHAPE = re.compile(r"[-_ ](hf|instruct|base|it|chat|pt|v0\.\d+)$")
 
 
 def parameter_count(shape: ModelShape) -> tuple[float, float]:

@@ -143,7 +143,7 @@ def _megatron_model(model: ModelShape, shape: Parallelism) -> dict[str, Any]:
 def fsdp(setup: Setup) -> str:
     """torchrun with torchtitan's flags, which drive FSDP2 (``fully_shard``)."""
     workload, shape = setup.workload, setup.shape
-    replicate = 1 if shape.zero == 3 else shape.dp
+    replicate = shape.dp if shape.zero == 0 else 1  # FSDP2 has no stage of its own for optimizer states alone
     options: dict[str, Any] = {
         "training.seq_len": workload.sequence_tokens,
         "training.local_batch_size": shape.micro_batch,

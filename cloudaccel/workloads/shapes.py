@@ -22,6 +22,8 @@ _EXPERT_COST_ACROSS = 1.05  # expert parallel beyond one machine
 _FULL_SHARD_COST = 1.03
 _INTERLEAVE = 2  # chunks per pipeline stage that divide the bubble; usual recipes have 2 to 12
 LONG_SEQUENCE = 16_384  # tokens from which context parallelism is tried (Megatron-Bridge guide)
+# ZeRO stages worth trying: 2 saves little over 1 and costs as much as 3. NeuronX Distributed has 1 only (2026-11).
+_STAGES = {"neuron": (1,)}
 _DEGREES = (1, 2, 4, 8, 16, 32, 64)
 # Sequences in one step when the caller does not say: 4M tokens for pre-training (70B class, 2023), else a small batch.
 PRETRAIN_BATCH_TOKENS = 4_194_304
@@ -157,7 +159,7 @@ def _settings(
     """The cut with each sharding stage and recomputation, the fastest first."""
     steps = max(1, batch // data)
     bubble = (cut.pp - 1) / (_INTERLEAVE * steps) if cut.pp > 1 else 0.0
-    stages = (0,) if workload.parallel == "ddp" or data * cut.cp == 1 else (1, 3)
+    stages = (0,) if workload.parallel == "ddp" or data * cut.cp == 1 else _STAGES.get(kind, (1, 3))
     for recompute in (workload.recompute,) if workload.recompute else ("none", "full"):
         for zero in stages:
             shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
