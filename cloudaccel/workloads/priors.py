@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from heapq import nsmallest
 from statistics import median
 
 from cloudaccel.facts.loader import numbered_rows
 from cloudaccel.model.accelerator import Accelerator
 from cloudaccel.model.workload import ModelShape, Workload
-from cloudaccel.workloads.runs import Run, bf16_peak, runs, same_kind_of_precision, use_of
+from cloudaccel.workloads.runs import Run, bf16_peak, runs, same_kind_of_precision, scale_of, use_of
 
 MIN_ROWS = 2  # of a class of whole runs
 NEAREST = 3  # steps that a step prior is made of
@@ -70,7 +71,7 @@ def question(workload: Workload, model: ModelShape, accelerator: Accelerator, ac
     precision = same_kind_of_precision(workload.precision)
     whole = workload.task in ("pretrain", "continued_pretrain")
     return Question(
-        group=use.group,
+        group=use.group if use.group in _groups() else "other",
         moe=model.experts > 0,
         precision=precision,
         method="pretrain" if whole else workload.method,
@@ -107,6 +108,12 @@ def prior(asked: Question, evidence: Sequence[Run] | None = None) -> Prior:
 @cache
 def _usable() -> tuple[Run, ...]:
     return tuple(run for run in runs() if run.use and not run.set_aside)
+
+
+@cache
+def _groups() -> frozenset[str]:
+    """Groups that any run speaks for; all other accelerators ask the same question, and are answered once."""
+    return frozenset(run.group for run in _usable())
 
 
 @cache
@@ -216,21 +223,22 @@ def _alike(asked: Question, run: Run) -> bool:
     return run.method == asked.method and same_kind_of_precision(run.precision) == asked.precision
 
 
-def _distance(asked: Question, run: Run) -> float:
-    """How unlike two runs are: octaves of model size count most. The weights are round numbers, not fitted."""
-    return (
-        abs(math.log(run.params_active / asked.params_active))
-        + 0.5 * abs(math.log((run.accelerators or 8) / asked.accelerators))
-        + 0.5 * abs(math.log(run.sequence_tokens / asked.sequence_tokens))
-    )
+def _nearest(asked: Question, rows: Sequence[Run]) -> list[tuple[float, Run]]:
+    """The nearest rows with their distance: model size counts most. The weights are round numbers, not fitted."""
+    size, count, length = scale_of(asked.params_active, asked.accelerators, asked.sequence_tokens)
+    far = [
+        abs(run.scale[0] - size) + 0.5 * abs(run.scale[1] - count) + 0.5 * abs(run.scale[2] - length) for run in rows
+    ]
+    return [(far[i], rows[i]) for i in nsmallest(NEAREST, range(len(rows)), key=far.__getitem__)]
 
 
 def _nearest_mean(asked: Question, rows: Sequence[Run]) -> tuple[float, Sequence[Run]]:
     """Mean of the logarithm of `use` over the nearest rows, the nearer the heavier, in the precision that is asked."""
-    nearest = sorted(rows, key=lambda run: _distance(asked, run))[:NEAREST]
-    weights = [1 / (_distance(asked, run) + 0.3) for run in nearest]
-    logs = [math.log((run.use or 1.0) * _conversion(asked, run)) for run in nearest]
-    return math.exp(sum(w * x for w, x in zip(weights, logs, strict=True)) / sum(weights)), nearest
+    nearest = _nearest(asked, rows)
+    weights = [1 / (distance + 0.3) for distance, _run in nearest]
+    logs = [math.log((run.use or 1.0) * _conversion(asked, run)) for _distance, run in nearest]
+    mean = math.exp(sum(w * x for w, x in zip(weights, logs, strict=True)) / sum(weights))
+    return mean, [run for _distance, run in nearest]
 
 
 def _conversion(asked: Question, run: Run) -> float:
@@ -243,7 +251,7 @@ def nearest_runs(asked: Question, evidence: Sequence[Run]) -> tuple[Run, ...]:
     kind = "full" if asked.whole else "step"
     pool = [run for run in evidence if run.kind == kind and run.moe == asked.moe]
     same = [run for run in pool if run.group == asked.group]
-    return tuple(sorted(same if len(same) >= NEAREST else pool, key=lambda run: _distance(asked, run))[:NEAREST])
+    return tuple(run for _distance, run in _nearest(asked, same if len(same) >= NEAREST else pool))
 
 
 @cache

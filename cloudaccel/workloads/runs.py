@@ -1,5 +1,6 @@
 """Published training runs, as evidence: what hours and what step rates people really got."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,6 +30,8 @@ class Run:
 
     Attributes
     ----------
+    scale
+        Logarithms of active parameters, accelerators (8 when not said) and sequence tokens: what nearness is judged by.
     kind
         ``full`` (hours of a whole run), ``step`` (rate of a step), ``finetune`` (memory, sometimes a rate).
     wall_mfu
@@ -43,6 +46,7 @@ class Run:
     name: str
     kind: str
     method: str
+    scale: tuple[float, float, float]
     year: int | None
     params: float
     params_active: float
@@ -120,6 +124,7 @@ def _run(row: dict[str, str]) -> Run:
         name=row["name"],
         kind=row["kind"],
         method=row["method"],
+        scale=scale_of(float(row["params_active_b"]) * 1e9, count or 8, int(row["sequence_tokens"] or 2048)),
         year=int(row["year"]) if row["year"] else None,
         params=float(row["params_b"]) * 1e9,
         params_active=float(row["params_active_b"]) * 1e9,
@@ -146,6 +151,11 @@ def _run(row: dict[str, str]) -> Run:
         as_of=row["as_of"],
         note=row["note"],
     )
+
+
+def scale_of(params_active: float, accelerators: int, sequence_tokens: int) -> tuple[float, float, float]:
+    """Logarithms of the three sizes by which runs are near or far."""
+    return math.log(params_active), math.log(accelerators), math.log(sequence_tokens)
 
 
 def _wall(row: dict[str, str], peak: float | None) -> tuple[float | None, float | None]:

@@ -4,7 +4,6 @@ Penalties only rank shapes: a published MFU already contains the cost of a usual
 again.
 """
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,6 +23,8 @@ _INTERLEAVE = 2  # chunks per pipeline stage that divide the bubble; usual recip
 LONG_SEQUENCE = 16_384  # tokens from which context parallelism is tried (Megatron-Bridge guide)
 # ZeRO stages worth trying: 2 saves little over 1 and costs as much as 3. NeuronX Distributed has 1 only (2026-11).
 _STAGES = {"neuron": (1,)}
+# States above the limit by this factor cannot be made to fit, not even tightly (1 / 0.80, and 5 % for QLoRA).
+_HOPELESS = 1.35
 _DEGREES = (1, 2, 4, 8, 16, 32, 64)
 # Sequences in one step when the caller does not say: 4M tokens for pre-training (70B class, 2023), else a small batch.
 PRETRAIN_BATCH_TOKENS = 4_194_304
@@ -102,14 +103,25 @@ def _cut_cost(tp: int, pp: int, cp: int, ep: int, room: Room) -> float:
     return tensor * _PIPELINE_COST ** doublings[0] * _CONTEXT_COST ** doublings[1] * across
 
 
+class Task(NamedTuple):
+    """What is looked for, in one value."""
+
+    workload: Workload
+    model: ModelShape
+    kind: str
+    size: Sizes
+    batch: int
+    limit_gib: float
+
+
 @lru_cache(maxsize=8192)
 def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) -> tuple[Found | None, Found]:
     """The best shape within `limit_gib` per accelerator (None: there is none), and the one with the least memory."""
     size = sizes(model, workload.method, workload.lora_rank)
+    task = Task(workload, model, room.kind, size, max(batch_sequences(workload), 1), limit_gib)
     total = room.per_node * room.nodes
-    batch = max(batch_sequences(workload), 1)
     allowed = _allowed(workload, model, room)
-    if _states_gib(size, workload, room) > limit_gib:
+    if _states_gib(size, workload, room) > limit_gib * _HOPELESS:
         allowed = allowed[-1:]  # nothing can fit; one shape, cut as far as possible, says how far off it is
     best: Found | None = None
     least: Found | None = None
@@ -117,22 +129,32 @@ def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) 
         if best is not None and cut.cost >= best.cost:
             break
         data = total // (cut.tp * cut.pp * cut.cp)
-        if data > batch and workload.batch_sequences is not None:
+        if data > task.batch and workload.batch_sequences is not None:
             continue
-        for found in _settings(workload, model, room.kind, size, cut, data, batch):
-            peak = found.parts.peak
-            if peak <= limit_gib:
-                if best is None or found.cost < best.cost:
-                    best = found
-                if least is None or peak < least.parts.peak:
-                    least = found
-                break
-            if least is None or peak < least.parts.peak:
-                least = found
+        found, smallest = _of_cut(task, cut, data)
+        if least is None or smallest.parts.peak < least.parts.peak:
+            least = smallest
+        if found is not None and (best is None or found.cost < best.cost):
+            best = found
     if least is None:  # the batch is smaller than any division: one replica cut as far as it goes
         shape = Trial(dp=total, zero=3, recompute="full")
         least = Found(1.0, shape, training_parts(size, model, workload, room.kind, shape))
     return best, least
+
+
+def _of_cut(task: Task, cut: Cut, data: int) -> tuple[Found | None, Found]:
+    """The fastest setting of a cut that fits, and its smallest. Full recomputation needs least, so it goes first."""
+    ways = (task.workload.recompute,) if task.workload.recompute else ("full", "none")
+    tried = _settings(task, cut, data, ways[0])
+    smallest = min(tried, key=_peak)
+    fits = [found for found in tried if found.parts.peak <= task.limit_gib]
+    if fits and len(ways) > 1:
+        fits = [f for f in _settings(task, cut, data, ways[1]) if f.parts.peak <= task.limit_gib] or fits
+    return (fits[0] if fits else None), smallest
+
+
+def _peak(found: Found) -> float:
+    return found.parts.peak
 
 
 def _states_gib(size: Sizes, workload: Workload, room: Room) -> float:
@@ -153,18 +175,18 @@ def _allowed(workload: Workload, model: ModelShape, room: Room) -> tuple[Cut, ..
     return every
 
 
-def _settings(
-    workload: Workload, model: ModelShape, kind: str, size: Sizes, cut: Cut, data: int, batch: int
-) -> Iterator[Found]:
-    """The cut with each sharding stage and recomputation, the fastest first."""
-    steps = max(1, batch // data)
+def _settings(task: Task, cut: Cut, data: int, recompute: str) -> list[Found]:
+    """The cut with each sharding stage, the fastest first."""
+    steps = max(1, task.batch // data)
     bubble = (cut.pp - 1) / (_INTERLEAVE * steps) if cut.pp > 1 else 0.0
-    stages = (0,) if workload.parallel == "ddp" or data * cut.cp == 1 else _STAGES.get(kind, (1, 3))
-    for recompute in (workload.recompute,) if workload.recompute else ("none", "full"):
-        for zero in stages:
-            shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
-            cost = cut.cost * (1 + bubble) * RECOMPUTE_FACTOR[recompute] * (_FULL_SHARD_COST if zero == 3 else 1.0)
-            yield Found(cost, shape, training_parts(size, model, workload, kind, shape))
+    alone = task.workload.parallel == "ddp" or data * cut.cp == 1
+    cost = cut.cost * (1 + bubble) * RECOMPUTE_FACTOR[recompute]
+    found: list[Found] = []
+    for zero in (0,) if alone else _STAGES.get(task.kind, (1, 3)):
+        shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
+        parts = training_parts(task.size, task.model, task.workload, task.kind, shape)
+        found.append(Found(cost * (_FULL_SHARD_COST if zero == 3 else 1.0), shape, parts))
+    return found
 
 
 def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Found, limit_gib: float) -> Found:
