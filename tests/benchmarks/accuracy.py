@@ -6,6 +6,7 @@ Every row is predicted without itself (leave-one-out). ``--write`` renews the in
 import argparse
 import csv
 import math
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.loader import numbered_rows, table_path
 from cloudaccel.facts.models import models, resolve_model
 from cloudaccel.model.workload import Parallelism, ServeDemand, Workload
-from cloudaccel.workloads import serving
+from cloudaccel.workloads import priors, serving
 from cloudaccel.workloads.memory import GIB, gpt_activation_bytes, training_memory
 from cloudaccel.workloads.priors import DEFAULT_CEILING, Question, precision_gain, prior
 from cloudaccel.workloads.runs import UNKNOWN_COUNT, Run, runs, same_kind_of_precision, use_of
@@ -185,50 +186,89 @@ def served() -> list[Served]:
 
 
 def _served_rate(row: dict[str, str]) -> float | None:
-    """Our rate for the row's machine, cut as the row says, or into replicas of one machine's eight."""
-    model, accelerator = models()[row["model"]], by_id(row["accelerator_id"])
+    """Our rate for the row's machine, cut as the row says, or into the replicas that we would choose."""
+    model, accelerator, job = models()[row["model"]], by_id(row["accelerator_id"]), _served_job(row)
     count = int(row["accelerators"])
-    fast = row["precision"] in ("fp8", "fp4", "int4")
-    demand = ServeDemand(
-        input_tokens=int(row["input_tokens"]),
-        output_tokens=int(row["output_tokens"]),
-        concurrency=int(row["batch"]) if row["batch"] else None,
-        kv_precision="fp8" if fast else "bf16",
-        prefill_chunk_tokens=2048,
-    )
-    job = Workload(task="serve", model=row["model"], precision=row["precision"], stack=row["stack"], serve=demand)
-    if fast and not accelerator.peak_tflops_fp8_dense:
+    if job.precision in _FAST and not accelerator.peak_tflops_fp8_dense:
         return None
-    per_node = min(count, 8)
     if row["tp"] or row["batch"]:
-        case = serving.case_of(job, model, accelerator, per_node=count, nodes=1)
-        speed = case and serving.replica_speed(case, serving.replica_of(case, count, 1))
-        return speed.output_per_s if speed else None
+        return _replica_rate(row, None)
+    per_node = min(count, 8)
     fit = serving.size_serving(job, model, accelerator, per_node=per_node, nodes=max(1, count // per_node))
     return fit.tokens_per_s if fit.verdict != "no" else None
 
 
+_FAST = ("fp8", "fp4", "int4")
+
+
+def _served_job(row: dict[str, str]) -> Workload:
+    demand = ServeDemand(
+        input_tokens=int(row["input_tokens"]),
+        output_tokens=int(row["output_tokens"]),
+        concurrency=int(row["batch"]) if row["batch"] else None,
+        kv_precision="fp8" if row["precision"] in _FAST else "bf16",
+        prefill_chunk_tokens=2048,
+    )
+    return Workload(task="serve", model=row["model"], precision=row["precision"], stack=row["stack"], serve=demand)
+
+
+def _replica_rate(row: dict[str, str], shares: tuple[float, float, float] | None) -> float | None:
+    """Rate of one replica over all accelerators of the row, with other `shares` than the table's when given."""
+    model, accelerator, count = models()[row["model"]], by_id(row["accelerator_id"]), int(row["accelerators"])
+    case = serving.case_of(_served_job(row), model, accelerator, per_node=count, nodes=1)
+    if case is None:
+        return None
+    if shares is not None:
+        prefill, decode, bandwidth = shares
+        case = case._replace(rates=case.rates._replace(prefill=prefill, decode=decode, bandwidth=bandwidth))
+    speed = serving.replica_speed(case, serving.replica_of(case, count, 1))
+    return speed.output_per_s if speed else None
+
+
+HOPPER = ("nvidia-h100-sxm-80gb", "nvidia-h200-sxm")
+TABLES = "TensorRT-LLM v1.0"
+
+
+def half_by_half(rows: Sequence[Served]) -> Errors:
+    """Dense Hopper rows of the tables, each half predicted by the three shares that suit the other half best."""
+    found = [
+        s.row for s in rows if s.dense and s.row["accelerator_id"] in HOPPER and s.row["software"].startswith(TABLES)
+    ]
+    halves: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
+    for row in found:
+        key = ",".join(row[name] for name in ("model", "accelerator_id", "input_tokens", "output_tokens"))
+        halves[zlib.crc32(key.encode()) % 2].append(row)
+    errors: list[float] = []
+    for chosen, other in (halves, halves[::-1]):
+        grid = [(p / 20, d / 20, b / 20) for p in range(6, 17, 2) for d in range(3, 11, 2) for b in range(8, 19, 2)]
+        best = min(grid, key=lambda shares: sum(abs(math.log(1 + e)) for e in _errors(chosen, shares)))
+        errors += _errors(other, best)
+    return Errors("  shares chosen on the other half", tuple(errors))
+
+
+def _errors(rows: Sequence[dict[str, str]], shares: tuple[float, float, float]) -> tuple[float, ...]:
+    return tuple((_replica_rate(row, shares) or 0.0) / float(row["output_tokens_per_s"]) - 1 for row in rows)
+
+
 def serving_sets(rows: Sequence[Served]) -> list[Errors]:
     """Serving errors by the sets of the bars."""
-    tables = "TensorRT-LLM v1.0"
 
     def pick(name: str, test: Callable[[Served], bool]) -> Errors | None:
         values = tuple(served.error for served in rows if test(served))
         return Errors(name, values) if values else None
 
-    hopper = ("nvidia-h100-sxm-80gb", "nvidia-h200-sxm")
     sets = [
         pick(
             "serving: TRT-LLM v1.0, Hopper, dense",
-            lambda s: s.row["software"].startswith(tables) and s.row["accelerator_id"] in hopper and s.dense,
+            lambda s: s.row["software"].startswith(TABLES) and s.row["accelerator_id"] in HOPPER and s.dense,
         ),
         pick(
             "serving: TRT-LLM v1.0, Hopper, experts",
-            lambda s: s.row["software"].startswith(tables) and s.row["accelerator_id"] in hopper and not s.dense,
+            lambda s: s.row["software"].startswith(TABLES) and s.row["accelerator_id"] in HOPPER and not s.dense,
         ),
         pick(
             "serving: TRT-LLM v1.0, Blackwell",
-            lambda s: s.row["software"].startswith(tables) and s.row["accelerator_id"] not in hopper,
+            lambda s: s.row["software"].startswith(TABLES) and s.row["accelerator_id"] not in HOPPER,
         ),
         pick("serving: MLPerf offline", lambda s: s.row["scenario"] == "MLPerf Offline"),
         pick("serving: static batches, Gaudi", lambda s: s.row["stack"] == "optimum-habana"),
@@ -256,8 +296,10 @@ def report() -> list[str]:
         activations(),
         peak_memory("lora"),
         peak_memory("qlora"),
-        *serving_sets(served()),
     ]
+    rows = served()
+    first, *others = serving_sets(rows)
+    sets += [first, half_by_half(rows), *others]
     lines += [errors.line() for errors in sets]
     for name, errors in (("hours", whole), ("steps", steps)):
         low, high = interval(errors)
@@ -300,12 +342,26 @@ def write_intervals() -> None:
         writer.writerows([*row, "python -m tests.benchmarks.accuracy --write", date] for row in rows)
 
 
+DOCUMENT = Path(__file__).parents[2] / "docs/explanation/accuracy.md"
+_BEGIN, _END = "<!-- report -->\n", "<!-- end of report -->"
+
+
+def document(text: str) -> str:
+    """The page with the report of today in its place."""
+    before, _, rest = text.partition(_BEGIN)
+    _old, _, after = rest.partition(_END)
+    lines = "\n".join(report())
+    return f"{before}{_BEGIN}```text\n{lines}\n```\n{_END}{after}"
+
+
 def main() -> None:
     """Prints the report, or renews the intervals."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="renew prior_intervals.csv")
+    parser.add_argument("--write", action="store_true", help="renew prior_intervals.csv and the page in docs")
     if parser.parse_args().write:
         write_intervals()
+        priors.intervals.cache_clear()
+        DOCUMENT.write_text(document(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
     print("\n".join(report()))
 
 

@@ -94,3 +94,8 @@ def test_goodput_by_young_and_daly() -> None:
     assert isclose(spot_lost_share(0.01, 1), 0.03, abs_tol=0.01)
     assert isclose(spot_lost_share(0.05, 8), 0.30, abs_tol=0.03)
     assert spot_lost_share(0.0, 8) == 0
+
+
+def test_the_page_in_docs_is_of_today() -> None:
+    text = accuracy.DOCUMENT.read_text(encoding="utf-8")
+    assert accuracy.document(text) == text, "run python -m tests.benchmarks.accuracy --write"
