@@ -1,9 +1,9 @@
 """A small cloud on this machine, to try ``provision`` without an account: moto with what it lacks put in front.
 
-``python -m cloudaccel_aws.fake --port 5555``, then point any AWS SDK at it with ``AWS_ENDPOINT_URL``. Loopback only; everything
-is forgotten when it ends. In front of moto (5.2): client tokens with IdempotentParameterMismatch, answers that are lost,
-scripted errors, listings that lag, slow endings, dependency checks, placement groups, reservations, quotas, image
-parameters, and machines that switch themselves off at the deadline of their user data.
+``python -m cloudaccel_aws.fake --port 5555``, then point any AWS SDK at it with ``AWS_ENDPOINT_URL``. Loopback only;
+everything is forgotten when it ends. In front of moto (5.2): client tokens with IdempotentParameterMismatch, answers
+that are lost, scripted errors, listings that lag, slow endings, dependency checks, placement groups, reservations,
+quotas, image parameters, and machines that switch themselves off at the deadline of their user data.
 
 Not imitated: throttling by rate, IAM policies, network traffic, addresses of EFA, prices, spot markets.
 """
@@ -63,7 +63,10 @@ class FakeAws:
         os.environ.setdefault("MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "1")
         os.environ.setdefault("MOTO_ENABLE_AMI_VALIDATION", "1")
         os.environ.setdefault("MOTO_ENABLE_KEYPAIR_VALIDATION", "1")
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import (  # pyright: ignore[reportMissingTypeStubs]
+            DomainDispatcherApplication,
+            create_backend_app,
+        )
 
         self._moto: Any = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.RLock()
@@ -299,7 +302,7 @@ class FakeAws:
                     self._ended.setdefault(identifier, time.monotonic())
         return answer
 
-    # -- EC2: what goes with machines -----------------------------------------------------------------------------------
+    # -- EC2: what goes with machines ------------------------------------------------------------------------------
 
     def _on_describe_volumes(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
         return _edit(self._pass(environ, body), lambda root: self._hide(root, "volumeSet", ".//instanceId"))
@@ -363,7 +366,8 @@ class FakeAws:
         rows = ""
         for (place, name), tags in self.placement_groups.items():
             if place == region and all(_matches(tags, key, values) for key, values in wanted.items()):
-                rows += f"<item><groupName>{name}</groupName><state>available</state><tagSet>{_tag_xml(tags)}</tagSet></item>"
+                named = f"<groupName>{name}</groupName><state>available</state>"
+                rows += f"<item>{named}<tagSet>{_tag_xml(tags)}</tagSet></item>"
         return _xml("DescribePlacementGroupsResponse", f"<placementGroupSet>{rows}</placementGroupSet>")
 
     # -- other services -----------------------------------------------------------------------------------------------
@@ -441,9 +445,19 @@ def _deadline(machine: Any) -> int | None:
     raw = machine.user_data
     if not raw:
         return None
-    text = base64.b64decode(raw).decode("utf-8", "replace")
+    # moto keeps what was sent: base64, in a string class of its own since 5.1, and boto3 has encoded it once more.
+    text = str(raw.decode()) if hasattr(raw, "decode") and not isinstance(raw, bytes) else _plain(raw)
+    if _PLAIN_DEADLINE.search(text) is None:
+        text = _plain(text)
     found = _PLAIN_DEADLINE.search(text)
     return int(found.group(1)) if found else None
+
+
+def _plain(raw: Any) -> str:
+    try:
+        return base64.b64decode(raw, validate=True).decode("utf-8", "replace")
+    except ValueError:
+        return str(raw)
 
 
 def _scope(environ: dict[str, Any]) -> tuple[str, str]:
@@ -473,7 +487,8 @@ def _refusal(service: str, status: int, code: str, message: str) -> Answer:
     if service == "sts":
         body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
         return status, {"Content-Type": "text/xml"}, body.encode()
-    body = f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors><RequestID>0</RequestID></Response>"
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    body = f"<Response><Errors>{error}</Errors><RequestID>0</RequestID></Response>"
     return status, {"Content-Type": "text/xml"}, body.encode()
 
 
@@ -500,7 +515,7 @@ def _edit(answer: Answer, change: Callable[[ET.Element], None]) -> Answer:
 
 
 def _for_moto(p: dict[str, str]) -> dict[str, str]:
-    """Without what moto would get wrong: it makes spot machines of capacity blocks, and loses cards beyond the second."""
+    """Without what moto gets wrong: it makes spot machines of capacity blocks, and loses cards beyond the second."""
     cards = [k.removesuffix("InterfaceType") for k, v in p.items() if k.endswith("InterfaceType") and v == "efa-only"]
     block = "capacity-block" in p.values()
     lost = (*cards, *(("InstanceMarketOptions.",) if block else ()))
@@ -536,7 +551,7 @@ class Server:
     """`FakeAws` on a loopback port, in a thread. As a context manager it is up inside the block."""
 
     def __init__(self, fake: FakeAws, port: int = 0) -> None:
-        from moto.moto_server.werkzeug_app import MotoRequestHandler
+        from moto.moto_server.werkzeug_app import MotoRequestHandler  # pyright: ignore[reportMissingTypeStubs]
         from werkzeug.serving import make_server
 
         class Quiet(MotoRequestHandler):

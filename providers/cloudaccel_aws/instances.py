@@ -157,9 +157,7 @@ class AwsInstances:
         filters = [_tag_filter(key, value) for key, value in tags.items()]
         for machine in self._reservations(region, Filters=filters):
             state = _STATES.get(machine["State"]["Name"], "terminated")
-            yield _resource(
-                "machine", machine["InstanceId"], region, state, machine, bills=state not in ("terminated",)
-            )
+            yield _resource("machine", machine["InstanceId"], region, state, machine, bills=state != "terminated")
         for operation, key, kind, name in _LISTINGS:
             for found in self._list(region, operation, key, filters):
                 yield _resource(
@@ -185,7 +183,8 @@ class AwsInstances:
         parameter = image_parameters().get((kind, arch))
         if parameter is None:
             raise RequestInvalid(
-                f"aws: no image is known for {shape.get('InstanceType')} ({kind}, {arch}). Name one with --image ami-...",
+                f"aws: no image is known for {shape.get('InstanceType')} ({kind}, {arch}). "
+                "Name one with --image ami-...",
                 provider="aws", operation="GetParameter", code="no_image",
             )  # fmt: skip
         return str(self._sdk.call("ssm", region, "GetParameter", Name=parameter)["Parameter"]["Value"])
@@ -225,7 +224,8 @@ class AwsInstances:
             group = str(
                 self._sdk.call(
                     "ec2", request.region, "CreateSecurityGroup", GroupName=request.name, VpcId=vpc,
-                    Description="cloudaccel run; closed to the outside", TagSpecifications=_tagged("security-group", request),
+                    Description="cloudaccel run; closed to the outside",
+                    TagSpecifications=_tagged("security-group", request),
                 )["GroupId"]
             )  # fmt: skip
         except ProviderError as error:

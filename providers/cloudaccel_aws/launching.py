@@ -14,7 +14,8 @@ _MAX_USER_DATA = 16_384
 def run_instances(request: InstanceRequest) -> dict[str, Any]:
     """Parameters of RunInstances: all machines or none, closed to the outside, ending by themselves.
 
-    `request.settled` has ``image``, ``disks`` (device to GiB, the root first), ``subnet``, ``group``, ``placement_group`` and ``efa``.
+    `request.settled` has ``image``, ``disks`` (device to GiB, the root first), ``subnet``, ``group``,
+    ``placement_group`` and ``efa``.
     """
     if len(request.user_data.encode()) > _MAX_USER_DATA:
         raise _invalid("InvalidUserData.Malformed", f"user data is over {_MAX_USER_DATA} bytes")

@@ -56,7 +56,7 @@ class AwsQuotas:
             known = self._vcpus.get(instance_type)
         if known is None:
             answer = self._sdk.call("ec2", region, "DescribeInstanceTypes", InstanceTypes=[instance_type])
-            described = answer.get("InstanceTypes") or [{}]
+            described: list[dict[str, Any]] = answer.get("InstanceTypes") or [{}]
             vcpus = described[0].get("VCpuInfo", {}).get("DefaultVCpus")
             if vcpus is None:
                 return None

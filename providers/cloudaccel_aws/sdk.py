@@ -25,6 +25,7 @@ class Sdk:
     def call(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """The answer of one call, sent once. Raises `ProviderError`."""
         from botocore import exceptions
+        from botocore.parsers import ResponseParserError
 
         try:
             client = self._client(service, region)
@@ -48,7 +49,7 @@ class Sdk:
             exceptions.ProxyConnectionError,
         ) as error:
             raise _silent(ProviderUnavailable, operation, error) from error
-        except (exceptions.HTTPClientError, exceptions.ResponseParserError, exceptions.IncompleteReadError) as error:
+        except (exceptions.HTTPClientError, ResponseParserError, exceptions.IncompleteReadError) as error:
             raise _silent(OutcomeUnknown, operation, error) from error
         except exceptions.BotoCoreError as error:
             raise _silent(RequestInvalid, operation, error) from error
@@ -82,7 +83,7 @@ class Sdk:
             retries={"mode": "standard", "total_max_attempts": 1},
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
-            user_agent_appid="cloudaccel",
+            user_agent_appid="cloudaccel",  # pyright: ignore[reportCallIssue] - newer than the stubs
         )
         return self._session.client(service, region_name=region, config=config)
 

@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = "cloudaccel/_bundled/"
-DATA_SUFFIXES = {".csv", ".json", ".yaml", ".sql", ".html", ".css", ".js", ".svg", ".typed", ".j2"}
+DATA_SUFFIXES = {".csv", ".mako", ".json", ".yaml", ".sql", ".html", ".css", ".js", ".svg", ".typed", ".j2"}
 
 pytestmark = pytest.mark.slow
 
@@ -118,7 +118,7 @@ def test_licence_and_notice_travel_with_it(archive: zipfile.ZipFile) -> None:
 def test_looking_at_prices_needs_next_to_nothing(archive: zipfile.ZipFile) -> None:
     metadata = Parser().parsestr(archive.read(f"{_dist_info(archive)}/METADATA").decode())
     required = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
-    assert [re.split(r"[ <>=!~;\[]", r)[0] for r in required] == ["platformdirs"]
+    assert [re.split(r"[ <>=!~;\[]", r)[0] for r in required] == ["platformdirs", "shtab"]
 
 
 def test_snapshot_is_whole(archive: zipfile.ZipFile) -> None:

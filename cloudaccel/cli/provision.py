@@ -1,0 +1,521 @@
+"""``cloudaccel provision``: start what was asked for and nothing else, and be sure that it ends."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from cloudaccel import registry, units
+from cloudaccel.cli import common, provision_render, provision_request
+from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, QueryError
+from cloudaccel.protocols import Provider
+from cloudaccel.provision import lease, reap
+from cloudaccel.provision.calls import Calls, machines
+from cloudaccel.provision.clock import SystemClock
+from cloudaccel.provision.cost import Cost, cost
+from cloudaccel.provision.journal import Journal
+from cloudaccel.provision.launch import Launcher
+from cloudaccel.provision.places import Places, Preview
+from cloudaccel.provision.teardown import Ender
+from cloudaccel.provision.values import OVER, UNFINISHED, Attempt, Ending, Outcome, Run
+
+EXAMPLES = """\
+  cloudaccel provision up plan.lock.json --dry-run           what would be created, and what it may cost
+  cloudaccel provision up H100-SXM:8 --region us-east-1 --lease 6h --max-hourly 60
+  cloudaccel provision up g5.xlarge --market spot,on-demand --yes --wait 30m --max-total 20
+  cloudaccel provision list
+  cloudaccel provision extend 7f3a9c21 2h
+  cloudaccel provision down 7f3a9c21                         waits until it is proved gone
+  cloudaccel provision reap --reconcile                      what the clouds have with our tag; deletes with --yes
+"""
+
+
+class Actions(Protocol):
+    """What argparse gives to add parsers of actions to; its own class for it is private."""
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        """A parser for one action."""
+        ...
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb and its own verbs."""
+    p = common.verb_parser(
+        "provision", "Start machines under a lease, and end them with proof. Never buys prepaid capacity.", EXAMPLES
+    )
+    verbs = p.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _up(verbs)
+    for name, text in (
+        ("list", "runs that are open"),
+        ("show", "one run: attempts, resources, and what the cloud says now"),
+    ):
+        sub = _action(verbs, name, text)
+        if name == "list":
+            sub.add_argument("--all", action="store_true", help="also runs that ended")
+        else:
+            sub.add_argument("run", metavar="RUN", help="id, or its beginning")
+    sub = _action(verbs, "cost", "what runs have cost, at the prices of their launch")
+    sub.add_argument("run", metavar="RUN", nargs="*", help="ids; all runs when left out")
+    sub = _action(verbs, "extend", "make a lease longer, inside the deadline of its launch")
+    sub.add_argument("run", metavar="RUN", help="id, or its beginning")
+    sub.add_argument("by", metavar="TIME", help="how much longer: 2h, 30m")
+    sub = _action(verbs, "down", "end runs, and prove it: machines, disks, interfaces, addresses, groups")
+    sub.add_argument("run", metavar="RUN", nargs="*", help="ids, or their beginnings")
+    sub.add_argument("--all", action="store_true", help="every run that is not proved gone")
+    sub.add_argument("--yes", action="store_true", help="do not ask (only --all asks)")
+    sub.add_argument("--wait", metavar="TIME", default="15m", help="how long to wait for proof (default 15m)")
+    _reap(verbs)
+    return p
+
+
+def _action(verbs: "Actions", name: str, text: str) -> argparse.ArgumentParser:
+    sub = verbs.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        formatter_class=common.HelpFormatter,
+        allow_abbrev=False,
+    )
+    _shared(sub)
+    return sub
+
+
+def _shared(sub: argparse.ArgumentParser) -> None:
+    """Global and output options once more, so that they may also stand after the action."""
+    none = argparse.SUPPRESS
+    g = sub.add_argument_group("everywhere")
+    g.add_argument(
+        "--catalog", metavar="FILE", default=none, help="catalog, snapshot folder or .zip, or price file to answer from"
+    )
+    g.add_argument("--offline", action="store_true", default=none, help="refuse every network connection")
+    g.add_argument("--config", metavar="FILE", default=none, help="configuration file")
+    g.add_argument("--profile", metavar="NAME", default=none, help="table [profile.NAME] of the configuration file")
+    common.add_output(sub)
+
+
+def _up(verbs: "Actions") -> None:
+    p = _action(verbs, "up", "start a run from a lock file or an accelerator expression")
+    p.add_argument(
+        "what", nargs="+", metavar="LOCK|ACCEL", help="plan.lock.json, or such as H100-SXM:8, H100-SXM:8x2, g5.xlarge"
+    )
+    w = p.add_argument_group("where and how")
+    w.add_argument("--provider", action="append", metavar="NAME", help="only this seller")
+    w.add_argument("--region", action="append", metavar="NAME", help="only these regions; no call is made to another")
+    w.add_argument("--country", action="append", metavar="CODE", help="country of the region: DE,FR or a name")
+    w.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries")
+    w.add_argument(
+        "--market",
+        action="append",
+        metavar="NAME",
+        help="on-demand (default), spot, capacity-block; several are tried in this order",
+    )
+    w.add_argument("--any-variant", action="store_true", help="any accelerator that the name covers will do")
+    w.add_argument(
+        "--places",
+        type=int,
+        default=provision_request.DEFAULT_PLACES,
+        metavar="N",
+        help="try at most so many offers (default 5)",
+    )
+    w.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    w.add_argument("--reservation", metavar="ID", help="use this reservation or capacity block; nothing is ever bought")
+    w.add_argument("--image", metavar="ID", help="machine image (default: the cloud's own for the accelerator)")
+    w.add_argument("--disk", metavar="SIZE", help="root disk, at least: 500GB")
+    w.add_argument("--key-name", metavar="NAME", help="key pair that the cloud has already")
+    w.add_argument(
+        "--ssh-cidr",
+        action="append",
+        metavar="NETWORK",
+        help="let port 22 be reached from here, such as 203.0.113.7/32 (default: nothing inbound)",
+    )
+    w.add_argument("--owner", metavar="NAME", help="for the tag cloudaccel-owner (default: the user's name)")
+    m = p.add_argument_group("limits")
+    m.add_argument("--max-hourly", metavar="MONEY", help="for all machines, per hour")
+    m.add_argument(
+        "--max-total", metavar="MONEY", help="for the whole run; what it pays for is also the machines' own deadline"
+    )
+    m.add_argument("--allow-unpriced", action="store_true", help="start although the price is unknown")
+    m.add_argument(
+        "--lease", metavar="TIME", help="end it after this long (default: the plan's high estimate and a margin, or 4h)"
+    )
+    m.add_argument("--wait", metavar="TIME", help="go round again for so long when capacity is missing")
+    d = p.add_argument_group("doing it")
+    d.add_argument("--dry-run", action="store_true", help="check prices, permission and quota; create nothing")
+    d.add_argument("--yes", action="store_true", help="do not ask")
+    d.add_argument(
+        "--new", action="store_true", help="start another run, also when an unfinished one of the same request exists"
+    )
+
+
+def _reap(verbs: "Actions") -> None:
+    p = _action(
+        verbs,
+        "reap",
+        "find what nobody ended: leases that are over, lost answers, orphans; lists, and deletes with --yes",
+    )
+    p.add_argument(
+        "--reconcile", action="store_true", help="ask the clouds for our tag in every region that was ever used"
+    )
+    p.add_argument("--all-regions", action="store_true", help="with --reconcile: in every region of the account")
+    p.add_argument("--region", action="append", metavar="NAME", help="with --reconcile: in this region too")
+    p.add_argument(
+        "--provider",
+        action="append",
+        metavar="NAME",
+        help="with --reconcile: this provider (default: all that were used)",
+    )
+    p.add_argument(
+        "--adopt", action="append", metavar="INSTALL", help="treat what this installation left as ours (a lost journal)"
+    )
+    p.add_argument("--yes", action="store_true", help="delete what is ours")
+
+
+def run(a: argparse.Namespace) -> int:
+    """Do the action; see CLI help for the exit codes."""
+    if a.output not in ("table", "wide", "json"):
+        raise QueryError(f"-o {a.output}: this verb writes a table or JSON.")
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
+        "up": _run_up, "list": _run_list, "show": _run_show, "cost": _run_cost,
+        "extend": _run_extend, "down": _run_down, "reap": _run_reap,
+    }  # fmt: skip
+    return actions[a.action](a)
+
+
+class _Providers:
+    """Providers by name, made once; none under --offline."""
+
+    def __init__(self, offline: bool) -> None:
+        self._offline = offline
+        self._made: dict[str, Provider] = {}
+
+    def __call__(self, name: str) -> Provider:
+        if self._offline:
+            raise ConfigError("--offline was given, and starting or ending machines needs the network.")
+        if name not in self._made:
+            self._made[name] = registry.load(name)
+        return self._made[name]
+
+
+def _journal() -> Journal:
+    from cloudaccel import state  # opens the database; quote never does
+
+    return Journal(state.open_state(), SystemClock())
+
+
+# -- up ----------------------------------------------------------------------------------------------------------------
+
+
+def _run_up(a: argparse.Namespace) -> int:
+    request = provision_request.build(a)
+    wait_s = units.parse_duration_s(a.wait, "--wait") if a.wait else 0.0
+    for note in request.left_out:
+        common.note(f"note: left out {note}.", quiet=a.quiet)
+    load = _Providers(a.offline)
+    clock = SystemClock()
+    if a.dry_run:
+        return _dry_run(a, request, Places(load, clock, Calls(clock, patience_s=10)))
+    _check_any_allowed(request)
+    _confirm(a, request)
+    journal = _journal()
+    unfinished = None if a.new else journal.abandoned(request.spec)
+    if unfinished is not None:
+        common.note(
+            f"run {unfinished.id} of the same request was not finished; going on with it (--new starts another)."
+        )
+    count = [0]
+
+    def log(attempt: Attempt) -> None:
+        count[0] += 1
+        common.note(provision_render.attempt_line(count[0], attempt), quiet=a.quiet)
+
+    with _stoppable():
+        outcome = Launcher(journal, load, clock, log=log).up(request.spec, wait_s=wait_s, resume=unfinished)
+    return _report(a, outcome)
+
+
+def _dry_run(a: argparse.Namespace, request: provision_request.Request, places: Places) -> int:
+    now = SystemClock().now()
+    previews = places.preview(request.spec)
+    if a.output == "json":
+        provision_render.emit("provision.preview", provision_render.preview_json(request.spec, previews, now))
+    else:
+        common.write(provision_render.preview_text(request.spec, previews, request.said, now))
+    return _worst([p for p in previews if p.problem is not None], len(previews))
+
+
+def _worst(problems: Sequence[Preview], total: int) -> int:
+    """0 when some place is permitted; else the exit code of the first place's problem."""
+    if len(problems) < total or problems[0].problem is None:
+        return 0
+    return problems[0].problem.exit_code
+
+
+def _check_any_allowed(request: provision_request.Request) -> None:
+    """Refuse before asking, when no place is inside the limits."""
+    from cloudaccel.provision import money
+
+    refusals: list[LimitExceeded] = []
+    for candidate in request.spec.candidates:
+        try:
+            money.check_limits(candidate, request.spec.limits, request.spec.lease_s)
+            return
+        except LimitExceeded as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _confirm(a: argparse.Namespace, request: provision_request.Request) -> None:
+    from cloudaccel.provision import money
+
+    now = SystemClock().now()
+    spec = request.spec
+    first = spec.candidates[0]
+    dearest = max(spec.candidates, key=lambda c: c.request_price_per_hour or 0)
+    deadline = money.deadline(first, spec.limits, spec.lease_s, now)
+    place = f"{first.provider} {first.zone or first.region}, {first.market.replace('_', '-')}"
+    lines = [f"Create {provision_render.what(first)} in {place}."]
+    lines += provision_render.promise(spec, first, deadline, now)
+    if len(spec.candidates) > 1:
+        lines.append(
+            f"If there is none: {len(spec.candidates) - 1} more places, up to "
+            f"{money.amount(dearest.request_price_per_hour)} {dearest.currency}/h."
+        )
+    if a.yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise QueryError(
+            "nobody can be asked here (input or output is piped): add --yes to start it, or --dry-run to see it."
+        )
+    common.note("\n".join(lines))
+    common.write("Start it? [y/N] ", sys.stderr)
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise QueryError("not started: nothing was created.")
+
+
+def _report(a: argparse.Namespace, outcome: Outcome) -> int:
+    if a.output == "json":
+        provision_render.emit("provision.run", provision_render.outcome_json(outcome))
+    run = outcome.run
+    if outcome.exit_code == 0:
+        if a.output != "json" and run.lease_until is not None:
+            left = provision_render.span((run.lease_until - SystemClock().now()).total_seconds())
+            common.write(
+                f"run {run.id}  RUNNING  {run.nodes} × {run.instance} in {run.provider} {run.zone}  lease {left}\n"
+            )
+            common.write(f"  end it: cloudaccel provision down {run.id}\n")
+        return 0
+    if outcome.may_bill:
+        common.note(f"error: run {run.id} failed and MAY STILL BE BILLING: {'; '.join(outcome.may_bill)}")
+        common.note(f"  why: {outcome.reason}\n  try: cloudaccel provision down {run.id}")
+    else:
+        common.note(f"error: run {run.id} was not started: {outcome.reason}\n  Nothing of it is left.")
+    return outcome.exit_code
+
+
+@contextmanager
+def _stoppable() -> Generator[None]:
+    """Let a polite end (SIGTERM) clean up like Ctrl-C does."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# -- looking -----------------------------------------------------------------------------------------------------------
+
+
+def _row(journal: Journal, run: Run) -> tuple[Run, str, str, Cost]:
+    live = [r for r in journal.resources(run.id, live=True) if r.kind == "machine"]
+    lost = journal.operations(run.id, states=("sent",))
+    abandoned = run.state in UNFINISHED and journal.is_free(run)
+    bills = provision_render.billing(run, len(live), len(lost))
+    return run, provision_render.state_of(run, abandoned), bills, cost(journal, run, SystemClock().now())
+
+
+def _run_list(a: argparse.Namespace) -> int:
+    journal = _journal()
+    rows = [_row(journal, run) for run in journal.runs() if a.all or run.state not in OVER]
+    if a.output == "json":
+        runs = [provision_render.run_json(run, spent, bills) for run, _, bills, spent in rows]
+        provision_render.emit("provision.list", {"runs": runs})
+    else:
+        common.write(provision_render.list_text(rows, SystemClock().now()))
+    return 0
+
+
+def _run_show(a: argparse.Namespace) -> int:
+    journal = _journal()
+    run = journal.run(a.run)
+    operations, resources = journal.operations(run.id), journal.resources(run.id)
+    if a.output == "json":
+        provision_render.emit("provision.show", provision_render.show_json(run, operations, resources))
+        return 0
+    live = ["now: not asked (--offline)"] if a.offline else _now(journal, run)
+    common.write(provision_render.show_text(run, _row(journal, run)[1], operations, resources, live))
+    return 0
+
+
+def _now(journal: Journal, run: Run) -> list[str]:
+    """What the cloud says of the run's machines at this moment."""
+    lines = ["now"]
+    load = _Providers(offline=False)
+    calls = Calls(SystemClock(), patience_s=5)
+    for tracked in journal.resources(run.id, live=True):
+        if tracked.kind == "machine":
+            try:
+                instances = machines(load(tracked.provider))
+                found = calls.read(lambda i=instances, t=tracked: i.get(t.id, region=t.region))
+                address = f"  {found.private_address} (private)" if found.private_address else ""
+                lines.append(f"  {tracked.id}  {found.state}{address}")
+            except CloudAccelError as error:
+                lines.append(f"  {tracked.id}  not known: {error}")
+    return lines if len(lines) > 1 else []
+
+
+def _run_cost(a: argparse.Namespace) -> int:
+    journal = _journal()
+    runs = [journal.run(name) for name in a.run] if a.run else list(journal.runs())
+    costs = [cost(journal, run, SystemClock().now()) for run in runs]
+    if a.output == "json":
+        provision_render.emit("provision.cost", {"costs": [provision_render.cost_json(c) for c in costs]})
+    else:
+        common.write(provision_render.cost_text(costs))
+    return 0
+
+
+def _run_extend(a: argparse.Namespace) -> int:
+    journal = _journal()
+    run = lease.extend(journal, journal.run(a.run), units.parse_duration_s(a.by, "TIME"))
+    if a.output == "json":
+        provision_render.emit("provision.run", {"run": provision_render.run_json(run)})
+    else:
+        common.write(
+            f"run {run.id}: lease until {provision_render.moment(run.lease_until)}; "
+            f"switches itself off at {provision_render.moment(run.deadline_at)}\n"
+        )
+    return 0
+
+
+# -- ending ------------------------------------------------------------------------------------------------------------
+
+
+def _run_down(a: argparse.Namespace) -> int:
+    journal = _journal()
+    if bool(a.run) == a.all:
+        raise QueryError("name the runs to end, or --all.")
+    runs = [r for r in journal.runs() if r.state not in OVER] if a.all else [journal.run(name) for name in a.run]
+    if a.all and runs and not a.yes:
+        _confirm_all(runs)
+    ender = Ender(
+        journal, _Providers(a.offline), SystemClock(), wait_s=units.parse_duration_s(a.wait, "--wait"),
+        log=lambda text: common.note(text, quiet=a.quiet),
+    )  # fmt: skip
+    endings = [_end(journal, ender, run) for run in runs]
+    if a.output == "json":
+        body = [
+            {
+                "run": e.run.id,
+                "gone": not e.remaining,
+                "may_still_bill": list(e.remaining),
+                "problems": list(e.problems),
+            }
+            for e in endings
+        ]
+        provision_render.emit("provision.down", {"runs": body})
+    for ending in endings:
+        _say_ending(a, journal, ending)
+    return 11 if any(e.remaining for e in endings) else 0
+
+
+def _confirm_all(runs: Sequence[Run]) -> None:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise QueryError("down --all ends every run: add --yes, since nobody can be asked here.")
+    common.write(f"End {len(runs)} runs: {', '.join(run.id for run in runs)}? [y/N] ", sys.stderr)
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise QueryError("nothing was ended.")
+
+
+def _end(journal: Journal, ender: Ender, run: Run) -> Ending:
+    held = journal.take(run)
+    try:
+        return ender.end(held)
+    finally:
+        journal.let_go(journal.run(run.id))
+
+
+def _say_ending(a: argparse.Namespace, journal: Journal, ending: Ending) -> None:
+    run = ending.run
+    if ending.remaining:
+        common.note(f"error: run {run.id} MAY STILL BE BILLING: {'; '.join(ending.remaining)}")
+        for problem in ending.problems:
+            common.note(f"  {problem}")
+        common.note(f"  try again: cloudaccel provision down {run.id}")
+    elif a.output != "json":
+        gone = [r for r in journal.resources(run.id) if r.state == "gone"]
+        kinds = {kind: sum(r.kind == kind for r in gone) for kind in dict.fromkeys(r.kind for r in gone)}
+        words = (
+            ", ".join(f"{n} {kind.replace('_', ' ')}{'s' if n > 1 else ''}" for kind, n in kinds.items())
+            or "nothing was made"
+        )
+        common.write(f"run {run.id}  GONE  verified: {words}  spent {_spent(journal, run)}\n")
+
+
+def _spent(journal: Journal, run: Run) -> str:
+    from cloudaccel.provision import money
+
+    total = cost(journal, run, SystemClock().now())
+    return f"{money.amount(total.total)} {run.currency or ''}".strip() if total.lines else "nothing"
+
+
+def _run_reap(a: argparse.Namespace) -> int:
+    journal = _journal()
+    load = _Providers(a.offline)
+    reaper = reap.Reaper(journal, load, SystemClock(), adopt=a.adopt or ())
+    findings = list(reaper.runs())
+    if a.reconcile or a.adopt:
+        findings += reaper.reconcile(_places_to_ask(a, reaper, load))
+    findings = reap.in_order(findings)
+    if a.yes:
+        findings = [reaper.remove(finding) for finding in findings]
+    _say_findings(a, findings)
+    if any(f.ours and not f.gone for f in findings):
+        return 11
+    return 8 if any(f.kind == "unasked" for f in findings) else 0
+
+
+def _places_to_ask(a: argparse.Namespace, reaper: reap.Reaper, load: _Providers) -> list[tuple[str, str]]:
+    used = list(reaper.places())
+    names = a.provider or list(dict.fromkeys(p for p, _ in used)) or list(registry.names())
+    asked = [place for place in used if place[0] in names]
+    asked += [(name, region) for name in names for region in a.region or ()]
+    if a.all_regions:
+        if not asked:
+            raise QueryError("--all-regions needs one region to begin with: --region NAME.")
+        for name, region in list(dict(asked).items()):
+            calls = Calls(SystemClock(), patience_s=10)
+            found = calls.read(lambda n=name, r=region: machines(load(n)).regions(region=r))
+            asked += [(name, one) for one in found]
+    if not asked:
+        raise QueryError("no run has used any region yet: name one with --region.")
+    return list(dict.fromkeys(asked))
+
+
+def _say_findings(a: argparse.Namespace, findings: Sequence[reap.Finding]) -> None:
+    if a.output == "json":
+        provision_render.emit(
+            "provision.reap", {"deleted": a.yes, "findings": [provision_render.finding_json(f) for f in findings]}
+        )
+        return
+    lines = [provision_render.finding_line(finding, a.yes) for finding in findings]
+    common.write("\n".join(lines) + "\n" if lines else "Nothing is left over.\n")
+    if not a.yes and any(f.ours for f in findings):
+        common.note("nothing was deleted; add --yes to end what is ours.")

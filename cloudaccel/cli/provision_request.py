@@ -1,0 +1,267 @@
+"""From words or a lock file to a request: places in order, each with its price from the catalog of now."""
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from cloudaccel import registry, units
+from cloudaccel.api import quoting
+from cloudaccel.cli.columns import accelerator_of
+from cloudaccel.errors import AmbiguousName, NothingFits, QueryError
+from cloudaccel.model import Offer
+from cloudaccel.provision.lock import Lock, LockedPlace, read_lock
+from cloudaccel.provision.values import MARKETS, Candidate, Limits, Options, Spec
+
+DEFAULT_LEASE = "4h"
+DEFAULT_PLACES = 5
+_UNUSABLE = ("quarantined", "other_currency")
+
+
+class Request:
+    """A spec, how the prices of a lock have moved since, and what was left out and why."""
+
+    def __init__(self, spec: Spec, said: dict[str, Decimal], left_out: Sequence[str]) -> None:
+        self.spec = spec
+        self.said = said
+        self.left_out = tuple(left_out)
+
+
+def build(a: argparse.Namespace) -> Request:
+    """The request of ``provision up``'s arguments.
+
+    Raises
+    ------
+    AmbiguousName
+        If the name covers several accelerators; `choices` are those.
+    NothingFits
+        If nothing on offer can be started.
+    """
+    lock = read_lock(Path(a.what[0])) if _is_file(a.what) else None
+    said: dict[str, Decimal] = {}
+    if lock is not None:
+        candidates, left_out = _from_lock(lock, a, said), []
+    else:
+        candidates, left_out = _from_words(a)
+    lease_s = units.parse_duration_s(a.lease, "--lease") if a.lease else (lock.lease_s if lock else None)
+    spec = Spec(
+        asked=" ".join(a.what),
+        candidates=tuple(candidates),
+        limits=_limits(a, lock),
+        options=_options(a),
+        lease_s=lease_s or units.parse_duration_s(DEFAULT_LEASE, "--lease"),
+    )
+    _check(spec, a)
+    return Request(spec, said, left_out)
+
+
+def _is_file(what: Sequence[str]) -> bool:
+    return len(what) == 1 and (what[0].endswith(".json") or os.sep in what[0])
+
+
+def _limits(a: argparse.Namespace, lock: Lock | None) -> Limits:
+    hourly, currency = units.parse_money(a.max_hourly, "--max-hourly") if a.max_hourly else (None, None)
+    total, named = units.parse_money(a.max_total, "--max-total") if a.max_total else (None, None)
+    if currency and named and currency != named:
+        raise QueryError("--max-hourly and --max-total are in two currencies; none is converted.")
+    if total is None and lock is not None:
+        total, named = lock.budget, lock.currency
+    regions = [word for value in a.region or () for word in value.split(",")]
+    return Limits(
+        max_hourly=hourly,
+        max_total=total,
+        currency=currency or named or "USD",
+        allow_unpriced=a.allow_unpriced,
+        regions=tuple(regions) or None,
+    )
+
+
+def _options(a: argparse.Namespace) -> Options:
+    return Options(
+        owner=a.owner or os.environ.get("USER", "") or os.environ.get("USERNAME", ""),
+        reservation_id=a.reservation,
+        image=a.image,
+        disk_gib=_disk_gib(a.disk),
+        ssh_cidrs=tuple(a.ssh_cidr or ()),
+        key_name=a.key_name,
+    )
+
+
+def _disk_gib(text: str | None) -> int | None:
+    if text is None:
+        return None
+    size, binary = units.parse_size(text, "--disk")
+    return int(size if binary else -(-size * 10**9 // 2**30))  # disks are sold in GiB: at least what was asked
+
+
+def _check(spec: Spec, a: argparse.Namespace) -> None:
+    nodes = max(c.nodes for c in spec.candidates)
+    if nodes > 8:
+        raise QueryError(
+            f"{nodes} machines: this verb starts 1 to 8 of one type. "
+            "For more, export the plan to an engine for clusters."
+        )
+    if any(c.market == "capacity_block" for c in spec.candidates) and not a.reservation:
+        raise QueryError(
+            "a capacity block is used by the id of one that you hold: --reservation ID. None is ever bought."
+        )
+
+
+# -- from words --------------------------------------------------------------------------------------------------------
+
+
+def _from_words(a: argparse.Namespace) -> tuple[list[Candidate], list[str]]:
+    markets = [word.strip() for value in a.market or ["on-demand"] for word in value.split(",")]
+    answer = quoting.quote(
+        ",".join(a.what), provider=a.provider, region=a.region, country=a.country, residency=a.residency,
+        market=markets, allow_fraction=False, limit=None, price_file=a.price_file, catalog=a.catalog,
+    )  # fmt: skip
+    startable = registry.names()
+    usable, left_out = _startable(answer, startable)
+    _refuse_ambiguous(answer, a.any_variant)
+    if not usable:
+        raise NothingFits(_nothing(answer, startable))
+    order = [m.replace("-", "_") for m in markets]
+    usable.sort(key=lambda o: order.index(o.market) if o.market in order else len(order))  # stable: price inside
+    places = [_candidate(offer, answer.nodes(offer), answer.catalog_id) for offer in usable]
+    return list(dict.fromkeys(places))[: a.places], left_out
+
+
+def _startable(answer: quoting.Quote, startable: Sequence[str]) -> tuple[list[Offer], list[str]]:
+    usable: list[Offer] = []
+    elsewhere: dict[str, int] = {}
+    odd = 0
+    for offer in answer.offers:
+        if offer.provider not in startable:
+            elsewhere[offer.provider] = elsewhere.get(offer.provider, 0) + 1
+        elif not _is_machine(offer):
+            odd += 1
+        else:
+            usable.append(offer)
+    notes = (
+        [f"{sum(elsewhere.values())} offers of {len(elsewhere)} providers whose machines cannot be started from here"]
+        if elsewhere
+        else []
+    )
+    return usable, notes + ([f"{odd} offers that name no machine, no region, or only a commitment"] if odd else [])
+
+
+def _is_machine(offer: Offer) -> bool:
+    """Whether the row names a machine in a region, in a market that can be started."""
+    usable = offer.market in MARKETS and offer.sold_per == "instance" and not set(offer.apart) & set(_UNUSABLE)
+    return usable and _is_region(offer)
+
+
+def _is_region(offer: Offer) -> bool:
+    """Whether the place is a region that the tables know; some sources give a zone's id there."""
+    from cloudaccel.facts import places
+
+    try:
+        return (offer.provider, offer.region) in set(places.resolve_region(offer.region))
+    except QueryError:
+        return False
+
+
+def _refuse_ambiguous(answer: quoting.Quote, any_variant: bool) -> None:
+    for term in answer.query.terms:
+        if len(term.accelerator_ids) < 2 or any_variant or term.instance:
+            continue
+        tail = term.text.partition(":")[2]
+        seen = {o.accelerator_id for o in answer.offers if o.accelerator_id}
+        named = [i for i in term.accelerator_ids if i in seen] or list(term.accelerator_ids)
+        choices = [_spelled(i) + (f":{tail}" if tail else "") for i in named]
+        raise AmbiguousName(
+            f"{term.text!r} covers {len(named)} accelerators, and machines are started of one: "
+            "name it, or add --any-variant.",
+            choices=choices,
+        )
+
+
+def _spelled(accelerator_id: str) -> str:
+    """What a person types for an accelerator: the shortest expression that means only it."""
+    from cloudaccel.catalog.session import accelerator_table
+    from cloudaccel.facts import expressions
+
+    row = accelerator_table()[accelerator_id]
+    forms = [row.family, f"{row.family}-{(row.form or '').upper()}", f"{row.family}-{row.memory_gib or 0:g}GB"]
+    forms.append(f"{row.family}-{(row.form or '').upper()}-{row.memory_gib or 0:g}GB")
+    for text in forms:
+        try:
+            if expressions.parse_expression(text)[0].accelerator_ids == (accelerator_id,):
+                return text
+        except QueryError:
+            continue
+    return accelerator_id
+
+
+def _nothing(answer: quoting.Quote, startable: Sequence[str]) -> str:
+    others = sorted({offer.provider for offer in answer.offers} - set(startable))
+    if others:
+        return (
+            f"nothing on offer for this can be started from here (startable: {', '.join(startable) or 'no provider'}). "
+            f"On offer at {', '.join(others[:6])}: see 'cloudaccel quote'."
+        )
+    hints = "; ".join(answer.hints[:2])
+    return f"nothing on offer satisfies this request. {f'Try {hints}.' if hints else ''}"
+
+
+def _candidate(offer: Offer, nodes: int, catalog_id: str) -> Candidate:
+    accelerator = accelerator_of(offer)
+    return Candidate(
+        provider=offer.provider,
+        partition=offer.partition,
+        region=offer.region,
+        zone=offer.zone,
+        instance=offer.instance,
+        accelerator_id=accelerator.id if accelerator else None,
+        accelerator_count=None if offer.count is None else str(offer.count),
+        nodes=nodes,
+        market=offer.market,
+        price_per_hour=offer.price.amount,
+        currency=offer.price.currency,
+        price_as_of=offer.price.as_of,
+        offer_id=offer.id,
+        catalog_id=catalog_id,
+    )
+
+
+# -- from a lock file --------------------------------------------------------------------------------------------------
+
+
+def _from_lock(lock: Lock, a: argparse.Namespace, said: dict[str, Decimal]) -> list[Candidate]:
+    if a.market:
+        raise QueryError("--market is for a request in words; a lock file has its own. Plan again with --market.")
+    found: list[Candidate] = []
+    for place in lock.places:
+        for candidate in _look_up(place, a):
+            if candidate not in found:
+                found.append(candidate)
+                if place.said_price_per_hour is not None:
+                    said[candidate.offer_id] = place.said_price_per_hour
+    if not found:
+        raise NothingFits("nothing in the lock file is on offer in the catalog of now. Plan again.")
+    return found
+
+
+def _look_up(place: LockedPlace, a: argparse.Namespace) -> Iterator[Candidate]:
+    """The offer of now that the place means, with its price of now; a price unknown when nothing is listed."""
+    registry.load(place.provider)
+    if place.market not in MARKETS:
+        raise QueryError(f"market {place.market!r} cannot be started: only {', '.join(MARKETS)}.")
+    answer = quoting.quote(
+        instance=place.instance, provider=place.provider, region=place.region, country=a.country, residency=a.residency,
+        market=place.market.replace("_", "-"), limit=None, price_file=a.price_file, catalog=a.catalog,
+    )  # fmt: skip
+    same = [
+        o
+        for o in answer.offers
+        if o.partition == place.partition and o.sold_per == "instance" and not set(o.apart) & set(_UNUSABLE)
+    ]
+    exact = [o for o in same if o.zone == place.zone] or [o for o in same if o.zone is None]
+    for offer in exact[:1]:
+        candidate = _candidate(offer, place.nodes, answer.catalog_id)
+        yield candidate
+
+
+__all__ = ["DEFAULT_LEASE", "DEFAULT_PLACES", "Request", "build"]

@@ -1,0 +1,261 @@
+"""Runs from plan to verified end, through the real SDK against a fake cloud on loopback."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import Answer, run
+
+if TYPE_CHECKING:
+    from cloudaccel_aws.fake import FakeAws
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["FakeAws"]:
+    """A fake cloud that the SDK of this process and of its children talks to."""
+    for module in ("boto3", "moto", "sqlalchemy"):
+        pytest.importorskip(module)
+    # Imported here: the SDK tries a socket when it is imported, which only a test marked for it may.
+    from cloudaccel_aws.fake import FakeAws, Server
+
+    fake = FakeAws()
+    with Server(fake) as server:
+        # moto keeps one world for the whole process.
+        reset = urllib.request.Request(f"{server.url}/moto-api/reset", method="POST")  # noqa: S310 - our own server
+        urllib.request.urlopen(reset).close()  # noqa: S310
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACANARY000000")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-value")
+        monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
+        monkeypatch.chdir(tmp_path)
+        yield fake
+
+
+def provision(*words: str) -> Answer:
+    return run("provision", *words)
+
+
+def up(*words: str) -> Answer:
+    return provision("up", "g5.xlarge", "--region", "us-east-1", "--yes", *words)
+
+
+def script(cloud: "FakeAws", action: str, **fault: Any) -> None:
+    from cloudaccel_aws.fake import Fault
+
+    cloud.faults.append(Fault(action, **fault))
+
+
+def only_run(answer: Answer | None = None) -> str:
+    listed: list[dict[str, Any]] = (answer or provision("list", "--json")).json["runs"]
+    (one,) = listed
+    return str(one["id"])
+
+
+def machines(cloud: "FakeAws") -> list[dict[str, Any]]:
+    return [thing for thing in cloud.live() if thing["kind"] == "machine"]
+
+
+def test_a_lora_job_is_planned_brought_up_and_taken_down(cloud: "FakeAws") -> None:
+    planned = run(
+        "plan", "--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "20e6",
+        "--provider", "aws", "--region", "us-east-1", "--deadline", "24h", "--budget", "500 USD", "--startable",
+    )  # fmt: skip
+    assert planned.code == 0, planned.err
+    rehearsed = provision("up", "plan.lock.json", "--dry-run")
+    assert rehearsed.code == 0, rehearsed.err
+    assert "Nothing was created" in rehearsed.out
+    assert not cloud.live()
+    started = provision("up", "plan.lock.json", "--yes")
+    assert started.code == 0, started.err
+    chosen = json.loads(Path("plan.lock.json").read_text(encoding="utf-8"))["chosen"]
+    assert len(machines(cloud)) == chosen["nodes"]
+    identity = only_run()
+    assert "running" in provision("show", identity).out
+    assert "frozen at launch" in provision("cost", identity).out
+    ended = provision("down", identity)
+    assert ended.code == 0, ended.err
+    assert "GONE" in ended.out
+    assert not cloud.live()
+    assert "Nothing is left over" in provision("reap", "--reconcile").out
+
+
+def test_piped_without_yes_nothing_starts(cloud: "FakeAws") -> None:
+    answer = provision("up", "g5.xlarge", "--region", "us-east-1")
+    assert answer.code == 2
+    assert "--yes" in answer.err
+    assert not cloud.live()
+
+
+def test_u23_a_family_is_ambiguous(cloud: "FakeAws") -> None:
+    answer = provision("up", "H100:8", "--yes")
+    assert answer.code == 5
+    assert "H100-SXM:8" in answer.err
+    assert not cloud.live()
+
+
+@pytest.mark.parametrize("limit", [("--max-hourly", "0.5"), ("--max-total", "0.01")])
+def test_a_limit_in_money_is_kept(cloud: "FakeAws", limit: tuple[str, str]) -> None:
+    answer = up(*limit)
+    assert answer.code == 4, answer.err
+    assert not cloud.live()
+
+
+def test_u80_capacity_moves_on_to_the_next_zone(cloud: "FakeAws") -> None:
+    script(cloud, "RunInstances", code="InsufficientInstanceCapacity", status=500, where={"zone": "us-east-1a"})
+    answer = up()
+    assert answer.code == 0, answer.err
+    assert "InsufficientInstanceCapacity" in answer.err
+    assert len(machines(cloud)) == 1
+
+
+def test_u81_no_capacity_ends_in_time_with_nothing_left(cloud: "FakeAws") -> None:
+    script(cloud, "RunInstances", code="InsufficientInstanceCapacity", status=500, times=999)
+    started = time.monotonic()
+    answer = up("--wait", "2s")
+    assert answer.code == 10, answer.err
+    assert time.monotonic() - started < 30
+    assert not cloud.live()
+
+
+def test_credentials_that_are_refused_end_with_7(cloud: "FakeAws") -> None:
+    script(cloud, "RunInstances", code="UnauthorizedOperation", status=403, times=99, dry_run=True)
+    answer = up()
+    assert answer.code == 7, answer.err
+    assert not machines(cloud)
+
+
+def test_a_quota_is_named(cloud: "FakeAws") -> None:
+    cloud.quotas["L-DB2E81BA"] = 0.0
+    answer = up()
+    assert answer.code == 7, answer.err
+    assert "L-DB2E81BA" in answer.err
+    assert not machines(cloud)
+
+
+def test_an_answer_that_is_lost_starts_one_machine_and_not_two(cloud: "FakeAws") -> None:
+    script(cloud, "RunInstances", lost=True)
+    answer = up()
+    assert answer.code == 0, answer.err
+    assert len(machines(cloud)) == 1
+    assert provision("down", only_run()).code == 0
+    assert not cloud.live()
+
+
+@pytest.mark.parametrize("delay", [0.6, 1.0, 1.4, 1.8, 2.4])
+def test_u95_killed_at_any_moment_everything_is_found_again(cloud: "FakeAws", delay: float) -> None:
+    words = ["provision", "up", "g5.xlarge", "--region", "us-east-1", "--yes"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cloudaccel", *words], env=dict(os.environ), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(machines(cloud)) <= 1
+    if (
+        '"ready"' not in provision("list", "--json").out
+    ):  # it was killed before it was done: the same words go on with it
+        answer = up()
+        assert answer.code == 0, answer.err
+    assert len(machines(cloud)) == 1
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
+def test_u84_nothing_is_sent_outside_the_region(cloud: "FakeAws") -> None:
+    assert up().code == 0
+    assert {region for region, _, _ in cloud.calls} == {"us-east-1"}
+    assert provision("down", "--all", "--yes").code == 0
+
+
+def test_u86_a_machine_in_another_place_is_taken_down(cloud: "FakeAws") -> None:
+    for zone in ("us-east-1a", "us-east-1b", "us-east-1c", "us-east-1d", "us-east-1e", "us-east-1f"):
+        cloud.lie_about_zone(zone, "us-west-2a")
+    answer = up()
+    assert answer.code in (4, 10), answer.err
+    assert not machines(cloud)
+
+
+def test_u09_the_price_of_the_launch_stays(cloud: "FakeAws", tmp_path: Path) -> None:
+    assert up().code == 0
+    identity = only_run()
+    before = provision("cost", identity, "--json").json
+    empty = tmp_path / "other.csv"
+    empty.write_text(
+        "provider,region,instance,accelerator,count,hourly,as_of\naws,us-east-1,g4dn.xlarge,T4,1,9,2026-01-01\n",
+        encoding="utf-8",
+    )
+    after = run("--catalog", str(empty), "provision", "cost", identity, "--json").json
+    prices = [re.findall(r'"price_per_hour": "([^"]+)"', json.dumps(body)) for body in (before, after)]
+    assert prices[0] == prices[1] == ["1.006"]
+    assert provision("down", identity).code == 0
+
+
+def test_the_lease_can_be_extended_inside_the_deadline(cloud: "FakeAws") -> None:
+    assert up("--max-total", "40").code == 0
+    assert provision("extend", only_run(), "2h").code == 0
+    assert provision("extend", only_run(), "900h").code == 4
+    assert provision("down", "--all", "--yes").code == 0
+
+
+def test_a_machine_ends_by_itself_when_nobody_is_left(cloud: "FakeAws") -> None:
+    assert up().code == 0
+    cloud.advance(40 * 24 * 3600)
+    assert not machines(cloud)
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
+def test_what_is_sent_is_closed_encrypted_tagged_and_ends(cloud: "FakeAws") -> None:
+    assert up().code == 0
+    (sent,) = [p for _, action, p in cloud.calls if action == "RunInstances" and p.get("DryRun") != "true"]
+    text = json.dumps(sent)
+    assert '"MetadataOptions.HttpTokens": "required"' in text
+    assert '"InstanceInitiatedShutdownBehavior": "terminate"' in text
+    assert "Ebs.Encrypted" in text
+    assert "0.0.0.0/0" not in text
+    assert all(value != "true" for key, value in sent.items() if key.endswith("AssociatePublicIpAddress"))
+    assert "ClientToken" in sent
+    assert not [
+        p for _, action, p in cloud.calls if action == "AuthorizeSecurityGroupIngress" and "0.0.0.0/0" in str(p)
+    ]
+    assert provision("down", "--all", "--yes").code == 0
+
+
+def test_the_whole_world_may_not_come_in(cloud: "FakeAws") -> None:
+    answer = up("--ssh-cidr", "0.0.0.0/0")
+    assert answer.code != 0
+    assert not cloud.live()
+
+
+def test_no_secret_is_written_or_said(cloud: "FakeAws", tmp_path: Path) -> None:
+    answers = [up(), provision("list"), provision("show", only_run()), provision("down", "--all", "--yes")]
+    said = "".join(answer.out + answer.err for answer in answers)
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    for canary in ("canary-secret-value", "AKIACANARY000000"):
+        assert canary not in said
+        assert not any(canary.encode() in content for content in files)
+
+
+def test_another_installs_machine_is_left_alone(cloud: "FakeAws") -> None:
+    ec2: Any = import_module("boto3").client("ec2", region_name="us-east-1")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    ec2.run_instances(ImageId=image, InstanceType="t3.micro", MinCount=1, MaxCount=1)
+    before = len(machines(cloud))
+    assert up().code == 0
+    assert provision("down", "--all", "--yes").code == 0
+    assert provision("reap", "--reconcile", "--yes").code == 0
+    assert len(machines(cloud)) == before
