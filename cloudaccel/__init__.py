@@ -1,9 +1,9 @@
 """What an accelerator costs, where it may run, and which way of getting it is cheapest.
 
-    import cloudaccel as ca
+import cloudaccel as ca
 
-    answer = ca.quote("H100-SXM:8", residency="EU")
-    answer.offers[0].price.amount          # Decimal, per hour, or None when unknown
+answer = ca.quote("H100-SXM:8", residency="EU")
+answer.offers[0].price.amount          # Decimal, per hour, or None when unknown
 """
 
 from typing import TYPE_CHECKING

@@ -59,7 +59,7 @@ def plan(
     accelerators
         Accelerator expression that narrows the hardware; None: everything that trains or serves models.
     mfu, measured
-        Step MFU (0..1), or tokens per second and accelerator, in place of the prior.
+        MFU over the wall clock (0..1), or tokens per second and accelerator, in place of the prior.
     setup
         Time of start, load and saving that is paid beside the run, such as ``45m``.
     filters

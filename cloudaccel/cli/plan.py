@@ -32,7 +32,12 @@ def parser() -> argparse.ArgumentParser:
     for flag in _JOB_FLAGS:
         j.add_argument(f"--{flag}", metavar="VALUE", dest=f"job_{flag.replace('-', '_')}", help=_HELP.get(flag, ""))
     s = p.add_argument_group("speed and price assumptions")
-    s.add_argument("--mfu", type=float, metavar="SHARE", help="step MFU to assume, 0..1, instead of the prior")
+    s.add_argument(
+        "--mfu",
+        type=float,
+        metavar="SHARE",
+        help="MFU to assume, 0..1: share of the dense peak over the whole clock, in place of the prior",
+    )
     s.add_argument("--measured", type=float, metavar="N", help="tokens per second and accelerator that you measured")
     s.add_argument("--setup", metavar="TIME", help="start, load and saving paid beside the run (default 45m)")
     s.add_argument("--disk-price", metavar="MONEY", help="per GB and month (default 0.08)")
