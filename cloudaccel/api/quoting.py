@@ -1,6 +1,6 @@
 """`quote`: offers for an accelerator expression, with what was hidden and what could be asked instead."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
-from cloudaccel.catalog.query import SORTS, on_demand_not_above
-from cloudaccel.catalog.session import Session, open_session
+from cloudaccel.catalog.query import SORTS, hidden_examples, on_demand_not_above
+from cloudaccel.catalog.session import Session, accelerator_table, open_session
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, names
 from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query, from_nano
@@ -71,6 +71,8 @@ class Quote:
         In rank order; rows that are never ranked first (`Offer.apart`) come last. At most ``limit`` of `total`.
     hidden
         What the filters hid, by the first filter that a row failed.
+    examples
+        With ``show_hidden``: the cheapest few rows that each reason hid.
     hints
         What could be asked instead, when nothing was found.
     today
@@ -83,6 +85,7 @@ class Quote:
     hidden: tuple[Hidden, ...]
     notices: tuple[Notice, ...]
     hints: tuple[str, ...]
+    examples: Mapping[str, Sequence[Offer]]
     catalog_id: str
     catalog_as_of: str | None
     catalog_until: str | None
@@ -117,11 +120,13 @@ def quote(
     price_file: str | Path | None = None,
     catalog: str | Path | None = None,
     today: date | None = None,
+    show_hidden: bool = False,
     **filters: "Unpack[Filters]",
 ) -> Quote:
     """Offers for an accelerator expression, cheapest per accelerator-hour first.
 
-    `filters` are the flags of ``cloudaccel quote``, with the same names and units (see `Filters`).
+    `filters` are the flags of ``cloudaccel quote``, with the same names and units (see `Filters`). `show_hidden` adds
+    the cheapest few of the rows that each filter hid.
 
     Raises
     ------
@@ -132,7 +137,7 @@ def quote(
     """
     with open_session(catalog, price_file) as session:
         query = build_query(session, accelerators, **filters)
-        return _answer(session, query, today or datetime.now(UTC).date())
+        return _answer(session, query, today or datetime.now(UTC).date(), show_hidden)
 
 
 def build_query(
@@ -191,8 +196,11 @@ def cost_of(instance: str, *, region: str | None = None, market: str = "on-deman
     return next((offer.price.amount for offer in found.offers if not offer.apart), None)
 
 
-def _answer(session: Session, query: Query, today: date) -> Quote:
+def _answer(session: Session, query: Query, today: date, show_hidden: bool) -> Quote:
     result = session.query(query)
+    examples: Mapping[str, Sequence[Offer]] = {}
+    if show_hidden:
+        examples = session.read(lambda db: hidden_examples(db, query, accelerator_table()))
     meta = session.catalog.meta
     answer = Quote(
         query=query,
@@ -200,6 +208,7 @@ def _answer(session: Session, query: Query, today: date) -> Quote:
         total=result.total,
         hidden=result.hidden,
         notices=(),
+        examples=examples,
         hints=() if result.total else tuple(_hints(session, query)),
         catalog_id=meta["catalog_id"],
         catalog_as_of=meta["as_of"] or None,

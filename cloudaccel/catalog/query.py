@@ -287,6 +287,29 @@ def _in_currency(offer: Offer, currency: str) -> Offer:
     return replace(offer, apart=reasons)
 
 
+def hidden_examples(
+    db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator], per_reason: int = 3
+) -> dict[str, list[Offer]]:
+    """The cheapest offers that each filter hid, by the first filter that they failed; a few for each reason."""
+    found: dict[str, list[Offer]] = {}
+    for group in _groups(db, query, accelerators):
+        passed: list[str] = []
+        for n, failed in enumerate(group.filters):
+            where = " AND ".join([group.base, group.size, *passed, f"NOT COALESCE(({failed.sql}), 0)"])
+            params = (*group.base_params, *_params(group.filters[: n + 1]))
+            order = "ORDER BY o.rank_price IS NULL, o.rank_price"
+            rows = db.execute(f"{OFFER_SELECT} WHERE {where} {order} LIMIT {per_reason}", params)
+            found.setdefault(failed.reason, []).extend(offer_from_row(row) for row in rows)
+            passed.append(f"({failed.sql})")
+        if group.several:
+            where = f"{group.base} AND o.count = 1 AND o.flags & {PER_ACCELERATOR}"
+            rows = db.execute(
+                f"{OFFER_SELECT} WHERE {where} ORDER BY o.rank_price LIMIT {per_reason}", group.base_params
+            )
+            found.setdefault(_PER_ACCELERATOR.reason, []).extend(offer_from_row(row) for row in rows)
+    return {reason: sorted(offers, key=order_key)[:per_reason] for reason, offers in found.items() if offers}
+
+
 def on_demand_not_above(db: sqlite3.Connection, offer_id: str) -> int | None:
     """Nano-units of the on-demand price beside a spot offer (same shape and place) when it is not dearer, else None."""
     row = db.execute(

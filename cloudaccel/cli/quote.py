@@ -90,7 +90,7 @@ def run(a: argparse.Namespace) -> int:
         min_total_mem=a.min_total_mem, host_mem=a.host_mem, vcpu=a.vcpu, interconnect=a.interconnect,
         max_price=a.max_price, max_hourly=a.max_hourly, max_age=a.max_age, require_available=a.require_available,
         allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=_limit(a.limit),
-        price_file=a.price_file, catalog=a.catalog,
+        price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.explain,
     )  # fmt: skip
     _show(answer, a, columns)
     return _exit_code(answer, a.strict)

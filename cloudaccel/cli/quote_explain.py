@@ -26,8 +26,22 @@ def render(answer: api.Quote) -> str:
         lines += _offer(number, offer)
     if answer.hidden:
         lines += ["", "Hidden, by the first filter that a row failed"]
-        lines += [f"  {h.rows} {h.text}" for h in answer.hidden]
+        lines += hidden_lines(answer)
     return "\n".join(lines) + "\n"
+
+
+def hidden_lines(answer: api.Quote) -> list[str]:
+    """Each reason with the number of rows, and the cheapest of them."""
+    lines: list[str] = []
+    for h in answer.hidden:
+        lines.append(f"  {h.rows:>6}  {h.text}  ({h.reason})")
+        for offer in answer.examples.get(h.reason, ()):
+            each = plain(offer.price_per_accelerator_hour) or "unknown"
+            place = f"{offer.provider} {offer.zone or offer.region} {offer.instance}"
+            lines.append(
+                f"          {place}, {display_name(offer)}: {each} {offer.price.currency} per accelerator-hour"
+            )
+    return lines
 
 
 def _offer(number: int, offer: Offer) -> list[str]:

@@ -1,13 +1,13 @@
 """A quote as a table for people: a line of context, numbered rows, and what is not shown."""
 
 import argparse
-from collections.abc import Sequence
 from decimal import Decimal
 
 from cloudaccel.api import quoting as api
 from cloudaccel.catalog.schema import APART
 from cloudaccel.cli import common
 from cloudaccel.cli.columns import COLUMNS, PER, View, display_name, heading, plain
+from cloudaccel.facts.names import short_name
 from cloudaccel.model import Offer
 
 _PER_WORD = {"hour": "H", "month": "MONTH", "1000h": "1000H"}
@@ -36,6 +36,9 @@ def render(
     else:
         headings, right, rows = _standard(answer, view, per, wide)
         lines += common.table(headings, rows, right, width)
+    if common.wants_color(arguments.no_color):
+        lines[2] = f"\x1b[1m{lines[2]}\x1b[0m"
+        lines = [line.replace(" STALE", " \x1b[33mSTALE\x1b[0m") for line in lines]
     lines += ["", *_footer(answer, arguments)]
     return "\n".join(lines) + "\n"
 
@@ -148,8 +151,9 @@ def _footer(answer: api.Quote, arguments: argparse.Namespace) -> list[str]:
         lines[0] += f" Hidden: {hidden}."
     lines += _footnotes(answer)
     if getattr(arguments, "show_hidden", False) and answer.hidden:
-        lines += ["", "hidden, by the first filter that a row failed:"]
-        lines += [f"  {h.rows:>6}  {h.reason:<16} {h.text}" for h in answer.hidden]
+        from cloudaccel.cli.quote_explain import hidden_lines
+
+        lines += ["", "Hidden, by the first filter that a row failed, cheapest first", *hidden_lines(answer)]
     return lines
 
 
@@ -161,19 +165,24 @@ def _footnotes(answer: api.Quote) -> list[str]:
         lines.append(f"· never ranked first: {words}.")
     if any(o.price.status == "estimated" for o in answer.offers):
         lines.append("~ estimated, see --explain.")
-    if any(o.price.as_of_until for o in answer.offers):
-        lines.append("Age 86–389 d: the source has no date, the price was seen at some time between.")
+    between = next((o for o in answer.offers if o.price.as_of_until), None)
+    if between is not None:
+        age = _age(between, answer).removesuffix(" STALE")
+        lines.append(f"Age {age}: the source has no date, the price was seen at some time between.")
     if any(o.sold_per == "accelerator" for o in answer.offers):
         lines.append("Some sellers quote one accelerator and name no machine; the host may cost extra.")
-    families = _families(answer.offers)
-    if families:
-        lines.append(families)
+    lines += _families(answer)
     return lines
 
 
-def _families(offers: Sequence[Offer]) -> str:
-    names = sorted({display_name(o).rsplit(" ", 1)[0].split(" ")[-1] for o in offers})
-    stems = {name.split("-")[0] for name in names}
-    if len(names) > 1 and len(stems) == 1:
-        return f'"{stems.pop()}" covers {", ".join(names)}; name one to narrow it.'
-    return ""
+def _families(answer: api.Quote) -> list[str]:
+    """What a family name covers, all of it: a variant that nobody sells here is one too."""
+    lines: list[str] = []
+    for term in answer.query.terms:
+        if 1 < len(term.accelerator_ids) <= _MANY_VARIANTS and term.min_memory_gib is None:
+            variants = ", ".join(short_name(i) for i in term.accelerator_ids)
+            lines.append(f'"{term.text.partition(":")[0]}" covers {variants}; name one to narrow it.')
+    return lines
+
+
+_MANY_VARIANTS = 8

@@ -42,7 +42,8 @@ class Price:
     amount
         Per hour, in `currency`, with any upfront payment left out.
     upfront
-        Paid once at the start of the term; None when the source does not say.
+        Paid once at the start of the term; None when the source does not say. For a capacity block, whose price is one
+        fee, `amount` is that fee spread over the hours of the block: it is not to be added again.
     as_of, as_of_until
         ISO dates. The price was seen on `as_of`, or, when `as_of_until` is given, at some time between the two:
         its age counts from `as_of`. None only for rows that no source dates.
