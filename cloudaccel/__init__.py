@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cloudaccel.api import (
+        Calibration,
         Check,
         Explanation,
         Notice,
         Quote,
         Refreshed,
         Status,
+        calibrate,
         cost_of,
         doctor,
         explain,
+        plan,
         quote,
         refresh,
         status,
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.0.1"
 __all__ = [
+    "Calibration",
     "Check",
     "Explanation",
     "Notice",
@@ -33,9 +37,11 @@ __all__ = [
     "Refreshed",
     "Status",
     "__version__",
+    "calibrate",
     "cost_of",
     "doctor",
     "explain",
+    "plan",
     "quote",
     "refresh",
     "status",

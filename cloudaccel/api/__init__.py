@@ -8,12 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cloudaccel.api.calibrating import Calibration, calibrate
     from cloudaccel.api.checking import Check, doctor
     from cloudaccel.api.explaining import Explanation, explain
+    from cloudaccel.api.planning import plan
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
     from cloudaccel.api.refreshing import Refreshed, Status, refresh, status
 
 __all__ = [
+    "Calibration",
     "Check",
     "Explanation",
     "Notice",
@@ -21,15 +24,20 @@ __all__ = [
     "Refreshed",
     "Status",
     "age_days",
+    "calibrate",
     "cost_of",
     "doctor",
     "explain",
+    "plan",
     "quote",
     "refresh",
     "status",
 ]
 
 _HOME = {
+    "Calibration": "calibrating",
+    "calibrate": "calibrating",
+    "plan": "planning",
     "Check": "checking",
     "Explanation": "explaining",
     "Refreshed": "refreshing",

@@ -15,7 +15,7 @@ from cloudaccel.cost.lines import DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
 from cloudaccel.model import Accelerator, Offer
-from cloudaccel.model.plan import Plan
+from cloudaccel.model.plan import Energy, Plan
 from cloudaccel.model.workload import Assumption, Fit, Reason, Support
 from cloudaccel.planner.plan import NODE_STEPS, RANKS, Context, Request, make_plan
 from cloudaccel.workloads import size, supports
@@ -125,7 +125,7 @@ def _context(db: sqlite3.Connection, job: Job, mfu: float | None, measured: floa
             return Fit(verdict="no", reasons=(Reason("unsupported", f"{runs.reason}{_cited(runs)}"),))
         return size(job.workload, job.model, accelerator, per_node=per_node, nodes=nodes, measured=measured, mfu=mfu)
 
-    return Context(db, table, sizer, startable=_startable(), carbon=_carbon)
+    return Context(db, table, sizer, startable=_startable(), energy=_energy)
 
 
 def _cited(support: Support) -> str:
@@ -143,13 +143,19 @@ def _startable() -> Callable[[Offer], bool]:
     return startable
 
 
-def _carbon(offer: Offer, accelerator: Accelerator, machines: int, hours: Decimal) -> float | None:
-    """kg CO2e: accelerator-hours x rated power x load x PUE x the grid's intensity; None when a factor is unknown."""
+def _energy(offer: Offer, accelerator: Accelerator, machines: int, hours: Decimal) -> Energy | None:
+    """Accelerator-hours x rated power x load x PUE x the grid's intensity; None when a factor is unknown."""
     place = places.region(offer.provider, offer.region)
     if place is None or place.carbon_g_per_kwh is None or accelerator.tdp_w is None or offer.count is None:
         return None
-    kw = accelerator.tdp_w / 1000 * float(offer.count) * machines * float(LOAD.value)
-    return kw * float(hours) * (place.pue or DEFAULT_PUE) * place.carbon_g_per_kwh / 1000
+    return Energy(
+        accelerator_hours=float(offer.count) * machines * float(hours),
+        rated_kw=accelerator.tdp_w / 1000,
+        load=float(LOAD.value),
+        pue=place.pue or DEFAULT_PUE,
+        g_per_kwh=place.carbon_g_per_kwh,
+        scope=place.carbon_scope or "scope not stated",
+    )
 
 
 def _setup_hours(setup: str | None) -> Decimal:

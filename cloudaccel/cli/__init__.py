@@ -15,6 +15,7 @@ from cloudaccel.errors import CloudAccelError
 VERBS = {
     "quote": "prices and facts of accelerators; needs no account and no network",
     "plan": "what to rent for a model and a deadline, with the sums shown",
+    "calibrate": "read the speed of a short run out of its log, for plan --measured",
     "provision": "start what was planned, and make sure that it is gone afterwards",
     "explain": "what a name means, and where a price comes from",
     "refresh": "update the prices: --from a snapshot, --out to carry them, --status",

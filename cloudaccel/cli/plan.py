@@ -17,6 +17,11 @@ EXAMPLES = """\
   cloudaccel plan job.yaml --against main.lock.json --max-increase 5%        for continuous integration
 """
 LOCK_NAME = "plan.lock.json"
+# What a launch configuration can be written for, and the file that it becomes.
+TARGETS = {
+    "fsdp": "launch-fsdp.sh", "deepspeed": "deepspeed.json", "megatron": "launch-megatron.sh", "vllm": "launch-vllm.sh",
+    "maxtext": "maxtext.yml", "neuronx": "neuronx.yaml",
+}  # fmt: skip
 # Flag -> key of the job file, when they differ.
 _JOB_FLAGS = ("task", "model", "method", "dtype", "tokens", "seq", "batch", "params", "params-active", "stack",
               "parallel", "recompute", "rank-lora", "context", "concurrency", "input-tokens", "output-tokens",
@@ -58,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--lock", metavar="FILE", help=f"where to write the lock (default {LOCK_NAME}); - for none")
     v.add_argument("--against", metavar="LOCK", help="compare with an earlier lock")
     v.add_argument("--max-increase", metavar="PERCENT", help="with --against: exit 4 when dearer by more than this")
+    v.add_argument("--html", metavar="FILE", help="also write the plan as one page that needs no network")
+    v.add_argument("--launch", metavar="DIR", help="also write the launch configuration of option 1 into a folder")
+    v.add_argument("--target", metavar="NAME", default=None, help="what --launch writes for: " + ", ".join(TARGETS))
     v.add_argument("--explain", action="store_true", help="formulas with numbers, sources, and what was rejected")
     common.add_output(p)
     return p
@@ -94,11 +102,35 @@ def run(a: argparse.Namespace) -> int:
     )  # fmt: skip
     text = api.lock_text(found)
     saved = _save(text, a.lock) if found.best else None
+    _write_more(found, a)
     if a.output == "json":
         common.write(text)
     else:
         common.write(plan_table.render(found, explain=a.explain, saved=saved))
     return _exit_code(found, a)
+
+
+def _write_more(found: Plan, a: argparse.Namespace) -> None:
+    """The page and the launch configuration, when they are asked for."""
+    if a.html:
+        from cloudaccel.cli.plan_html import render
+
+        _write(Path(a.html), render(found))
+    if a.launch and found.best is not None:
+        from cloudaccel.workloads.launch import launch
+
+        target = a.target or ("vllm" if found.workload.serve is not None else "fsdp")
+        best = found.best
+        text = launch(target, found.workload, found.model, best.fit, per_node=int(best.offer.count or 1))
+        _write(Path(a.launch) / TARGETS.get(target, target), text)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}. Name another place.") from error
 
 
 def _save(text: str, where: str | None) -> str | None:

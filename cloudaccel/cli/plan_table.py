@@ -18,7 +18,7 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
     lines += [f"Or       {text}" for text in plan.relaxations]
     lines += _assumed(plan, explain)
     if explain and plan.best is not None:
-        lines += _explained(plan.best)
+        lines += _explained(plan, plan.best)
     if saved:
         lines.append(f"Saved    {saved} (catalog {plan.catalog_id[:19]}, {plan.evaluated:,} candidates)")
     return "\n".join(lines) + "\n"
@@ -38,11 +38,11 @@ def why_not(plan: Plan) -> str:
 
 def _needs(plan: Plan) -> list[str]:
     workload, model = plan.workload, plan.model
-    what = workload.task if workload.task != "finetune" else f"finetune ({workload.method})"
+    task = workload.task if workload.task != "finetune" else f"finetune ({workload.method})"
     size = f"{model.params / 1e9:.4g} B parameters"
     if model.params_active != model.params:
         size += f", {model.params_active / 1e9:.4g} B active"
-    lines = [f"Job      {what} · {model.id or workload.model} · {size} · {workload.precision}"]
+    lines = [f"Job      {task} · {model.id or workload.model} · {size} · {workload.precision}"]
     option = plan.best or (plan.near[0] if plan.near else None)
     if workload.tokens is not None:
         flop = f" · {option.fit.flops:.3g} FLOP" if option and option.fit.flops else ""
@@ -51,7 +51,7 @@ def _needs(plan: Plan) -> list[str]:
         memory = option.fit.memory
         lines.append(
             f"Needs    {memory.step_gib:.1f} GiB an accelerator at work, {memory.checkpoint_gib:.1f} at checkpoint, "
-            f"{memory.load_gib:.1f} at load (has {memory.available_gib:.1f}, on {_what(option)})"
+            f"{memory.load_gib:.1f} at load (has {memory.available_gib:.1f}, on {what(option)})"
         )
     if model.commercial_use and model.commercial_use != "yes":
         lines.append(f"Licence  {model.licence}: commercial use {model.commercial_use}")
@@ -62,7 +62,8 @@ def _place(option: Option) -> str:
     return f"{option.offer.provider} {option.offer.region} {option.offer.instance}"
 
 
-def _what(option: Option) -> str:
+def what(option: Option) -> str:
+    """The hardware of an option: ``H100-SXM 80GB:8x2``."""
     nodes = f"x{option.nodes}" if option.nodes > 1 else ""
     return f"{display_name(option.offer)}:{option.offer.count}{nodes}"
 
@@ -87,7 +88,7 @@ def _table(plan: Plan, shown: list[Option]) -> list[str]:
         rows.append([
             str(number) if not option.blocked else "·",
             _place(option) + (f" (+{len(option.also)})" if option.also else ""),
-            _what(option), option.offer.market.replace("_", "-"), _wall(option, serving),
+            what(option), option.offer.market.replace("_", "-"), _wall(option, serving),
             _money(compute), _money(other), _money(option.total), _verdict(option, number, plan),
         ])  # fmt: skip
     return common.table(headings, rows, frozenset({0, 4, 5, 6, 7}), common.screen_width())
@@ -139,7 +140,7 @@ def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _explained(option: Option) -> list[str]:
+def _explained(plan: Plan, option: Option) -> list[str]:
     fit = option.fit
     lines = ["", f"How option 1 comes about: {option.offer.provider} {option.offer.region} {option.offer.instance}"]
     if fit.flops and fit.step_mfu and fit.hours_likely:
@@ -165,6 +166,27 @@ def _explained(option: Option) -> list[str]:
     seen = f"between {price.as_of} and {price.as_of_until}" if price.as_of_until else price.as_of
     lines.append(f"  price seen {seen} in {price.source.name} {price.source.path}")
     lines += [f"  like {run.name}: {run.source}" for run in fit.nearest_runs]
-    if option.carbon_kg is not None:
-        lines.append(f"  carbon about {option.carbon_kg:,.0f} kg CO2e (accelerators at 80 % of rated power)")
+    lines += _energy(option)
+    lines += _pareto(plan)
+    return lines
+
+
+def _energy(option: Option) -> list[str]:
+    """Energy and carbon with every factor, so that each can be replaced."""
+    e = option.energy
+    if e is None:
+        return []
+    power = f"{e.accelerator_hours:,.1f} accelerator-hours × {e.rated_kw:g} kW × load {e.load:g} × PUE {e.pue:g}"
+    return [
+        f"  energy {power} = {e.kwh:,.0f} kWh",
+        f"  carbon {e.kwh:,.0f} kWh × {e.g_per_kwh:g} g/kWh ({e.scope}) = {e.kg:,.0f} kg CO2e",
+    ]
+
+
+def _pareto(plan: Plan) -> list[str]:
+    front = plan.pareto()
+    if len(front) < 2:
+        return []
+    lines = ["", "Cheaper is slower: no option beats these in both"]
+    lines += [f"  {_money(o.total):>12} USD  {duration(o.hours):>8}  {_place(o)} ×{o.nodes}" for o in front]
     return lines

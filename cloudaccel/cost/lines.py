@@ -47,7 +47,8 @@ def cost_lines(offer: Offer, basis: CostBasis) -> tuple[CostLine, ...]:
     machine_hours = _paid_hours(offer, basis.hours) * basis.nodes
     lines = [_line(f"{basis.nodes} × {offer.instance}", machine_hours, "machine-hours", offer.price.amount)]
     if basis.disk_gb:
-        gb_months = basis.disk_gb * basis.hours / HOURS_PER_MONTH
+        # Rounded where nobody can see it, so that the factors that are printed multiply to the amount that is printed.
+        gb_months = (basis.disk_gb * basis.hours / HOURS_PER_MONTH).quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
         lines.append(_line("disk", gb_months, "GB-months", basis.disk_price))
     if basis.transfer_gb:
         lines.append(_line("data transfer", basis.transfer_gb, "GB", basis.transfer_price))

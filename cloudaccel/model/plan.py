@@ -19,6 +19,30 @@ class CostLine(NamedTuple):
     amount: Decimal | None
 
 
+class Energy(NamedTuple):
+    """What a run draws, and what that emits: every factor of the two products.
+
+    `load` is the share of rated power drawn, `scope` what `g_per_kwh` (grams of CO2e) is the average of.
+    """
+
+    accelerator_hours: float
+    rated_kw: float
+    load: float
+    pue: float
+    g_per_kwh: float
+    scope: str
+
+    @property
+    def kwh(self) -> float:
+        """Energy at the meter."""
+        return self.accelerator_hours * self.rated_kw * self.load * self.pue
+
+    @property
+    def kg(self) -> float:
+        """Kilograms of CO2e."""
+        return self.kwh * self.g_per_kwh / 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One way of doing the workload: an offer on so many machines, with its time, cost and judgement.
@@ -35,6 +59,8 @@ class Option:
         Why this is no answer as it stands (``deadline``, ``budget``, ``policy``), with a sentence; empty when it is.
     verdict, rules
         State of the policy verdict (None: no policy was asked for) and the ids of the rules that decided it.
+    energy
+        What the run draws and emits; None when a factor is unknown.
     startable
         True when ``cloudaccel provision`` can start it, False when it can only be quoted or exported.
     """
@@ -49,8 +75,13 @@ class Option:
     blocked: tuple[tuple[str, str], ...] = ()
     verdict: str | None = None
     rules: tuple[str, ...] = ()
-    carbon_kg: float | None = None
+    energy: Energy | None = None
     startable: bool = False
+
+    @property
+    def carbon_kg(self) -> float | None:
+        """Kilograms of CO2e of the run; None when a factor is unknown."""
+        return None if self.energy is None else self.energy.kg
 
     @property
     def accelerators(self) -> int:

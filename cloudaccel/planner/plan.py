@@ -14,7 +14,7 @@ from typing import Any
 from cloudaccel.catalog.query import run_query
 from cloudaccel.cost import CostBasis, cost_lines, total_of
 from cloudaccel.model import Accelerator, AcceleratorTerm, Offer, Query
-from cloudaccel.model.plan import Option, Plan, Rejected
+from cloudaccel.model.plan import Energy, Option, Plan, Rejected
 from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
 
 Sizer = Callable[[Accelerator, int, int], Fit]
@@ -71,14 +71,14 @@ class Context:
         size: Sizer,
         judge: Judge | None = None,
         startable: Callable[[Offer], bool] | None = None,
-        carbon: Callable[[Offer, Accelerator, int, Decimal], float | None] | None = None,
+        energy: Callable[[Offer, Accelerator, int, Decimal], Energy | None] | None = None,
     ) -> None:
         self.db = db
         self.accelerators = accelerators
         self.size = size
         self.judge = judge
         self.startable = startable
-        self.carbon = carbon
+        self.energy = energy
 
 
 def make_plan(request: Request, context: Context) -> Plan:
@@ -269,7 +269,7 @@ def _options(
             total=total_of(lines),
             verdict=c.verdict,
             rules=c.rules,
-            carbon_kg=context.carbon(c.offer, accelerator, machines, hours) if context.carbon else None,
+            energy=context.energy(c.offer, accelerator, machines, hours) if context.energy else None,
             startable=context.startable is not None and context.startable(c.offer),
         )
         yield replace(option, blocked=tuple(_blocked(request.workload, option)))

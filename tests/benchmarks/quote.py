@@ -5,7 +5,6 @@ stopwatch on a shared machine proves nothing: the plain tests count query steps 
 """
 
 import argparse
-import os
 import sqlite3
 import statistics
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from cloudaccel.api.quoting import build_query
 from cloudaccel.catalog.query import run_query
 from cloudaccel.catalog.session import accelerator_table, open_session
+from tests.benchmarks.measure import environment, peak_mib, wall_s
 from tests.benchmarks.synthetic import make_catalog
 
 QUESTION = ("quote", "H100-SXM:8", "--residency", "EU", "--market", "spot", "--limit", "10")
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(folder: Path, sizes: Sequence[int], runs: int) -> None:
-    environment = _environment(folder)
+    env = environment(folder)
     catalogs = {size: folder / f"{size}.sqlite" for size in sizes}
     for size, path in catalogs.items():
         started = time.perf_counter()
@@ -53,7 +53,7 @@ def _report(folder: Path, sizes: Sequence[int], runs: int) -> None:
             for size, path in catalogs.items()
         },
     }
-    walls, peaks = _commands(commands, environment, runs)
+    walls, peaks = _commands(commands, env, runs)
     base = walls["pass"]
     goals = {"bundled --json": "G1 ≤ 8", "bundled table": "G1 ≤ 12"}
     for name, wall in walls.items():
@@ -64,50 +64,24 @@ def _report(folder: Path, sizes: Sequence[int], runs: int) -> None:
         print(f"G4 growth {sizes[0]:,} → {sizes[-1]:,} offers: {growth:.2f} × (goal ≤ 1.3)")
     for size, path in catalogs.items():
         print(f"G5 query in process, {size:,} offers: {_in_process(path) * 1000:.2f} ms (goal ≤ 1 at 2,000,000)")
-    print(f"G14 modules that a quote must not load: {', '.join(_heavy_modules(environment)) or 'none'} (goal: none)")
+    print(f"G14 modules that a quote must not load: {', '.join(_heavy_modules(env)) or 'none'} (goal: none)")
 
 
 def _cloudaccel(*words: str) -> list[str]:
     return [sys.executable, "-m", "cloudaccel", *words]
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CLOUDACCEL_")}
-    # Byte code has to be there, as it is after an installation.
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return {**environment, "PYTHONPYCACHEPREFIX": str(folder / "pyc"), "CLOUDACCEL_CACHE_DIR": str(folder / "cache")}
-
-
 def _commands(
-    commands: dict[str, list[str]], environment: dict[str, str], runs: int
+    commands: dict[str, list[str]], env: dict[str, str], runs: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     walls: dict[str, list[float]] = {name: [] for name in commands}
     for command in commands.values():
-        _run(command, environment)  # warm: byte code, page cache, the built catalog
+        wall_s(command, env)  # warm: byte code, page cache, the built catalog
     for _ in range(runs):
         for name, command in commands.items():
-            walls[name].append(_run(command, environment))
-    peaks = {name: _peak_mib(command, environment) for name, command in commands.items()}
+            walls[name].append(wall_s(command, env))
+    peaks = {name: peak_mib(command, env) for name, command in commands.items()}
     return {name: statistics.median(times) for name, times in walls.items()}, peaks
-
-
-def _run(command: list[str], environment: dict[str, str]) -> float:
-    started = time.perf_counter()
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - started
-
-
-def _peak_mib(command: list[str], environment: dict[str, str]) -> float:
-    # A small process asks for the peak of its only child.
-    probe = (
-        "import resource,subprocess,sys;"
-        "subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL,check=True);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    out = subprocess.run(
-        [sys.executable, "-c", probe, *command], env=environment, check=True, capture_output=True, text=True
-    )
-    return int(out.stdout) / 1024
 
 
 def _in_process(path: Path) -> float:
@@ -127,12 +101,12 @@ def _median(call: Callable[[], object], runs: int = 51) -> float:
     return statistics.median(times)
 
 
-def _heavy_modules(environment: dict[str, str]) -> list[str]:
+def _heavy_modules(env: dict[str, str]) -> list[str]:
     probe = (
         "import sys; from cloudaccel.cli import main; main(['quote','H100:8','--json']);"
         "print('|'.join(sys.modules), file=sys.stderr)"
     )
-    out = subprocess.run([sys.executable, "-c", probe], env=environment, check=True, capture_output=True, text=True)
+    out = subprocess.run([sys.executable, "-c", probe], env=env, check=True, capture_output=True, text=True)
     heavy = {
         "boto3",
         "google",

@@ -127,3 +127,51 @@ def test_u92_bringing_the_data_can_turn_the_choice(job: Path) -> None:
     moved = [o for o in here["options"] if any(line["name"] == "data transfer" for line in o["lines"])]
     assert here["chosen"]["provider"] == "nebius" or Decimal(lines["data transfer"]) == 900
     assert all(Decimal(line["amount"]) == 900 for o in moved for line in o["lines"] if line["name"] == "data transfer")
+
+
+def test_the_page_and_the_launch_configuration_are_written(job: Path) -> None:
+    answer = planned(str(job), "--html", "plan.html", "--launch", "launch", "--lock", "-")
+    assert answer.code == 0, answer.err
+    page = (job.parent / "plan.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "<svg" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+    assert "<script" not in page
+    assert "torchrun" in (job.parent / "launch" / "launch-fsdp.sh").read_text(encoding="utf-8")
+
+
+def test_u91_energy_and_carbon_show_every_factor(job: Path) -> None:
+    answer = planned(str(job), "--explain", "--rank", "carbon", "--lock", "-")
+    assert "least carbon" in answer.out
+    (energy,) = [line for line in answer.out.splitlines() if line.startswith("  energy ")]
+    (carbon,) = [line for line in answer.out.splitlines() if line.startswith("  carbon ")]
+    assert all(word in energy for word in ("accelerator-hours", "kW", "load", "PUE", "kWh"))
+    assert "g/kWh" in carbon
+
+
+@pytest.mark.parametrize(
+    ("line", "accelerators", "rate"),
+    [
+        ("step {n} tokens per second per gpu: {r}", 8, 1000.0),
+        ("iteration {n} | tokens/s/device {r} | loss 2.1", 8, 1000.0),
+        ('{{"step": {n}, "train_tokens_per_second": {r}}}', 8, 125.0),
+        ("step: {n}  loss: 3.2  memory: 40GiB  tps: {r}  mfu: 40%", 8, 1000.0),
+    ],
+)
+def test_a_log_becomes_one_rate(tmp_path: Path, line: str, accelerators: int, rate: float) -> None:
+    log = tmp_path / "train.log"
+    rates = [200, 400, *([1000] * 18)]  # the first steps are slow
+    log.write_text("\n".join(line.format(n=n, r=r) for n, r in enumerate(rates)), encoding="utf-8")
+    answer = run("calibrate", str(log), "--accelerators", str(accelerators), "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["tokens_per_s_per_accelerator"] == rate
+    assert answer.json["steady"] is True
+
+
+def test_a_log_without_rates_is_refused(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("loss 3.2\n" * 50, encoding="utf-8")
+    answer = run("calibrate", str(log))
+    assert answer.code == 2
+    assert "--pattern" in answer.err

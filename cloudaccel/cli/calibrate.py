@@ -1,0 +1,46 @@
+"""``cloudaccel calibrate``: one measured rate in place of the prior."""
+
+import argparse
+import json
+from dataclasses import asdict
+
+from cloudaccel.api import calibrating as api
+from cloudaccel.cli import common
+
+EXAMPLES = """\
+  cloudaccel calibrate train.log --accelerators 8
+  cloudaccel calibrate train.log --pattern 'rate=([0-9.]+)' --accelerators 8
+  cloudaccel plan job.yaml --accel H100-SXM --measured 1480
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser(
+        "calibrate",
+        "Read tokens per second and accelerator out of the log of a short run, for 'plan --measured'.",
+        EXAMPLES,
+    )
+    p.add_argument("log", metavar="LOG", help="what the trainer printed; fifty steps are enough")
+    p.add_argument("--accelerators", type=int, default=1, metavar="N", help="accelerators of that run (default 1)")
+    p.add_argument("--pattern", metavar="REGEX", help="how the rate of the whole run is printed: one group, a number")
+    common.add_output(p)
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """Print the rate, and what to do with it."""
+    found = api.calibrate(a.log, accelerators=a.accelerators, pattern=a.pattern)
+    if a.output == "json":
+        body = {"schema": "cloudaccel/v1", "kind": "calibrate", **asdict(found), "steady": found.steady}
+        common.write(json.dumps(body) + "\n")
+        return 0
+    rate = found.tokens_per_s_per_accelerator
+    common.write(
+        f"{rate:,.1f} tokens per second and accelerator: median of {found.used} of {found.readings} readings after "
+        f"warm-up, {found.low:,.1f} to {found.high:,.1f}\n"
+        f"  use it: cloudaccel plan … --accel NAME --measured {rate:.1f}\n"
+    )
+    if not found.steady:
+        common.note("warning: the readings spread by more than a quarter; measure a longer run.", quiet=a.quiet)
+    return 0

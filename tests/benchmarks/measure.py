@@ -1,0 +1,44 @@
+"""Measuring whole commands: wall time as a median, peak memory of the only child."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_PEAK = (
+    "import resource,subprocess,sys;"
+    "subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL,check=True);"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
+
+
+def environment(folder: Path | None = None) -> dict[str, str]:
+    """This environment without settings of ours, and with byte code written, as it is after an installation."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CLOUDACCEL_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    folder = folder or Path(tempfile.gettempdir()) / "cloudaccel-bench"
+    return {**kept, "PYTHONPYCACHEPREFIX": str(folder / "pyc"), "CLOUDACCEL_CACHE_DIR": str(folder / "cache")}
+
+
+def wall_s(command: Sequence[str], env: dict[str, str]) -> float:
+    """Seconds that one run of `command` takes. It must succeed."""
+    started = time.perf_counter()
+    subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def median_wall_s(command: Sequence[str], env: dict[str, str], runs: int) -> float:
+    """Median of `runs`, after one that warms caches and byte code."""
+    wall_s(command, env)
+    return statistics.median(wall_s(command, env) for _ in range(runs))
+
+
+def peak_mib(command: Sequence[str], env: dict[str, str]) -> float:
+    """Peak memory of `command` in MiB."""
+    asked = [sys.executable, "-c", _PEAK, *command]
+    out = subprocess.run(asked, env=env, check=True, capture_output=True, text=True)
+    return int(out.stdout) / 1024
