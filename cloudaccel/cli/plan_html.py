@@ -17,7 +17,7 @@ body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--page)
   max-width:62rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0 0 .2rem}h2{font-size:1.1rem;margin:2rem 0 .4rem}p.soft,td.soft{color:var(--soft)}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line)}
-th{font-weight:600}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+th{font-weight:600}td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 text{fill:var(--ink);font:13px system-ui,sans-serif}
 .compute{fill:var(--bar)}.other{fill:var(--other)}svg{width:100%;height:auto}
 @media print{body{margin:0;max-width:none;font-size:11px}h2{break-after:avoid}tr{break-inside:avoid}}

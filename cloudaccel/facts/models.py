@@ -46,7 +46,7 @@ _ALLOWED = {
     "tied_embeddings": frozenset({"y", "n"}),
     "gated": frozenset({"y", "n"}),
 }
-TOTAL_TOLERANCE = 0.025  # research/workloads.md, section 14: 101 of 122 rows within it
+TOTAL_TOLERANCE = 0.025  # docs/explanation/sizing.md: 101 of 122 rows within it
 ACTIVE_TOLERANCE = 0.20  # makers leave embeddings or the head out of "active": up to 16 % (gpt-oss-20b)
 
 # Words of a name that change neither shape nor size; taken off its end before two names are compared.

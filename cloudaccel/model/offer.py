@@ -105,7 +105,8 @@ class Offer:
         ``1y``, ``3y`` or None; `payment` ``no_upfront``, ``all_upfront``, ``monthly`` or None; `offering_class`
         ``standard``, ``convertible``, ``community``, ``secure`` or None.
     apart
-        Why this row is never ranked first (see DESIGN): names such as ``unknown_price``; empty for a ranked row.
+        Why this row is never ranked first: names such as ``unknown_price`` (all of them in
+        ``cloudaccel.catalog.schema.APART``); empty for a ranked row.
     """
 
     id: str

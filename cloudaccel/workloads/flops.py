@@ -12,7 +12,7 @@ from cloudaccel.model.workload import ModelShape, Workload
 # DPO: 6 and the reference model's forward 2, on the chosen and the rejected answer.
 PER_PARAMETER = {"full": 6.0, "lora": 4.0, "qlora": 4.0, "dpo": 8.0}
 # Dequantisation makes QLoRA slower than LoRA for the same FLOPs: litgpt on A100 1.6 (7B) and 2.1 (13B), on A10G 1.4,
-# torchtune on RTX 4090 1.28 (research/workloads.md, section 1, 2026-11).
+# torchtune on RTX 4090 1.28 (docs/explanation/sizing.md, 2026-11).
 QLORA_SLOWDOWN = 1.5
 
 

@@ -1,8 +1,7 @@
 """What failures, checkpoints and reclaimed machines leave of the time.
 
 Young and Daly: with a blocking checkpoint of d hours, a mean time between failures of M and a restart of R hours, the
-best interval is sqrt(2 d M) and the share lost d / interval + interval / (2 M) + R / M (research/workloads.md, section
-6).
+best interval is sqrt(2 d M) and the share lost d / interval + interval / (2 M) + R / M (docs/explanation/sizing.md).
 """
 
 import math

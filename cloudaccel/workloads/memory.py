@@ -1,7 +1,7 @@
 """Memory of one accelerator in training, by parallel shape: what stays, what a step adds, and the peaks.
 
 Sources: ZeRO (arXiv:1910.02054) for states, Megatron (arXiv:2205.05198, equations 1 to 6) for activations of a GPT
-block, NVIDIA's published NeMo configurations for a gated block (research/workloads.md, section 3). All in bytes until
+block, NVIDIA's published NeMo configurations for a gated block (docs/explanation/sizing.md). All in bytes until
 the end.
 """
 
@@ -115,8 +115,7 @@ def activation_bytes(model: ModelShape, *, adapters: bool) -> float:
     """Bytes that one token leaves in one layer for the backward pass, attention fused, nothing recomputed.
 
     GPT block: 34 h. Gated block: 12 h + 6 ffn, of which the attention half scales with the width of the heads. With
-    adapters on every matrix, 16 h + 8 ffn: inputs of frozen matrices are kept as well (research/workloads.md, section
-    3).
+    adapters on every matrix, 16 h + 8 ffn: inputs of frozen matrices are kept as well (docs/explanation/sizing.md).
     """
     h, wide = model.hidden, model.heads * model.head_dim
     routed = model.top_k + model.shared_experts

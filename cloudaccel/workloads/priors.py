@@ -22,10 +22,10 @@ from cloudaccel.workloads.runs import Run, bf16_peak, runs, same_kind_of_precisi
 
 MIN_ROWS = 2  # of a class of whole runs
 NEAREST = 3  # steps that a step prior is made of
-SMALL_PARAMETERS = 25e9  # below it, published H100 hours imply about half the MFU (research/workloads.md, section 2)
+SMALL_PARAMETERS = 25e9  # below it, published H100 hours imply about half the MFU (docs/explanation/sizing.md)
 DEFAULT_CEILING = 0.80  # share of the peak that a big matrix product reaches, where nobody measured: H100's
 # An 8-bit step over a 16-bit one on the same chip: torchtitan 1.26 to 1.28 (8B), Megatron-Bridge guide 1.2 to 1.5,
-# about 1.4 at 70B (research/workloads.md, section 2, 2026-08). Used only where a class has rows of the other kind
+# about 1.4 at 70B (docs/explanation/sizing.md, 2026-08). Used only where a class has rows of the other kind
 # alone.
 FAST_PRECISION_GAIN = 1.35
 

@@ -17,7 +17,7 @@ RUNS_TABLE = "training_runs.csv"
 RECOMPUTE_FACTOR = {"none": 1.0, "": 1.0, "selective": 1.0, "partial": 1.25, "full": 4.0 / 3.0}
 
 # Share of wall-clock time that trains, by accelerators: single machine, to 256, to 4,096, beyond. Llama-3.1-405B: more
-# than 0.90 on 16,384; BLOOM and OPT below (research/workloads.md, section 6, 2026-11). Checkpoints are asynchronous.
+# than 0.90 on 16,384; BLOOM and OPT below (docs/explanation/sizing.md, 2026-11). Checkpoints are asynchronous.
 _GOODPUT = ((8, 0.97), (256, 0.95), (4096, 0.92))
 GOODPUT_BEYOND = 0.90
 UNKNOWN_COUNT = 1024  # accelerators of a big published run that does not say how many

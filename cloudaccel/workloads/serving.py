@@ -1,6 +1,6 @@
 """Sizing of serving: does it fit, how fast is a replica, how many carry the load.
 
-Prefill is bound by computation, decoding by bandwidth until the batch is large (research/workloads.md, section 8).
+Prefill is bound by computation, decoding by bandwidth until the batch is large (docs/explanation/sizing.md).
 Three shares of the hardware's peaks per software stack, from ``serving_rates.csv``, each with its source.
 """
 
@@ -25,7 +25,7 @@ from cloudaccel.model.workload import (
 from cloudaccel.workloads.memory import GIB, available_gib
 from cloudaccel.workloads.runs import bf16_peak
 
-# Bytes per weight, scales included: NVFP4, MXFP4 and AWQ keep about 0.56 (research/workloads.md, section 7).
+# Bytes per weight, scales included: NVFP4, MXFP4 and AWQ keep about 0.56 (docs/explanation/sizing.md).
 WEIGHT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.56, "int4": 0.56}
 USABLE_SHARE = 0.90  # engines leave a tenth to contexts and buffers (vLLM gpu_memory_utilization, default 0.9)
 # The free part moves with what the engine's profiling run meets: vllm-project/vllm#10517, 2.89 to 3.81 GiB of 24.

@@ -12,7 +12,7 @@ from cloudaccel.workloads.memory import GIB, Parts, Sizes, Trial, fixed_bytes, s
 from cloudaccel.workloads.runs import RECOMPUTE_FACTOR
 
 # Time of a step over one without that kind of cutting; our judgement from arXiv:2104.04473, figures 13 to 15, and the
-# order of decisions in NVIDIA's guide (research/workloads.md, section 4, 2026-08).
+# order of decisions in NVIDIA's guide (docs/explanation/sizing.md, 2026-08).
 _TENSOR_COST = {1: 1.0, 2: 1.02, 4: 1.05, 8: 1.10}
 _TENSOR_COST_SLOW_LINK = {1: 1.0, 2: 1.15, 4: 1.35, 8: 1.7}
 _PIPELINE_COST = 1.02  # for every doubling, beside the bubble

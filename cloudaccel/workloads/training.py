@@ -17,7 +17,7 @@ FITS_SHARE = {"full": 0.90, "dpo": 0.90, "lora": 0.90, "qlora": 0.80}
 TIGHT_SHARE = {"full": 1.0, "dpo": 1.0, "lora": 1.0, "qlora": 1.05}
 SLOW_LINKS = frozenset({None, "pcie", "nvlink-bridge"})
 FITS_SHARE_WIDE = 0.80  # platforms whose overhead is a guess
-CALIBRATED_ERROR = 0.12  # 9 of 11 runs within it, research/workloads.md, section 12
+CALIBRATED_ERROR = 0.12  # 9 of 11 runs within it, docs/explanation/sizing.md
 _AS_OF = "2026-11-25"
 
 

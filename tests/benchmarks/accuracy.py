@@ -25,7 +25,7 @@ TAIL = 0.10  # on each side of the interval
 BORROWED_WIDTH = 2.0  # what nobody published for that accelerator: the interval twice as wide, in logarithms
 NAMED = ("GPT-3 175B", "MT-NLG 530B", "PaLM 540B", "BLOOM-176B", "OPT-175B", "LLaMA-", "BloombergGPT", "DeepSeek-V3")
 
-# GiB of activations of the first stage, arXiv:2205.05198 figure 1 as profiled (research/workloads.md, section 3):
+# GiB of activations of the first stage, arXiv:2205.05198 figure 1 as profiled (docs/explanation/sizing.md):
 # sizes, then with tensor parallelism alone, and with sequence parallelism and selective recomputation.
 ACTIVATIONS = (
     ("22B", {"hidden": 6144, "heads": 64, "layers": 48, "pp": 1, "micro_batch": 4, "chunks": 1}, 59.25, 9.56),
