@@ -5,8 +5,9 @@ follows the number of matches and not the size of the catalog.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from cloudaccel.catalog.offers import OFFER_SELECT, offer_from_row
 from cloudaccel.catalog.schema import NOT_SOLD, PER_ACCELERATOR
@@ -285,6 +286,47 @@ def _in_currency(offer: Offer, currency: str) -> Offer:
     if offer.price.currency != currency:
         reasons = (*reasons, "other_currency")
     return replace(offer, apart=reasons)
+
+
+class RankedRow(NamedTuple):
+    """What a planner has to know of an offer before it is worth making one: who sells it where, and for how much."""
+
+    oid: int
+    accelerator: str
+    size: float  # accelerators in one machine
+    amount: int  # nano-units per hour of the whole machine
+    market: str
+    term: str | None
+    provider: str
+    region: str
+    instance: str
+    zone: str | None
+
+
+def ranked_rows(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> Iterator[RankedRow]:
+    """Every match that can be ranked and names a machine, in no order; a twentieth of the cost of making offers."""
+    select = (
+        "SELECT o.oid, o.accelerator, o.count, o.amount, o.market, o.term, p.provider, p.region, s.instance, o.zone "
+        "FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape"
+    )
+    for group in _groups(db, query, accelerators):
+        where, params = group.matching()
+        machine = f"o.rank_price IS NOT NULL AND NOT o.flags & {PER_ACCELERATOR}"
+        yield from map(RankedRow._make, db.execute(f"{select} WHERE {where} AND {machine}", params))
+
+
+def load_offers(db: sqlite3.Connection, oids: Iterable[int]) -> dict[int, Offer]:
+    """Offers by row number."""
+    wanted = list(oids)
+    found: dict[int, Offer] = {}
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        sql = OFFER_SELECT.replace("SELECT", "SELECT o.oid,", 1) + f" WHERE o.oid IN ({','.join('?' * len(some))})"
+        found.update((row[0], offer_from_row(row[1:])) for row in db.execute(sql, some))
+    return found
+
+
+_AT_ONCE = 500  # SQLite takes 999 parameters in its oldest builds
 
 
 def hidden_examples(

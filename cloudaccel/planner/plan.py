@@ -8,10 +8,10 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
-from fractions import Fraction
+from itertools import islice
 from typing import Any
 
-from cloudaccel.catalog.query import run_query
+from cloudaccel.catalog.query import RankedRow, load_offers, ranked_rows
 from cloudaccel.cost import CostBasis, cost_lines, total_of
 from cloudaccel.model import Accelerator, AcceleratorTerm, Offer, Query
 from cloudaccel.model.plan import Energy, Option, Plan, Rejected
@@ -22,9 +22,7 @@ Judge = Callable[[Sequence[Offer]], Sequence[tuple[str | None, tuple[str, ...]]]
 
 # Machines of one shape that are tried. Real clusters are sold in these steps; the last is 16,384 accelerators of eight.
 NODE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
-# Offers of one shape that are looked at, the cheapest first; and price classes of them that become options.
-OFFERS_PER_SHAPE = 60
-CLASSES_PER_SHAPE = 12
+CLASSES_PER_SHAPE = 8  # price classes of one shape that become options, the cheapest
 _SECONDS_PER_HOUR = 3600
 _SHORT_H = 0.25  # below this, start-up is longer than the run, and more machines are only more start-ups
 _WASTEFUL = 1.5  # machine-hours over the least seen: scaling has broken down
@@ -89,7 +87,7 @@ def make_plan(request: Request, context: Context) -> Plan:
     evaluated = 0
     for accelerator, count, classes in _hardware_on_offer(request, context, rejections):
         for nodes, fit in _node_counts(request, context, accelerator, count, rejections):
-            evaluated += sum(1 + len(c.also) for c in classes)
+            evaluated += sum(len(c.rows) for c in classes)
             found = list(_options(request, context, accelerator, nodes, fit, classes))
             options.extend(found)
             for option in found:
@@ -111,12 +109,12 @@ def _overpriced(found: Sequence[Option], cheapest: Decimal | None) -> bool:
 class _PriceClass:
     """Offers of one seller at one price, with one verdict: for a plan they differ only in where they are."""
 
-    def __init__(self, offer: Offer, verdict: str | None, rules: tuple[str, ...], transfer: bool) -> None:
-        self.offer = offer
-        self.also: list[Offer] = []
+    def __init__(self, rows: list[RankedRow], verdict: str | None, rules: tuple[str, ...], transfer: bool) -> None:
+        self.rows = rows
         self.verdict = verdict
         self.rules = rules
         self.transfer = transfer
+        self.offer: Offer  # of the first row, set when it is known which classes are looked at
 
     @property
     def allowed(self) -> bool:
@@ -125,78 +123,71 @@ class _PriceClass:
 
 def _hardware_on_offer(
     request: Request, context: Context, rejections: "_Rejections"
-) -> Iterator[tuple[Accelerator, int, list[_PriceClass]]]:
+) -> list[tuple[Accelerator, int, list[_PriceClass]]]:
     """Every hardware shape that somebody sells, with its price classes, cheapest for its peak first."""
+    by_shape: dict[tuple[str, float], list[RankedRow]] = {}
+    for row in ranked_rows(context.db, _query_of(request, context), context.accelerators):
+        by_shape.setdefault((row.accelerator, row.size), []).append(row)
     shapes: list[tuple[float, Accelerator, int, list[_PriceClass]]] = []
-    for accelerator, count in _hardware(request, context):
-        classes = _price_classes(request, context, _offers(request, context, accelerator, count), rejections)
-        if classes:
+    for (identity, size), rows in by_shape.items():
+        accelerator = context.accelerators[identity]
+        classes = _price_classes(request, context, rows, rejections)
+        if classes and size == int(size):
             peak = accelerator.peak_tflops_bf16_dense or accelerator.peak_tflops_fp16_dense or 1.0
-            shapes.append((float(classes[0].offer.price.amount or 0) / (peak * count), accelerator, count, classes))
+            shapes.append((classes[0].rows[0].amount / (peak * size), accelerator, int(size), classes))
     shapes.sort(key=lambda shape: (shape[0], shape[1].id, shape[2]))
-    for _, accelerator, count, classes in shapes:
-        yield accelerator, count, classes
+    offers = load_offers(context.db, (c.rows[0].oid for *_, classes in shapes for c in classes))
+    for *_, classes in shapes:
+        for price_class in classes:
+            price_class.offer = offers[price_class.rows[0].oid]
+    return [(accelerator, count, classes) for _, accelerator, count, classes in shapes]
+
+
+def _query_of(request: Request, context: Context) -> Query:
+    """The request's query; one that names no accelerator asks for everything that trains or serves models."""
+    if request.query.terms:
+        return request.query
+    ids = tuple(a.id for a in context.accelerators.values() if a.kind in ("gpu", "tpu", "neuron", "hpu"))
+    return replace(request.query, terms=(AcceleratorTerm(text="", accelerator_ids=ids),))
 
 
 def _price_classes(
-    request: Request, context: Context, offers: Sequence[Offer], rejections: "_Rejections"
+    request: Request, context: Context, rows: Sequence[RankedRow], rejections: "_Rejections"
 ) -> list[_PriceClass]:
-    verdicts = context.judge(offers) if context.judge and offers else [(None, ())] * len(offers)
+    verdicts = _verdicts(context, rows, rejections)
     classes: dict[tuple[object, ...], _PriceClass] = {}
-    for offer, (state, rules) in zip(offers, verdicts, strict=True):
-        transfer = _needs_transfer(request.workload, offer)
-        place = offer.region if request.rank_by == "carbon" else None
-        key = (offer.provider, offer.price.amount, offer.market, offer.term, state, transfer, place)
+    for row in sorted(rows, key=lambda row: (row.amount, row.provider, row.region, row.instance, row.zone or "")):
+        state, rules = verdicts.get(row.oid, (None, ()))
+        transfer = _needs_transfer(request.workload, row.provider, row.region)
+        place = row.region if request.rank_by == "carbon" else None
+        key = (row.provider, row.amount, row.market, row.term, state, transfer, place)
         if key in classes:
-            classes[key].also.append(offer)
+            classes[key].rows.append(row)
         else:
-            classes[key] = _PriceClass(offer, state, rules, transfer)
-        if state in ("non_compliant", "unknown"):
-            rejections.add("policy", f"{offer.provider} {offer.region}", _policy_words(state, rules))
+            classes[key] = _PriceClass([row], state, rules, transfer)
     # The cheapest that are allowed, and the cheapest of the others: what a rule costs is part of the answer.
-    ordered = sorted(classes.values(), key=lambda c: (not c.allowed, c.offer.price.amount or 0))
+    ordered = list(classes.values())
+    most = len(ordered) if request.rank_by == "carbon" else CLASSES_PER_SHAPE
     forbidden = [c for c in ordered if not c.allowed]
-    return [c for c in ordered if c.allowed][:CLASSES_PER_SHAPE] + forbidden[:1]
+    return [c for c in ordered if c.allowed][:most] + forbidden[:1]
+
+
+def _verdicts(
+    context: Context, rows: Sequence[RankedRow], rejections: "_Rejections"
+) -> dict[int, tuple[str | None, tuple[str, ...]]]:
+    """What the rules say of each row, by row number; empty when no rule was asked for."""
+    if context.judge is None:
+        return {}
+    offers = load_offers(context.db, (row.oid for row in rows))
+    verdicts = dict(zip(offers, context.judge(list(offers.values())), strict=True))
+    for oid, (state, rules) in verdicts.items():
+        if state in ("non_compliant", "unknown"):
+            rejections.add("policy", f"{offers[oid].provider} {offers[oid].region}", _policy_words(state, rules))
+    return verdicts
 
 
 def _policy_words(state: str, rules: Sequence[str]) -> str:
     return f"{state.replace('_', ' ')}: {', '.join(rules) or 'no rule named'}"
-
-
-def _hardware(request: Request, context: Context) -> Iterator[tuple[Accelerator, int]]:
-    """Every (accelerator, how many in one machine) that is on sale and that the request's terms allow."""
-    terms = request.query.terms
-    wanted = {i for term in terms for i in term.accelerator_ids}
-    rows = context.db.execute(
-        "SELECT DISTINCT accelerator, CAST(count AS INTEGER) FROM shape WHERE sold_per = 'instance' "
-        "AND COALESCE(hosts, 1) >= 1 AND count NOT LIKE '%/%' ORDER BY 1, 2"
-    )
-    for identity, count in rows.fetchall():
-        accelerator = context.accelerators.get(identity)
-        if accelerator is None or (wanted and identity not in wanted):
-            continue
-        if not wanted and accelerator.kind not in ("gpu", "tpu", "neuron", "hpu"):
-            continue
-        if terms and not any(_allows(term, identity, count) for term in terms):
-            continue
-        yield accelerator, count
-
-
-def _allows(term: AcceleratorTerm, identity: str, count: int) -> bool:
-    if identity not in term.accelerator_ids:
-        return False
-    return term.count is None or count == term.count or (term.at_least and count >= term.count)
-
-
-def _offers(request: Request, context: Context, accelerator: Accelerator, count: int) -> tuple[Offer, ...]:
-    """The cheapest offers of one shape; only rows that can be ranked: an unknown price is no plan."""
-    term = AcceleratorTerm(text="", accelerator_ids=(accelerator.id,), count=Fraction(count))
-    # A policy may forbid the first ones, so all are fetched when there is one.
-    limit = None if context.judge else OFFERS_PER_SHAPE
-    found = run_query(
-        context.db, replace(request.query, terms=(term,), limit=limit, sort="price"), context.accelerators
-    )
-    return tuple(o for o in found.offers if not o.apart and o.sold_per == "instance")
 
 
 def _node_counts(
@@ -261,7 +252,7 @@ def _options(
         lines = cost_lines(c.offer, _basis(request, hours, machines, c.transfer))
         option = Option(
             offer=c.offer,
-            also=tuple(c.also),
+            same_price=tuple(row.oid for row in c.rows[1:]),
             nodes=machines,
             fit=fit,
             hours=hours,
@@ -305,11 +296,11 @@ def _decimal(value: float | None) -> Decimal | None:
     return None if value is None else Decimal(str(value))
 
 
-def _needs_transfer(workload: Workload, offer: Offer) -> bool:
+def _needs_transfer(workload: Workload, provider: str, region: str) -> bool:
     """Whether the data has to be brought in. Data without a place is taken to be where it is needed."""
     if not workload.data_gb or not workload.data_place:
         return False
-    return workload.data_place not in (f"{offer.provider}:{offer.region}", offer.provider)
+    return workload.data_place not in (f"{provider}:{region}", provider)
 
 
 def _plan(request: Request, context: Context, options: list[Option], rejections: "_Rejections", evaluated: int) -> Plan:
@@ -324,8 +315,8 @@ def _plan(request: Request, context: Context, options: list[Option], rejections:
         workload=request.workload,
         model=request.model,
         rank_by=request.rank_by,
-        options=tuple(_distinct(feasible))[: request.limit],
-        near=tuple(_distinct(blocked))[:5],
+        options=_shown(context, _distinct(feasible), request.limit),
+        near=_shown(context, _distinct(blocked), 5),
         rejected=rejections.counted(),
         relaxations=tuple(_relaxations(request, feasible, blocked)),
         assumptions=_assumptions(request, feasible or blocked),
@@ -395,6 +386,15 @@ def _distinct(options: Sequence[Option]) -> Iterator[Option]:
         if key not in seen:
             seen.add(key)
             yield option
+
+
+def _shown(context: Context, options: Iterator[Option], limit: int) -> tuple[Option, ...]:
+    """The first options, with the other places that sell the same at the same price."""
+    shown = tuple(islice(options, limit))
+    others = load_offers(context.db, {oid for option in shown for oid in option.same_price})
+    return tuple(
+        replace(option, also=tuple(others[oid] for oid in option.same_price), same_price=()) for option in shown
+    )
 
 
 def _name(option: Option) -> str:
