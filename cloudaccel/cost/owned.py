@@ -109,7 +109,7 @@ def _capital(owned: Owned, v: Values) -> tuple[Line, ...]:
         spread = (Factor(capital_recovery(rate, years), "recovery/year"), month)
         back = (Factor(sinking_fund(rate, years), "sinking fund/year"), month)
     lines = [Line("capital", (Factor(capex, "USD capex"), *spread))]
-    if "residual" in v and v["residual"]:
+    if v.get("residual"):
         sold = (Factor(-v["residual"], "USD"),)
         if not owned.residual_is_money:
             sold = (Factor(-capex, "USD capex"), Factor(v["residual"], "residual share"))

@@ -1,0 +1,87 @@
+"""``cloudaccel compare``: ways of getting the same result side by side, with what each number rests on."""
+
+import argparse
+from pathlib import Path
+
+from cloudaccel.api import deciding as api
+from cloudaccel.cli import common, compare_table
+from cloudaccel.errors import QueryError, StorageError
+
+EXAMPLES = """\
+  cloudaccel compare --demand 400M-tokens/month --option api:price=0.90/Mtok --option rent:H100-SXM:8,throughput=6000tok/s --option own:8xH100
+  cloudaccel compare --option own:8xH100,capex=379500,residual=20%,years=3,kw=10.2,kwh=0.15 --rents 2.19,3.00,6.88
+  cloudaccel compare --option own:dgx-a100-320gb,systems=500 --country US --explain
+  cloudaccel compare --option rent:H100-SXM:8 --option own:8xH100 --sensitivity --samples 2000 --seed 1
+"""  # noqa: E501  (a command is typed on one line)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser(
+        "compare", "Ways of getting the same result side by side: API, rent, managed service, own, train.", EXAMPLES
+    )
+    o = p.add_argument_group("what is compared")
+    o.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="WAY",
+        help="kind:what@provider,key=value,… with kind api, rent, vm, managed, own, pretrain, adapt, finetune or lora; "
+        "repeat it. Keys and units: docs/reference/compare.md",
+    )
+    o.add_argument("--demand", metavar="TOKENS", help="what is wanted: 400M-tokens/month")
+    o.add_argument("--hours", metavar="N", help="hours a month that rented machines are on (default 730)")
+    o.add_argument("--years", default="1", metavar="N", help="horizon of the totals (default 1)")
+    o.add_argument("--model", metavar="NAME", help="model to size machines for that state no throughput")
+    o.add_argument("--dtype", metavar="TYPE", help="precision to size it in (default bf16)")
+    o.add_argument("--mix", metavar="SHARES", help="in=0.7,cached=0.2,out=0.1: shares of the tokens, adding up to 1")
+    a = p.add_argument_group("assumptions")
+    a.add_argument("--rents", default="", metavar="PRICES", help="rents per accelerator-hour to set owning against")
+    a.add_argument("--people", metavar="MONEY", help="people beside every way: 5000/month, 60000/y")
+    a.add_argument("--data", metavar="MONEY", help="data work beside every way, paid once")
+    a.add_argument("--country", metavar="PLACE", help="where owned machines stand: the electricity tariff")
+    a.add_argument("--fx", metavar="RATES", help="EURUSD=1.10: dollars for one euro; nothing is converted without")
+    a.add_argument(
+        "--scope", default="full", metavar="WHAT", help="full (default), or marginal: power of machines that are there"
+    )
+    v = p.add_argument_group("answer")
+    v.add_argument("--sensitivity", action="store_true", help="what each input moves, widest first")
+    v.add_argument("--samples", type=int, default=0, metavar="N", help="draws of all ranges at once (default none)")
+    v.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draws (default 0)")
+    v.add_argument("--explain", action="store_true", help="every line with its factors, every input with its source")
+    v.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    v.add_argument("--inventory", metavar="CSV", help="machines that you own: shown with what they cost per hour")
+    v.add_argument("--write-prices", metavar="CSV", help="with --inventory: write them as a price file for quote, plan")
+    common.add_output(p)
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """Compare and show; exit 0, or 3 when nothing of what was named has a known cost."""
+    if a.inventory:
+        return _inventory(a)
+    if not 0 <= a.samples <= 1_000_000:
+        raise QueryError(f"--samples: {a.samples} must be between 0 and 1,000,000.")
+    found = api.compare(
+        a.option, demand=a.demand, hours=a.hours, years=a.years, model=a.model, dtype=a.dtype, mix=a.mix, rents=a.rents,
+        people=a.people, data=a.data, country=a.country, fx=a.fx, scope=a.scope, sensitivity=a.sensitivity,
+        samples=a.samples, seed=a.seed, price_file=a.price_file, catalog=a.catalog,
+    )  # fmt: skip
+    if a.output == "json":
+        from cloudaccel.cli.compare_json import text
+
+        common.write(text(found))
+    else:
+        common.write(compare_table.render(found, explain=a.explain))
+    return 0 if found.cheapest is not None else 3
+
+
+def _inventory(a: argparse.Namespace) -> int:
+    priced = api.price_inventory(a.inventory, country=a.country, fx=a.fx)
+    common.write(compare_table.inventory(priced))
+    if a.write_prices:
+        try:
+            Path(a.write_prices).write_text(api.price_file_text(priced), encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{a.write_prices} cannot be written: {error.strerror}. Name another place.") from error
+    return 0

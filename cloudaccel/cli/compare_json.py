@@ -1,0 +1,65 @@
+"""A comparison as the versioned JSON envelope. Money is text, unknown is null."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from cloudaccel.model.decision import Comparison, Line, Way
+
+SCHEMA = "cloudaccel/v1"
+
+
+def text(found: Comparison) -> str:
+    """The envelope of a comparison, with every line's factors and every input's source."""
+    body: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": "compare",
+        "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "demand": {"text": found.demand_text, "tokens_per_month": found.tokens_per_month},
+        "months": found.months,
+        "currency": {"code": found.currency, "fx": []},
+        "tax": "excluded",
+        "ways": [_way(way) for way in found.ways],
+        "cheapest": None if found.cheapest is None else found.ways[found.cheapest].label,
+        "break_evens": [b._asdict() for b in found.break_evens],
+        "curves": {label: [{"use": use, "per_accelerator_hour": c} for use, c in points]
+                   for label, points in found.curves.items()},
+        "sensitivity": [s._asdict() for s in found.swings],
+        "monte_carlo": {"seed": found.seed, "ways": [s._asdict() for s in found.spreads]} if found.spreads else None,
+        "not_counted": list(found.not_counted),
+    }  # fmt: skip
+    return json.dumps(body, ensure_ascii=False, default=_plain, indent=1) + "\n"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _way(way: Way) -> dict[str, Any]:
+    plain = {
+        name: getattr(way, name)
+        for name in (
+            "kind", "label", "per_month", "total", "per_million", "idle_per_month", "load", "copies",
+            "capacity_tokens_per_month", "accelerators", "per_accelerator_hour", "commitment", "lead_time",
+        )
+    }  # fmt: skip
+    return {
+        **plain,
+        "premium": None if way.premium is None else {"per_month": way.premium[0], "share": way.premium[1]},
+        "unknown": None if way.unknown is None else asdict(way.unknown),
+        "lines": [_line(line) for line in way.lines],
+        "once": [_line(line) for line in way.once],
+        "inputs": [asdict(estimate) for estimate in way.inputs.values()],
+        "years": [{"year": y.year, "total": y.total, "discounted": y.discounted} for y in way.years],
+        "facility": None if way.facility is None else way.facility._asdict(),
+        "not_counted": list(way.not_counted),
+        "notes": list(way.notes),
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {"name": line.name, "factors": [f._asdict() for f in line.factors], "amount": line.amount}

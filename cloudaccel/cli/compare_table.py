@@ -1,0 +1,193 @@
+"""A comparison for people: one column a way, what breaks even where, and every factor when asked."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from cloudaccel.cli import common
+from cloudaccel.model.decision import Comparison, Estimate, Facility, Factor, Line, Way
+
+if TYPE_CHECKING:
+    from cloudaccel.api.deciding import PricedMachine
+
+
+def render(found: Comparison, *, explain: bool) -> str:
+    """The text of the answer."""
+    lines = [f"{found.demand_text} · horizon {found.months:f} months · {found.currency} excl. tax", ""]
+    lines += common.table(*_table(found), frozenset(range(1, len(found.ways) + 1)), None)
+    lines += ["", *_verdict(found), *_break_evens(found), *_facilities(found)]
+    lines += _swings(found) + _spreads(found)
+    lines += [f"Read      {way.label}: {note}" for way in found.ways for note in way.notes]
+    lines += [f"Not counted in {way.label}: {', '.join(way.not_counted)}." for way in found.ways if way.not_counted]
+    lines.append(f"Not counted anywhere: {'; '.join(found.not_counted)}.")
+    lines += _explained(found) if explain else _assumed(found)
+    return "\n".join(lines) + "\n"
+
+
+def _table(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    ways = found.ways
+    rows = [
+        ["per month", *(_money(w.per_month) for w in ways)],
+        ["paid once", *(_money(_sum(w.once)) if w.once else "—" for w in ways)],
+        [f"total, {found.months:f} months", *(_money(w.total, unknown=w.unknown is not None) for w in ways)],
+        ["per million tokens", *(_money(w.per_million) for w in ways)],
+        ["idle part of a month", *(_money(w.idle_per_month) for w in ways)],
+        ["load", *("—" if w.load is None else f"{_copies(w)}{w.load * 100:.1f} %" for w in ways)],
+        ["$/accel-h at full use", *(_money(w.per_accelerator_hour) for w in ways)],
+        ["commitment", *(w.commitment for w in ways)],
+        ["lead time", *(w.lead_time for w in ways)],
+    ]
+    if any(w.premium for w in ways):
+        rows.insert(1, ["over the raw machine", *(_premium(w) for w in ways)])
+    kept = [row for row in rows if any(cell != "—" for cell in row[1:])]
+    return ["", *(w.label for w in ways)], kept
+
+
+def _copies(way: Way) -> str:
+    return f"{way.copies} × " if way.copies > 1 else ""
+
+
+def _premium(way: Way) -> str:
+    return "—" if way.premium is None else f"{way.premium[0]:+,.2f} ({way.premium[1] * 100:+.1f} %)"
+
+
+def _money(amount: Decimal | None, *, unknown: bool = False) -> str:
+    if unknown:
+        return "unknown"
+    if amount is None:
+        return "—"
+    return f"{amount:,.2f}" if abs(amount) >= Decimal("0.1") or not amount else f"{amount:.4f}"
+
+
+def _sum(lines: Sequence[Line]) -> Decimal | None:
+    amounts = [line.amount for line in lines]
+    return None if None in amounts else sum((a for a in amounts if a is not None), Decimal(0))
+
+
+def _verdict(found: Comparison) -> Iterator[str]:
+    for way in found.ways:
+        if way.unknown is not None:
+            yield f"{way.label}: unknown, {way.unknown.reason}. To settle it: {way.unknown.how_to_settle}."
+    if found.cheapest is None:
+        yield "No way has a known cost, so none is cheapest."
+    elif len(found.ways) > 1:
+        also = " of those with a known cost" if any(w.unknown is not None for w in found.ways) else ""
+        yield f"Cheapest{also} at {found.demand_text}: {found.ways[found.cheapest].label}."
+
+
+def _break_evens(found: Comparison) -> Iterator[str]:
+    for b in found.break_evens:
+        if b.unit == "tokens/month":
+            words = b.text if b.at is None else f"breaks even at {b.text}"
+            yield f"{b.first} → {b.second}: {words}."
+    for way in found.ways:
+        own = [b for b in found.break_evens if b.first == way.label and b.unit == "use"]
+        if own:
+            at_60 = (way.per_accelerator_hour or Decimal(0)) / Decimal("0.6")
+            yield f"{way.label}: {_money(way.per_accelerator_hour)} $/accel-h at 100 % use, {_money(at_60)} at 60 %."
+            points = "    ".join(f"{b.rent:.2f}: {b.text.partition(':')[0]}" for b in own)
+            yield f"  breaks even with rent at   {points}"
+            hours = [b for b in found.break_evens if b.first == way.label and b.unit == "hours"]
+            points = "    ".join(f"{b.rent:.2f}: {b.text.partition(':')[0]}" for b in hours)
+            yield f"  simple payback, hours of full use, with rent at   {points}"
+
+
+def _facilities(found: Comparison) -> Iterator[str]:
+    for way in found.ways:
+        if way.facility is not None and way.facility.systems > 1:
+            yield from facility_lines(way.label, way.facility)
+
+
+def facility_lines(label: str, f: Facility) -> Iterator[str]:
+    """What the machines ask of a room."""
+    servers = "" if f.servers_cost is None else f" · servers {f.servers_cost:,.0f} USD"
+    yield f"{label}: {f.systems} systems{servers} · IT load {f.it_kw:,.1f} kW · at the meter {f.site_kw:,.1f} kW"
+    yield (
+        f"  heat {f.heat_btu_per_h:,.0f} BTU/h = {f.cooling_tons:,.0f} tons of cooling "
+        f"({f.cooling or 'kind of cooling unknown'})"
+    )
+    racks = "none fits in a rack of that power" if f.racks is None else f"{f.racks} racks, {f.systems_per_rack} in each"
+    cost = "tariff unknown" if f.electricity_per_year is None else f"{f.electricity_per_year:,.0f} USD"
+    yield f"  {racks} · electricity {f.kwh_per_year:,.0f} kWh a year = {cost}"
+
+
+def _swings(found: Comparison) -> list[str]:
+    if not found.swings:
+        return []
+    lines = ["", "What moves it (each input from low to high, all others likely; per month)"]
+    rows = [
+        [s.way, s.name, _short(s.low), _short(s.high), _money(s.cost_at_low), _money(s.cost_at_high),
+         _money(s.size), "another way wins" if s.flips else ""]
+        for s in found.swings
+    ]  # fmt: skip
+    headings = ["WAY", "INPUT", "LOW", "HIGH", "AT LOW", "AT HIGH", "SWING", ""]
+    return lines + common.table(headings, rows, frozenset({2, 3, 4, 5, 6}), None) + [""]
+
+
+def _spreads(found: Comparison) -> list[str]:
+    if not found.spreads:
+        return []
+    lines = ["", f"All ranges at once (seed {found.seed}; per month)"]
+    rows = [[s.way, _money(s.p10), _money(s.p50), _money(s.p90), f"{s.cheapest * 100:.1f} %"] for s in found.spreads]
+    return lines + common.table(["WAY", "P10", "P50", "P90", "CHEAPEST"], rows, frozenset({1, 2, 3, 4}), None) + [""]
+
+
+def _all_inputs(found: Comparison) -> list[tuple[str, Estimate]]:
+    return [(way.label, estimate) for way in found.ways for estimate in way.inputs.values()]
+
+
+def _short(value: Decimal) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value.normalize():f}"
+
+
+def _assumed(found: Comparison) -> list[str]:
+    unverified = [f"{e.name} {_short(e.likely)} {e.unit}" for _, e in _all_inputs(found) if not e.verified]
+    lines = ["Every factor, source and date: --explain."]
+    if unverified:
+        lines.insert(0, f"Assumed, not verified: {'; '.join(dict.fromkeys(unverified))}.")
+    return lines
+
+
+def _explained(found: Comparison) -> list[str]:
+    lines: list[str] = []
+    for way in found.ways:
+        lines += ["", f"{way.label}: per month"]
+        lines += [f"  {line.name}: {formula(line)}" for line in way.lines]
+        lines.append(f"  total {_money(way.per_month)}")
+        lines += [f"  once, {line.name}: {formula(line)}" for line in way.once]
+        lines += [f"  year {y.year}: {y.total:,.2f}, worth {y.discounted:,.2f} at the start" for y in way.years]
+        if way.years:
+            lines.append(f"  present value of owning: {sum(y.discounted for y in way.years):,.2f}")
+        lines += [f"  {_input(estimate)}" for estimate in way.inputs.values()]
+    return lines
+
+
+def formula(line: Line) -> str:
+    """The line with its numbers put in: ``10.2 kW × 1.3 PUE × 730 h × 0.15 USD/kWh = 1,451.970000``."""
+    text = ""
+    for i, factor in enumerate(line.factors):
+        sign = "" if i == 0 else " ÷ " if factor.divide else " × "
+        text += f"{sign}{_factor(factor)}"
+    return f"{text} = {'unknown' if line.amount is None else f'{line.amount:,.6f}'}"
+
+
+def _factor(factor: Factor) -> str:
+    value = "?" if factor.value is None else f"{factor.value.normalize():,f}"
+    return f"{value} {factor.unit}".strip()
+
+
+def _input(e: Estimate) -> str:
+    span = f" ({e.low:f} to {e.high:f})" if e.is_range else ""
+    state = "" if e.verified else " NOT VERIFIED"
+    return f"{e.name} = {e.likely:f} {e.unit}{span}{state} [{e.change}]  {e.source}, {e.as_of}"
+
+
+def inventory(priced: "Sequence[PricedMachine]") -> str:
+    """Machines of an inventory, with what an hour of each costs."""
+    rows = [
+        [m.offer.instance, m.offer.region, f"{m.offer.count}×{m.offer.accelerator_name}", _money(m.offer.price.amount),
+         _money(m.offer.price_per_accelerator_hour), m.said]
+        for m in priced
+    ]  # fmt: skip
+    headings = ["MACHINE", "PLACE", "ACCELERATORS", "$/H", "$/ACCEL-H", "FROM"]
+    return "\n".join(common.table(headings, rows, frozenset({3, 4}), common.screen_width())) + "\n"

@@ -1,0 +1,153 @@
+"""Ways side by side: totals, per unit, load, commitment, where they break even, and what that hangs on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from cloudaccel.cost.owned import cost_by_year, facility_of, per_accelerator_hour
+from cloudaccel.decide import breakeven, sensitivity
+from cloudaccel.decide.ways import MILLION, Candidate
+from cloudaccel.facts.owned import owning
+from cloudaccel.model.decision import BreakEven, Comparison, Line, Way, total_of_lines
+from cloudaccel.model.unknown import Unknown
+
+CURVE_STEPS = 20
+_MONTHS_PER_YEAR = Decimal(12)
+
+
+def compare(
+    candidates: Sequence[Candidate],
+    *,
+    tokens_per_month: Decimal | None,
+    demand_text: str,
+    months: Decimal,
+    rents: Sequence[Decimal] = (),
+    with_swings: bool = False,
+    samples: int = 0,
+    seed: int = 0,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """The ways costed at one demand, with the points at which the answer changes.
+
+    Parameters
+    ----------
+    rents
+        Prices per accelerator-hour to compare owning with, beside those of the options.
+    samples
+        Draws for the spread of each way; 0: none.
+    """
+    ways = tuple(_way(c, tokens_per_month, months) for c in candidates)
+    vm = next((w for w in ways if w.kind in ("vm", "rent") and w.per_month), None)
+    ways = tuple(_with_premium(way, vm) for way in ways)
+    ranked = [(way.total, i) for i, way in enumerate(ways) if way.total is not None]
+    return Comparison(
+        demand_text=demand_text,
+        tokens_per_month=tokens_per_month,
+        currency="USD",
+        months=months,
+        ways=ways,
+        cheapest=min(ranked)[1] if ranked else None,
+        break_evens=tuple(_break_evens(candidates, rents)),
+        curves={c.label: curve for c in candidates if (curve := _curve(c))},
+        swings=sensitivity.swings(candidates, tokens_per_month, months) if with_swings else (),
+        spreads=sensitivity.monte_carlo(candidates, tokens_per_month, months, samples=samples, seed=seed)
+        if samples
+        else (),
+        seed=seed if samples else None,
+        not_counted=_not_counted(candidates),
+        notes=tuple(notes),
+    )
+
+
+def _way(c: Candidate, demanded: Decimal | None, months: Decimal) -> Way:
+    values = c.likely()
+    tokens = c.own_tokens if c.own_tokens is not None else demanded
+    lines, once = c.lines(values, tokens), c.paid_once(values, tokens)
+    month = None if c.unknown is not None else total_of_lines(lines)
+    paid = total_of_lines(once)
+    unknown = c.unknown
+    if unknown is None and (month is None or paid is None):
+        unknown = _missing(lines, once)
+    capacity, copies = c.capacity(values), c.copies(values, tokens)
+    load = tokens / (capacity * copies) if tokens is not None and capacity else None
+    made = tokens if tokens is not None else capacity * c.use if capacity and c.use else None
+    machines = None if c.unknown is not None else c.owned
+    full_month = month / copies if month is not None else None
+    return Way(
+        kind=c.kind, label=c.label, lines=lines, once=once, per_month=month, unknown=unknown,
+        total=None if month is None or paid is None or unknown is not None else month * months + paid,
+        per_million=month / made * MILLION if month is not None and made and (lines or not once) else None,
+        idle_per_month=month * (1 - load) if month is not None and load is not None else None,
+        load=load, copies=copies, capacity_tokens_per_month=capacity, accelerators=c.accelerators,
+        per_accelerator_hour=_per_hour(c, full_month), commitment=c.commitment, lead_time=c.lead_time,
+        inputs=c.inputs, years=cost_by_year(machines, values) if machines else (),
+        facility=facility_of(machines, owning()["rack_kw"].likely, values) if machines else None,
+        not_counted=c.not_counted, notes=c.notes,
+    )  # fmt: skip
+
+
+def _per_hour(c: Candidate, month: Decimal | None) -> Decimal | None:
+    if c.owned is not None and month is not None and c.owned.counted == "full":
+        return per_accelerator_hour(month, c.owned.accelerators)
+    return c.rent_per_accelerator_hour
+
+
+def _missing(lines: tuple[Line, ...], once: tuple[Line, ...]) -> Unknown:
+    names = [line.name for line in (*lines, *once) if line.amount is None]
+    units = [f.unit for line in (*lines, *once) for f in line.factors if f.value is None]
+    return Unknown(f"{', '.join(names)}: nobody has said the {', '.join(units)}", "give it in the option")
+
+
+def _with_premium(way: Way, vm: Way | None) -> Way:
+    """What a managed service adds to the raw machine: per month and as a share."""
+    if way.kind != "managed" or vm is None or way.per_month is None or not vm.per_month:
+        return way
+    added = way.per_month - vm.per_month
+    return replace(way, premium=(added, added / vm.per_month))
+
+
+def _break_evens(candidates: Sequence[Candidate], rents: Sequence[Decimal]) -> Iterator[BreakEven]:
+    for i, one in enumerate(candidates):
+        for other in candidates[i + 1 :]:
+            found = breakeven.in_tokens(one, other)
+            if found is not None:
+                yield found
+    named = _rents(candidates, rents)
+    for c in candidates:
+        for rent, label in named.items():
+            for found in (breakeven.owned_against_rent(c, rent, label), breakeven.payback(c, rent, label)):
+                if found is not None:
+                    yield found
+
+
+def _rents(candidates: Sequence[Candidate], rents: Sequence[Decimal]) -> Mapping[Decimal, str]:
+    """Rents per accelerator-hour, cheapest first, each with the way that has it."""
+    named = {rent: f"a rent of {rent:.2f}" for rent in rents}
+    for c in candidates:
+        if c.rent_per_accelerator_hour and c.kind in ("rent", "vm") and c.unknown is None:
+            named[c.rent_per_accelerator_hour] = c.label
+    return dict(sorted(named.items()))
+
+
+def _curve(c: Candidate) -> tuple[tuple[Decimal, Decimal], ...]:
+    """Cost of a delivered accelerator-hour over use: pairs of share and USD, for what is owned."""
+    month = c.cost(c.likely(), None)
+    if c.owned is None or month is None or c.owned.counted == "marginal":
+        return ()
+    steps = (Decimal(i) / CURVE_STEPS for i in range(1, CURVE_STEPS + 1))
+    return tuple((use, per_accelerator_hour(month, c.owned.accelerators, use)) for use in steps)
+
+
+def _not_counted(candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    """What no way counts, so that nobody thinks it was."""
+    have = {name for c in candidates for name in c.inputs}
+    left: list[str] = []
+    if not have & {"people", "staff", "labour", "ops"}:
+        left.append("people: evaluation, on-call (--people)")
+    if "data" not in have:
+        left.append("data work (--data)")
+    left.append("storage and transfer of data, tax")
+    return tuple(left)
+
+
+__all__ = ["compare"]

@@ -1,0 +1,96 @@
+"""What a cost depends on: one input at a time from low to high (tornado), and all at once (Monte Carlo with a seed)."""
+
+import random
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from cloudaccel.decide.ways import Candidate
+from cloudaccel.model.decision import Estimate, Spread, Swing
+
+# Costs of one month and what is paid once, spread over the horizon: what ways are ranked by.
+CostOf = Mapping[str, Decimal]
+
+
+def monthly_cost(
+    candidate: Candidate, values: Mapping[str, Decimal], tokens: Decimal | None, months: Decimal
+) -> Decimal | None:
+    """Cost of a month with what is paid once spread over `months`; None when a part is unknown."""
+    month = candidate.cost(values, tokens)
+    if month is None:
+        return None
+    once = Decimal(0)
+    for line in candidate.paid_once(values, tokens):
+        if line.amount is None:
+            return None
+        once += line.amount
+    return month + once / months
+
+
+def swings(candidates: Sequence[Candidate], tokens: Decimal | None, months: Decimal) -> tuple[Swing, ...]:
+    """Every input that has a range, taken to both ends with the others likely, widest swing first."""
+    base = {c.label: monthly_cost(c, c.likely(), tokens, months) for c in candidates}
+    known = {label: cost for label, cost in base.items() if cost is not None}
+    found: list[Swing] = []
+    for candidate in candidates:
+        if candidate.label not in known:
+            continue
+        for name, estimate in candidate.inputs.items():
+            if estimate.is_range:
+                found.append(_swing(candidate, name, estimate, known, tokens, months))
+    return tuple(sorted(found, key=lambda s: -s.size))
+
+
+def _swing(
+    candidate: Candidate,
+    name: str,
+    estimate: Estimate,
+    known: Mapping[str, Decimal],
+    tokens: Decimal | None,
+    months: Decimal,
+) -> Swing:
+    likely = candidate.likely()
+    low = monthly_cost(candidate, {**likely, name: estimate.low}, tokens, months) or Decimal(0)
+    high = monthly_cost(candidate, {**likely, name: estimate.high}, tokens, months) or Decimal(0)
+    first = min(known, key=lambda label: known[label])
+    flips = any(min(k := {**known, candidate.label: v}, key=lambda label: k[label]) != first for v in (low, high))
+    return Swing(candidate.label, name, estimate.low, estimate.high, low, high, flips)
+
+
+def monte_carlo(
+    candidates: Sequence[Candidate], tokens: Decimal | None, months: Decimal, *, samples: int, seed: int
+) -> tuple[Spread, ...]:
+    """Costs per month over `samples` draws of every ranged input (triangular over low, likely, high).
+
+    The same seed gives the same draws.
+
+    An input of the same name and range in several ways is drawn once for all: the electricity is the same.
+    """
+    generator = random.Random(seed)  # noqa: S311  (no secret hangs on it)
+    priced = [c for c in candidates if monthly_cost(c, c.likely(), tokens, months) is not None]
+    draws: dict[str, list[Decimal]] = {c.label: [] for c in priced}
+    won: dict[str, int] = dict.fromkeys(draws, 0)
+    for _ in range(samples):
+        drawn: dict[Estimate, Decimal] = {}
+        costs: dict[str, Decimal] = {}
+        for c in priced:
+            values = {name: _draw(estimate, drawn, generator) for name, estimate in c.inputs.items()}
+            costs[c.label] = monthly_cost(c, values, tokens, months) or Decimal(0)
+            draws[c.label].append(costs[c.label])
+        won[min(costs, key=lambda label: costs[label])] += 1
+    return tuple(_spread(label, sorted(costs), won[label] / samples) for label, costs in draws.items())
+
+
+def _draw(estimate: Estimate, drawn: dict[Estimate, Decimal], generator: random.Random) -> Decimal:
+    if not estimate.is_range:
+        return estimate.likely
+    if estimate not in drawn:
+        value = generator.triangular(float(estimate.low), float(estimate.high), float(estimate.likely))
+        drawn[estimate] = min(max(Decimal(str(round(value, 9))), estimate.low), estimate.high)
+    return drawn[estimate]
+
+
+def _spread(label: str, costs: Sequence[Decimal], cheapest: float) -> Spread:
+    def at(share: float) -> Decimal:
+        return costs[min(len(costs) - 1, int(share * len(costs)))]
+
+    return Spread(label, at(0.1), at(0.5), at(0.9), cheapest)

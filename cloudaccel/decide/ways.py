@@ -1,0 +1,442 @@
+"""Ways that can be costed: an option with its prices found, as a function from inputs and demand to lines."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_CEILING, Decimal
+
+from cloudaccel.cost.owned import Owned, monthly_lines
+from cloudaccel.decide.options import PERIODIC, RENTED, TRAINED, OptionSpec
+from cloudaccel.decide.owning import Place, named_accelerators, owned_case
+from cloudaccel.errors import QueryError, UnknownName
+from cloudaccel.model import HOURS_PER_MONTH
+from cloudaccel.model.decision import Estimate, Factor, Line, total_of_lines
+from cloudaccel.model.unknown import Unknown
+
+Values = Mapping[str, Decimal]
+MILLION = Decimal(1_000_000)
+_HOURS = Decimal(HOURS_PER_MONTH)
+_S_PER_H = Decimal(3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A price that somebody found: of `accelerators` for one hour, with who offers it and how it binds."""
+
+    price: Estimate
+    accelerators: int | None
+    label: str
+    commitment: str = "none"
+    accelerator_ids: frozenset[str] = frozenset()
+
+
+PriceFinder = Callable[[OptionSpec], "Found | Unknown"]
+SpeedFinder = Callable[[frozenset[str], int], "Estimate | Unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What all options share.
+
+    Attributes
+    ----------
+    tokens_per_month
+        What is wanted; None: no demand in tokens.
+    hours
+        Hours a month that rented machines are on, unless the option says its own.
+    months
+        Over which totals are taken.
+    mix
+        Shares of tokens: ``in``, ``cached``, ``out``, adding up to 1; empty when not said.
+    everyone
+        Costs that every option bears unless it states its own: ``people``, ``data`` … with their units.
+    find_price, find_speed
+        Look a rent up in the catalog; size a model on accelerators (tokens per second of all of them).
+    """
+
+    tokens_per_month: Decimal | None
+    hours: Decimal
+    months: Decimal
+    mix: Mapping[str, Decimal]
+    everyone: Mapping[str, tuple[Estimate, str]]
+    place: Place
+    scope: str
+    today: str
+    find_price: PriceFinder
+    find_speed: SpeedFinder
+    measured: tuple[tuple[frozenset[str], Estimate], ...] = ()  # tokens/s of one accelerator, from another option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A way as a function: `monthly` gives the lines of one copy from values of `inputs` and tokens per month.
+
+    `throughput` is an input name; capacity is what it makes in the hours that the machines are on.
+    """
+
+    kind: str
+    label: str
+    inputs: Mapping[str, Estimate]
+    monthly: Callable[[Values, Decimal | None], tuple[Line, ...]]
+    once: Callable[[Values], tuple[Line, ...]] = lambda _values: ()
+    accelerators: int | None = None
+    hours: Decimal = _HOURS
+    use: Decimal | None = None
+    rent_per_accelerator_hour: Decimal | None = None
+    commitment: str = "none"
+    lead_time: str = "minutes"
+    owned: Owned | None = None
+    unknown: Unknown | None = None
+    own_tokens: Decimal | None = None
+    not_counted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def likely(self) -> dict[str, Decimal]:
+        """The likely value of every input."""
+        return {name: estimate.likely for name, estimate in self.inputs.items()}
+
+    def capacity(self, values: Values) -> Decimal | None:
+        """Tokens per month of one copy that is always full; None when it has no known rate."""
+        rate = values.get("throughput")
+        return None if rate is None else rate * _S_PER_H * self.hours
+
+    def copies(self, values: Values, tokens: Decimal | None) -> int:
+        """How many copies carry so many tokens per month, at least 1."""
+        capacity = self.capacity(values)
+        if tokens is None or not capacity:
+            return 1
+        return max(1, int((tokens / capacity).to_integral_value(rounding=ROUND_CEILING)))
+
+    def lines(self, values: Values, tokens: Decimal | None) -> tuple[Line, ...]:
+        """Lines of a month for as many copies as the demand needs."""
+        lines = self.monthly(values, tokens)
+        copies = self.copies(values, tokens)
+        if copies == 1:
+            return lines
+        return tuple(Line(line.name, (*line.factors, Factor(Decimal(copies), "copies"))) for line in lines)
+
+    def paid_once(self, values: Values, tokens: Decimal | None) -> tuple[Line, ...]:
+        """Lines that are paid once; what is paid up front for machines, for each copy."""
+        copies = Factor(Decimal(self.copies(values, tokens)), "copies")
+        return tuple(
+            Line(line.name, (*line.factors, copies)) if line.name == "up front" and copies.value != 1 else line
+            for line in self.once(values)
+        )
+
+    def cost(self, values: Values, tokens: Decimal | None) -> Decimal | None:
+        """Cost of a month; None when a part is unknown."""
+        return None if self.unknown is not None else total_of_lines(self.lines(values, tokens))
+
+
+def make_candidate(spec: OptionSpec, around: Circumstances) -> Candidate:
+    """The way of an option.
+
+    Raises
+    ------
+    QueryError
+        If the option lacks something that nobody can invent, such as the throughput of machines that are to serve.
+    """
+    if spec.kind == "api":
+        return _api(spec, around)
+    if spec.kind == "own":
+        return _own(spec, around)
+    if spec.kind in TRAINED:
+        return _trained(spec, around)
+    return _rented(spec, around)
+
+
+# -- an API ------------------------------------------------------------------------------------------------------------
+
+
+def _api(spec: OptionSpec, around: Circumstances) -> Candidate:
+    inputs = {key: spec.numbers[key] for key in ("price", "in", "cached", "out") if key in spec.numbers}
+    label = spec.words.get("label") or " ".join(filter(None, ("API", spec.what)))
+    unknown = None
+    if "price" in inputs and spec.units["price"] != "/Mtok":
+        raise QueryError(f"--option {spec.text!r}: an API is priced per million tokens: price=0.90/Mtok.")
+    if not inputs:
+        unknown = Unknown(f"no price of {spec.what or 'the API'} is loaded", "give price=…/Mtok, or in=, cached=, out=")
+    elif around.tokens_per_month is None:
+        unknown = Unknown("no demand in tokens to price an API with", "give --demand 400M-tokens/month")
+    elif "price" not in inputs:
+        unknown = _missing_class(spec, around)
+    classes = {key: share for key, share in around.mix.items() if share}
+
+    def monthly(values: Values, tokens: Decimal | None) -> tuple[Line, ...]:
+        millions = (tokens or Decimal(0)) / MILLION
+        if "price" in values:
+            return (Line("tokens", (Factor(millions, "M tokens"), Factor(values["price"], "USD/M tokens"))),)
+        return tuple(
+            Line(
+                f"{key} tokens",
+                (Factor(millions, "M tokens"), Factor(share, "share"), Factor(values.get(key), "USD/M tokens")),
+            )
+            for key, share in classes.items()
+        )
+
+    return _with_everyone(
+        Candidate(kind="api", label=label, inputs=inputs, monthly=monthly, unknown=unknown), spec, around
+    )
+
+
+def _missing_class(spec: OptionSpec, around: Circumstances) -> Unknown | None:
+    if not around.mix:
+        raise QueryError(
+            f"--option {spec.text!r}: prices by class need the mix of tokens: --mix in=0.7,cached=0.2,out=0.1."
+        )
+    missing = [key for key, share in around.mix.items() if share and key not in spec.numbers]
+    if missing:
+        return Unknown(f"no price of {', '.join(missing)} tokens", f"give {missing[0]}=, per million tokens")
+    return None
+
+
+# -- machines of others ------------------------------------------------------------------------------------------------
+
+
+def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
+    ids, count = _what_is_rented(spec)
+    found = _price_of(spec, count, around)
+    inputs = {key: spec.numbers[key] for key in ("use",) if key in spec.numbers}
+    unknown = found if isinstance(found, Unknown) else None
+    accelerators = count
+    label, commitment = f"{spec.kind.upper()} {_shown(spec)}", "none"
+    if isinstance(found, Found):
+        inputs["price"] = found.price
+        accelerators = found.accelerators or count
+        ids = found.accelerator_ids or ids
+        commitment = found.commitment
+    _add_throughput(inputs, spec, ids, accelerators, around)
+    hours = spec.likely("hours") or around.hours
+    upfront = spec.numbers.get("upfront")
+    if upfront is not None:
+        inputs["upfront"] = upfront
+        commitment = f"{upfront.likely:,.0f} up front"
+
+    def monthly(values: Values, _tokens: Decimal | None) -> tuple[Line, ...]:
+        return (Line("rent", _rent_factors(spec, accelerators, values.get("price"), hours)),)
+
+    def once(values: Values) -> tuple[Line, ...]:
+        return (Line("up front", (Factor(values["upfront"], "USD"),)),) if "upfront" in values else ()
+
+    each = _per_accelerator(spec, accelerators, inputs.get("price"))
+    candidate = Candidate(
+        kind=spec.kind, label=spec.words.get("label") or label, inputs=inputs, monthly=monthly, once=once,
+        accelerators=accelerators, hours=hours, use=spec.likely("use"), rent_per_accelerator_hour=each,
+        commitment=commitment, unknown=unknown, notes=(found.label,) if isinstance(found, Found) else (),
+    )  # fmt: skip
+    return _with_everyone(candidate, spec, around)
+
+
+def _shown(spec: OptionSpec) -> str:
+    name, _colon, count = spec.what.partition(":")
+    return f"{count}×{name}" if count.isdigit() else spec.what
+
+
+def _what_is_rented(spec: OptionSpec) -> tuple[frozenset[str], int | None]:
+    """Accelerators and how many; of an instance type whose price is given or looked up, nothing need be known."""
+    said = spec.likely("accelerators")
+    if not spec.what or spec.kind in ("vm", "managed"):
+        return frozenset(), int(said) if said else None
+    try:
+        ids, count = named_accelerators(spec.what)
+    except UnknownName:
+        if spec.kind == "rent" and "throughput" not in spec.numbers:
+            raise QueryError(
+                f"--option {spec.text!r}: {spec.what!r} is no accelerator. What machines cost per token comes from "
+                "their rent and what they make: name them and give throughput=…tok/s. Nothing is assumed for it."
+            ) from None
+        raise
+    return ids, int(said) if said else count
+
+
+def _price_of(spec: OptionSpec, count: int | None, around: Circumstances) -> "Found | Unknown":
+    if "price" not in spec.numbers:
+        return around.find_price(spec)
+    unit = spec.units["price"]
+    if unit == "/Mtok":
+        raise QueryError(f"--option {spec.text!r}: a machine is priced per hour: price=…/h or …/accel-h.")
+    if unit == "/accel-h" and count is None:
+        raise QueryError(f"--option {spec.text!r}: a price per accelerator needs their number: count=8.")
+    return Found(price=spec.numbers["price"], accelerators=count, label="price given by you")
+
+
+def _rent_factors(
+    spec: OptionSpec, accelerators: int | None, price: Decimal | None, hours: Decimal
+) -> tuple[Factor, ...]:
+    unit = spec.units.get("price", "/h")
+    if unit == "/month":
+        return (Factor(price, "USD/month"),)
+    if unit == "/accel-h":
+        each = Factor(price, "USD/accelerator-hour")
+        return (Factor(Decimal(accelerators or 1), "accelerators"), each, Factor(hours, "h"))
+    return (Factor(price, "USD/h"), Factor(hours, "h"))
+
+
+def _per_accelerator(spec: OptionSpec, accelerators: int | None, price: Estimate | None) -> Decimal | None:
+    if price is None or not accelerators:
+        return None
+    unit = spec.units.get("price", "/h")
+    if unit == "/accel-h":
+        return price.likely
+    return price.likely / accelerators / (_HOURS if unit == "/month" else 1)
+
+
+def _add_throughput(
+    inputs: dict[str, Estimate], spec: OptionSpec, ids: frozenset[str], accelerators: int | None, around: Circumstances
+) -> None:
+    """What the machines make: given, else as measured on the same accelerator, else sized, else it is asked for."""
+    given = spec.numbers.get("throughput")
+    if given is not None:
+        inputs["throughput"] = _scaled(given, accelerators or 1) if spec.units["throughput"] == "tok/s/accel" else given
+        return
+    if around.tokens_per_month is None:
+        return
+    for measured_ids, each in around.measured:
+        if measured_ids & ids:
+            inputs["throughput"] = _scaled(each, accelerators or 1)
+            return
+    sized = around.find_speed(ids, accelerators or 1)
+    if isinstance(sized, Unknown):
+        raise QueryError(
+            f"--option {spec.text!r}: how many tokens a second does it make? Give throughput=…tok/s ({sized.reason}; "
+            f"{sized.how_to_settle})."
+        )
+    inputs["throughput"] = sized
+
+
+def _scaled(each: Estimate, accelerators: int) -> Estimate:
+    low, likely, high = (value * accelerators for value in (each.low, each.likely, each.high))
+    return Estimate(
+        "throughput", low, likely, high, "tok/s", f"{each.likely:.4g} tok/s of one accelerator x {accelerators}; "
+        f"{each.source}", each.as_of, each.verified, "throughput=", each.given,
+    )  # fmt: skip
+
+
+# -- machines of one's own ---------------------------------------------------------------------------------------------
+
+
+def _own(spec: OptionSpec, around: Circumstances) -> Candidate:
+    case = owned_case(spec, around.place, around.scope)
+    machines = case.owned
+    inputs = dict(machines.inputs)
+    if "tokens" not in spec.numbers and case.unknown is None:
+        _add_throughput(inputs, spec, case.accelerator_ids, machines.accelerators, around)
+    capex = inputs.get("capex")
+    years = inputs.get("years")
+    label = f"OWN {spec.what.replace('x', '×', 1) if spec.what[:1].isdigit() else spec.what}".strip()
+    if machines.systems > 1:
+        label += f" ×{machines.systems}"
+
+    def monthly(values: Values, _tokens: Decimal | None) -> tuple[Line, ...]:
+        return monthly_lines(machines, values)
+
+    upfront = capex.likely if capex else inputs["server"].likely * machines.systems if "server" in inputs else None
+    commitment = (
+        "the machines" if upfront is None or years is None else f"{years.likely} years, {upfront:,.0f} up front"
+    )
+    return _with_everyone(
+        Candidate(
+            kind="own", label=spec.words.get("label") or label, inputs=inputs, monthly=monthly,
+            accelerators=machines.accelerators, use=spec.likely("use"), commitment=commitment, lead_time=_lead_time(),
+            owned=machines, unknown=case.unknown, own_tokens=spec.likely("tokens"),
+            not_counted=case.not_counted, notes=case.notes,
+        ),
+        spec, around,
+    )  # fmt: skip
+
+
+def _lead_time() -> str:
+    from cloudaccel.facts.owned import owning
+
+    weeks = owning()["lead_time_weeks"]
+    return f"{weeks.low}-{weeks.high} weeks" + ("" if weeks.verified else " (unverified)")
+
+
+# -- making a model ----------------------------------------------------------------------------------------------------
+
+
+def _trained(spec: OptionSpec, around: Circumstances) -> Candidate:
+    """A run that is paid once: accelerator-hours times a rate, with data and people beside it."""
+    if "accel-hours" not in spec.numbers:
+        raise QueryError(
+            f"--option {spec.text!r}: give accel-hours=, the accelerator-hours of the run "
+            "('cloudaccel plan' estimates them), and rate=…/accel-h or an accelerator to look a rate up."
+        )
+    inputs = {key: spec.numbers[key] for key in ("accel-hours", "rate", "data", "labour") if key in spec.numbers}
+    unknown: Unknown | None = None
+    notes: tuple[str, ...] = ()
+    if "rate" not in inputs:
+        rate = _rate_of(spec, around)
+        if isinstance(rate, Unknown):
+            unknown = rate
+        else:
+            inputs["rate"], notes = rate.price, (rate.label,)
+
+    def once(values: Values) -> tuple[Line, ...]:
+        hours = Factor(values["accel-hours"], "accelerator-hours")
+        lines = [Line("training", (hours, Factor(values.get("rate"), "USD/accelerator-hour")))]
+        lines += [Line(key, (Factor(values[key], "USD"),)) for key in ("data", "labour") if key in values]
+        return tuple(lines)
+
+    label = spec.words.get("label") or f"{spec.kind.upper()} {spec.what}".strip()
+    return _with_everyone(
+        Candidate(
+            kind=spec.kind, label=label, inputs=inputs, monthly=lambda _v, _t: (), once=once, unknown=unknown,
+            lead_time="the run", notes=notes,
+        ),
+        spec, around,
+    )  # fmt: skip
+
+
+def _rate_of(spec: OptionSpec, around: Circumstances) -> "Found | Unknown":
+    if not spec.what:
+        return Unknown("no rate per accelerator-hour", "give rate=…/accel-h, or name the accelerator")
+    found = around.find_price(spec)
+    if isinstance(found, Unknown) or not found.accelerators:
+        return found
+    p, n = found.price, found.accelerators
+    each = Estimate(
+        "rate", p.low / n, p.likely / n, p.high / n, "USD/accelerator-hour", p.source, p.as_of, p.verified, "rate="
+    )
+    return Found(price=each, accelerators=1, label=found.label)
+
+
+# -- what every way bears ----------------------------------------------------------------------------------------------
+
+
+def _with_everyone(candidate: Candidate, spec: OptionSpec, around: Circumstances) -> Candidate:
+    """Adds people and data: the option's own, else those that were given for all."""
+    if candidate.kind == "own" or around.scope == "marginal":
+        return _with_shared(candidate, {}, around)
+    own = {key: (spec.numbers[key], spec.units[key]) for key in PERIODIC if key in spec.numbers}
+    if candidate.kind in RENTED and "data" in spec.numbers:
+        own["data"] = (spec.numbers["data"], "once")
+    return _with_shared(candidate, own, around)
+
+
+def _with_shared(candidate: Candidate, own: Mapping[str, tuple[Estimate, str]], around: Circumstances) -> Candidate:
+    shared = {} if around.scope == "marginal" else dict(around.everyone)
+    added = {k: v for k, v in {**shared, **own}.items() if k not in candidate.inputs}
+    if not added:
+        return candidate
+    before, before_once = candidate.monthly, candidate.once
+
+    def monthly(values: Values, tokens: Decimal | None) -> tuple[Line, ...]:
+        extra = tuple(_extra(k, values[k], per) for k, (_e, per) in added.items() if per != "once")
+        return (*before(values, tokens), *extra)
+
+    def once(values: Values) -> tuple[Line, ...]:
+        extra = tuple(Line(k, (Factor(values[k], "USD"),)) for k, (_e, per) in added.items() if per == "once")
+        return (*before_once(values), *extra)
+
+    inputs = {**candidate.inputs, **{k: e for k, (e, _per) in added.items()}}
+    return replace(candidate, inputs=inputs, monthly=monthly, once=once)
+
+
+def _extra(name: str, value: Decimal, per: str) -> Line:
+    if per == "y":
+        return Line(name, (Factor(value, "USD/y"), Factor(Decimal(12), "months/year", divide=True)))
+    if per == "h":
+        return Line(name, (Factor(value, "USD/h"), Factor(_HOURS, "h")))
+    if per != "month":
+        raise QueryError(f"{name}: a cost per {per} is only known for machines of one's own. Write /month or /y.")
+    return Line(name, (Factor(value, "USD/month"),))
