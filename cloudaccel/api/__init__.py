@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cloudaccel.api.calibrating import Calibration, calibrate
     from cloudaccel.api.checking import Check, doctor
+    from cloudaccel.api.deciding import PricedMachine, compare, price_file_text, price_inventory
     from cloudaccel.api.explaining import Explanation, explain
     from cloudaccel.api.planning import plan
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
@@ -20,15 +21,19 @@ __all__ = [
     "Check",
     "Explanation",
     "Notice",
+    "PricedMachine",
     "Quote",
     "Refreshed",
     "Status",
     "age_days",
     "calibrate",
+    "compare",
     "cost_of",
     "doctor",
     "explain",
     "plan",
+    "price_file_text",
+    "price_inventory",
     "quote",
     "refresh",
     "status",
@@ -38,6 +43,10 @@ _HOME = {
     "Calibration": "calibrating",
     "calibrate": "calibrating",
     "plan": "planning",
+    "PricedMachine": "deciding",
+    "compare": "deciding",
+    "price_file_text": "deciding",
+    "price_inventory": "deciding",
     "Check": "checking",
     "Explanation": "explaining",
     "Refreshed": "refreshing",

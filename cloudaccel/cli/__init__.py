@@ -15,6 +15,7 @@ from cloudaccel.errors import CloudAccelError
 VERBS = {
     "quote": "prices and facts of accelerators; needs no account and no network",
     "plan": "what to rent for a model and a deadline, with the sums shown",
+    "compare": "call an API, rent, use a managed service or own: totals and break-even",
     "calibrate": "read the speed of a short run out of its log, for plan --measured",
     "provision": "start what was planned, and make sure that it is gone afterwards",
     "explain": "what a name means, and where a price comes from",
@@ -28,21 +29,34 @@ _GLOBALS = ("--catalog", "--config", "--profile")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; see docs/reference/exit-codes.md."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     try:
         return _dispatch(arguments)
     except CloudAccelError as error:
         return _report(error, arguments)
     except BrokenPipeError:
         # The reader of a pipe has had enough (`| head`): nothing is wrong, and nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from cloudaccel.cli import common
+
+        common.give_up_stdout()
         return 0
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
 
 
+def _open_closed_streams() -> None:
+    """Where the shell has closed a stream (``>&-``), what is written goes nowhere, and nothing fails."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+
+
 def _dispatch(arguments: list[str]) -> int:
     before, verb, after = _split(arguments)
+    if verb == "help":
+        verb, after = (after[0], ["--help"]) if after else (None, ["--help"])
+        before += [] if verb else ["--help"]
     if verb is None:
         return _without_verb(before)
     if verb not in VERBS:
@@ -53,7 +67,7 @@ def _dispatch(arguments: list[str]) -> int:
 
     common.apply_globals(parsed)
     code: int = module.run(parsed)
-    sys.stdout.flush()
+    common.flush()
     return code
 
 
@@ -77,7 +91,7 @@ def _without_verb(words: list[str]) -> int:
     if "-h" in words or "--help" in words:
         sys.stdout.write(text)
         return 0
-    sys.stderr.write(text)
+    sys.stderr.write(f"error: name a verb.\n{text}")
     return 2
 
 
@@ -106,11 +120,21 @@ def _unknown_verb(verb: str) -> int:
 
 
 def _report(error: CloudAccelError, arguments: Sequence[str]) -> int:
-    if "--json" in arguments or "json" in arguments:
+    from cloudaccel.cli import common
+
+    if _wants_json(arguments):
         import json
 
         body = {"code": error.code, "exit": error.exit_code, "message": str(error), "choices": list(error.choices)}
-        sys.stdout.write(json.dumps({"schema": "cloudaccel/v1", "error": body}) + "\n")
+        common.write_data(json.dumps({"schema": "cloudaccel/v1", "error": body}) + "\n")
     choices = f"\n  did you mean: {', '.join(error.choices[:8])}" if error.choices else ""
-    sys.stderr.write(f"error: {error}{choices}\n")
+    common.note(f"error: {error}{choices}")
     return error.exit_code
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    pairs = zip(("", *arguments), arguments, strict=False)
+    return any(
+        word in ("--json", "-ojson", "--output=json") or (before in ("-o", "--output") and word == "json")
+        for before, word in pairs
+    )

@@ -326,6 +326,9 @@ def _own(spec: OptionSpec, around: Circumstances) -> Candidate:
     if machines.systems > 1:
         label += f" ×{machines.systems}"
 
+    if around.scope == "marginal":
+        label += " (marginal: power only)"
+
     def monthly(values: Values, _tokens: Decimal | None) -> tuple[Line, ...]:
         return monthly_lines(machines, values)
 
