@@ -3,6 +3,7 @@
 from decimal import Decimal, InvalidOperation
 
 from cloudaccel.errors import QueryError
+from cloudaccel.model.money import MAX_AMOUNT
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _GB = {"": 1.0, "gb": 1.0, "tb": 1000.0, "gib": 1.0, "tib": 1024.0}
@@ -22,8 +23,8 @@ def parse_money(text: str, what: str) -> tuple[Decimal, str | None]:
         ) from None
     if len(currencies) > 1 or any(len(c) != 3 for c in currencies):
         raise QueryError(f"{what}: {text!r} names no single currency. Write it as '2.50 USD'.")
-    if not amount.is_finite() or amount < 0:
-        raise QueryError(f"{what}: {text!r} must be 0 or more.")
+    if not amount.is_finite() or not 0 <= amount < MAX_AMOUNT:
+        raise QueryError(f"{what}: {text!r} must be 0 or more, and below {MAX_AMOUNT}.")
     return amount, currencies[0] if currencies else None
 
 

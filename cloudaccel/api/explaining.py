@@ -1,11 +1,13 @@
 """`explain`: what a name means, and where an offer's price comes from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 from cloudaccel.catalog.history import PriceVersion, offer_by_id, versions
 from cloudaccel.catalog.session import Session, accelerator_table, open_session
+from cloudaccel.errors import UnknownName
 from cloudaccel.facts import names, places
 from cloudaccel.model import MARKETS, Accelerator, Offer, Query
 
@@ -14,8 +16,9 @@ from cloudaccel.model import MARKETS, Accelerator, Offer, Query
 class Explanation:
     """What a name means. `accelerators` has several rows when the name is a family.
 
-    `count`, `hosts`, `memory_gib` and `virtualized` are what the name itself says; `offers` are those of the instance
-    type or id that it names (the first few; `more` are left out), `history` the versions of a single offer's price.
+    `count`, `hosts`, `memory_gib` and `virtualized` are what the name itself says; `spellings` are the words of the
+    provider that was asked about, by id. `offers` are those of the instance type or id that it names (the first few;
+    `more` are left out), `history` the versions of a single offer's price.
     """
 
     name: str
@@ -25,11 +28,17 @@ class Explanation:
     memory_gib: float | None = None
     virtualized: bool = False
     instance: str | None = None
-    spelling: str | None = None
+    spellings: Mapping[str, str] = field(default_factory=dict[str, str])
     note: str = ""
     offers: tuple[Offer, ...] = ()
     more: int = 0
     history: tuple[PriceVersion, ...] = ()
+
+    @property
+    def spelling(self) -> str | None:
+        """The provider's one word for the name; None when it has none, or several."""
+        words = set(self.spellings.values())
+        return words.pop() if len(words) == 1 else None
 
 
 _EXPLAINED_OFFERS = 12
@@ -46,21 +55,19 @@ def explain(
         If it is none of these; `choices` are the nearest names.
     """
     with open_session(catalog, price_file) as session:
-        offer = _offer(session, name) if _is_offer_id(name) else None
-        if offer is not None:
-            return _explained_offer(session, name, offer)
+        if _is_offer_id(name):
+            return _explained_offer(session, name)
         found = names.resolve(name, instance_lookup=session.instance)
         table = accelerator_table()
         rows = tuple(table[i] for i in found.accelerator_ids if i in table)
-        spelling = None
-        if provider is not None and len(rows) == 1:
-            spelling = names.provider_spelling(rows[0].id, places.resolve_provider(provider))
+        seller = None if provider is None else places.resolve_provider(provider)
+        spelled = {row.id: names.provider_spelling(row.id, seller) for row in rows} if seller else {}
         instance = found.instance or (name if session.instance(name) else None)
         offers, more = _offers_of(session, instance) if instance else ((), 0)
         return Explanation(
             name=name, accelerators=rows, count=found.count, hosts=found.hosts, memory_gib=found.memory_gib,
-            virtualized=found.virtualized, instance=instance, spelling=spelling, note=found.note, offers=offers,
-            more=more,
+            virtualized=found.virtualized, instance=instance, note=found.note, offers=offers,
+            more=more, spellings={key: word for key, word in spelled.items() if word},
         )  # fmt: skip
 
 
@@ -73,7 +80,10 @@ def _is_offer_id(text: str) -> bool:
     return len(text) == 16 and all(character in "0123456789abcdef" for character in text)
 
 
-def _explained_offer(session: Session, name: str, offer: Offer) -> Explanation:
+def _explained_offer(session: Session, name: str) -> Explanation:
+    offer = _offer(session, name)
+    if offer is None:
+        raise UnknownName(f"no offer of this catalog has the id {name}. 'cloudaccel quote … --json' shows ids.")
     row = accelerator_table().get(offer.accelerator_id or "")
     return Explanation(
         name=name,

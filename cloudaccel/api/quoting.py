@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,9 +47,11 @@ if TYPE_CHECKING:
 
 
 DEFAULT_LIMIT = 20
+COMMITMENTS = ("reserved", "savings_plan")  # markets whose price depends on a term
 LINKS = ("nvlink", "nvlink-bridge", "pcie", "infinity-fabric", "ici", "neuronlink", "roce", "any")
 KINDS = ("gpu", "tpu", "neuron", "hpu", "npu", "fpga", "media")
 _DAY_S = 86_400
+_EVERYTHING = 10**9  # more rows than a catalog has; SQLite refuses numbers of more than 64 bits
 
 Words = str | Sequence[str] | None
 
@@ -111,7 +114,7 @@ def age_days(offer: Offer, today: date) -> tuple[int, int] | None:
         return None
     oldest = (today - date.fromisoformat(offer.price.as_of)).days
     newest = (today - date.fromisoformat(offer.price.as_of_until or offer.price.as_of)).days
-    return oldest, max(newest, 0)
+    return max(oldest, 0), max(newest, 0)  # a clock that is behind makes no price younger than new
 
 
 def quote(
@@ -170,7 +173,7 @@ def build_query(
         raise QueryError(f"--limit: {limit} must be 1 or more. Leave it out for {DEFAULT_LIMIT}, or say 'all'.")
     return Query(
         terms=_terms(session, accelerators, instance, allow_fraction),
-        instance=instance,
+        instance=_known_instance(session, instance),
         kinds=frozenset(_chosen("--kind", kind, KINDS)),
         providers=_providers(session, provider),
         regions=_regions(session, region),
@@ -179,7 +182,7 @@ def build_query(
         require_available=require_available,
         allow_fraction=allow_fraction,
         sort=_one("--sort", sort, tuple(SORTS)) or "price",
-        limit=limit,
+        limit=None if limit is not None and limit > _EVERYTHING else limit,
         **_place(country, residency),
         **_sizes(min_mem, min_total_mem, host_mem, vcpu),
         **_money(max_price, max_hourly, currency),
@@ -235,13 +238,27 @@ def _terms(
     return terms
 
 
-def _words(values: Words) -> list[str]:
+def _known_instance(session: Session, instance: str | None) -> str | None:
+    if instance is None or session.instance(instance) is not None:
+        return instance
+    import difflib  # only for a name that is unknown
+
+    known = [row[0] for row in _in_catalog(session, "SELECT DISTINCT instance FROM shape WHERE instance <> ?", "")]
+    near = difflib.get_close_matches(instance, known, n=5)
+    raise UnknownName(f"--instance: no instance type is called {instance!r} in this catalog.", choices=near)
+
+
+def _words(flag: str, values: Words) -> list[str]:
+    """The words of a list; a value without any is refused, since an unset variable must not lift a filter."""
     listed = [values] if isinstance(values, str) else list(values or ())
-    return [word.strip() for value in listed for word in value.split(",") if word.strip()]
+    words = [word.strip() for value in listed for word in value.split(",") if word.strip()]
+    if listed and not words:
+        raise QueryError(f"{flag}: the value is empty. Give one, or leave {flag} out.")
+    return words
 
 
 def _chosen(flag: str, values: Words, allowed: Sequence[str]) -> list[str]:
-    words = [word.lower() for word in _words(values)]
+    words = [word.lower() for word in _words(flag, values)]
     for word in words:
         _one(flag, word, allowed)
     return words
@@ -254,12 +271,13 @@ def _one(flag: str, value: str | None, allowed: Sequence[str]) -> str | None:
 
 
 def _providers(session: Session, values: Words) -> frozenset[tuple[str, str]]:
-    if not values:
+    words = _words("--provider", values)
+    if not words:
         return frozenset()
     from cloudaccel.facts import places  # the tables of places are read only for a filter on them
 
     pairs: set[tuple[str, str]] = set()
-    for word in _words(values):
+    for word in words:
         own = _in_catalog(session, "SELECT DISTINCT provider, partition FROM place WHERE provider = ?", word.lower())
         pairs.update((row[0], row[1]) for row in own)
         try:
@@ -271,12 +289,13 @@ def _providers(session: Session, values: Words) -> frozenset[tuple[str, str]]:
 
 
 def _regions(session: Session, values: Words) -> frozenset[str]:
-    if not values:
+    words = _words("--region", values)
+    if not words:
         return frozenset()
     from cloudaccel.facts import places
 
     regions: set[str] = set()
-    for word in _words(values):
+    for word in words:
         own = _in_catalog(session, "SELECT DISTINCT region FROM place WHERE region = ? COLLATE NOCASE", word)
         regions.update(region for (region,) in own)
         try:
@@ -295,30 +314,36 @@ def _in_catalog(session: Session, sql: str, word: str) -> list[tuple[str, ...]]:
 
 
 def _place(country: Words, residency: Words) -> dict[str, Any]:
-    if not country and not residency:
+    named = [words for words in (_words("--residency", residency), _words("--country", country)) if words]
+    if not named:
         return {}
     from cloudaccel.facts import places
 
-    wanted = [places.resolve_countries(",".join(words)) for words in (_words(country), _words(residency)) if words]
-    text = " and ".join(",".join(words) for words in (_words(residency), _words(country)) if words)
+    wanted = [places.resolve_countries(",".join(words)) for words in named]
+    text = " and ".join(",".join(words) for words in named)
     return {"countries": frozenset[str].intersection(*wanted), "place_text": text}
 
 
 def _markets(values: Words) -> tuple[tuple[str, str | None], ...]:
     markets: list[tuple[str, str | None]] = []
-    for word in _words(values):
-        name, _, term = word.lower().replace("_", "-").partition("reserved-")
-        market, commitment = ("reserved", term) if term and not name else (word.lower().replace("-", "_"), None)
-        market = {"flex": "flex_start"}.get(market, market)
+    for word in _words("--market", values):
+        market, commitment = _market(word)
         if market == "any":
             return tuple((name, None) for name in MARKETS)
-        if market not in MARKETS or (commitment is not None and commitment not in ("1y", "3y")):
+        if market not in MARKETS or (commitment and market not in COMMITMENTS):
             allowed = ", ".join(name.replace("_", "-") for name in MARKETS)
             raise QueryError(f"--market: {word!r} is none of {allowed}, reserved-1y, reserved-3y, flex, any.")
         markets.append((market, commitment))
     if not markets:
         raise QueryError("--market: name at least one market, such as on-demand or spot, or 'any'.")
     return tuple(dict.fromkeys(markets))
+
+
+def _market(word: str) -> tuple[str, str | None]:
+    """Market and term of ``spot``, ``reserved-1y``, ``savings-plan-3y``, ``flex`` …"""
+    name, _, last = word.lower().replace("_", "-").rpartition("-")
+    name, term = (name, last) if last in ("1y", "3y") else (f"{name}-{last}".lstrip("-"), None)
+    return {"flex": "flex_start"}.get(name, name.replace("-", "_")), term
 
 
 def _sizes(
@@ -340,7 +365,7 @@ def _sizes(
 
 def _money(max_price: str | Decimal | None, max_hourly: str | Decimal | None, currency: str | None) -> dict[str, Any]:
     limits: dict[str, Any] = {}
-    code = currency.upper() if currency else None
+    code = None if currency is None else currency.upper()
     for name, value in (("max_price", max_price), ("max_hourly", max_hourly)):
         if value is None:
             continue
@@ -349,12 +374,16 @@ def _money(max_price: str | Decimal | None, max_hourly: str | Decimal | None, cu
         if named and code and named != code:
             raise QueryError(f"{flag} is in {named}, and the answer in {code}. Use one currency; none is converted.")
         code = named or code
-    if code and (len(code) != 3 or not code.isalpha()):
+    if code is not None and (len(code) != 3 or not code.isalpha()):
         raise QueryError(f"--currency: {currency!r} is no currency code. Write USD, EUR, CNY …")
     return {**limits, "currency": code or "USD"}
 
 
 def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
+    newest = max((o.price.as_of_until or o.price.as_of or "" for o in answer.offers), default="")
+    if newest > answer.today.isoformat():
+        text = f"prices are dated up to {newest}, after today ({answer.today}): ages cannot be told. Check the clock."
+        yield Notice(code="clock", text=text)
     stale = sum(answer.is_stale(offer) for offer in answer.offers)
     if stale:
         yield Notice(code="stale_price", text=f"{stale} of the prices shown are older than --max-age, marked STALE.")
@@ -378,8 +407,20 @@ def _on_demand_beside(session: Session, offer: Offer) -> Decimal | None:
 
 def _hints(session: Session, query: Query) -> Iterator[str]:
     """What would find something, nearest first. Each is tried before it is said."""
-    yield from _other_counts(session, query)
-    yield from _lookalikes(query)
+    found_any = False
+    for term in query.terms:
+        counts = _counts_on_offer(session, query, term)
+        found_any |= bool(counts)
+        yield from _other_counts(term, counts)
+    for words in _relaxed(session, query):
+        found_any = True
+        yield words
+    if not found_any:
+        for term in query.terms:
+            yield from _lookalikes(term)
+
+
+def _relaxed(session: Session, query: Query) -> Iterator[str]:
     for words, relaxed in _relaxations(query):
         found = session.query(replace(relaxed, limit=1))
         best = next((o for o in found.offers if not o.apart), None)
@@ -415,25 +456,34 @@ def _relaxations(query: Query) -> Iterator[tuple[str, Query]]:
         yield "without --require-available", replace(query, require_available=False)
 
 
-def _other_counts(session: Session, query: Query) -> Iterator[str]:
-    for term in query.terms:
-        if term.count is None or term.count < 1:
-            continue
-        any_count = replace(query, terms=(replace(term, count=None, at_least=False),), limit=None, sort="hourly")
-        counts = sorted({o.count for o in session.query(any_count).offers if o.count and not o.apart})
-        fitting = [c for c in counts if c < term.count and term.count % c == 0]
-        if fitting:
-            name = term.canonical.partition(":")[0]
-            each, nodes = fitting[-1], term.count / fitting[-1]
-            yield f"no single machine has {term.count}; {nodes} nodes of {each} would do: {name}:{each}x{nodes}"
-        elif counts:
-            yield f"machines on offer have {', '.join(map(str, counts))} of them"
+def _counts_on_offer(session: Session, query: Query, term: AcceleratorTerm) -> list[Fraction]:
+    """Whole numbers of the accelerator that a machine on offer has, rising."""
+    any_count = replace(query, terms=(replace(term, count=None, at_least=False),), limit=None, sort="hourly")
+    found = {o.count for o in session.query(any_count).offers if o.count and not o.apart}
+    return sorted(count for count in found if count >= 1)
 
 
-def _lookalikes(query: Query) -> Iterator[str]:
-    for family in {term.canonical.partition(":")[0] for term in query.terms if term.canonical}:
-        for other, note in names.lookalikes(family):
-            yield f"{other} exists ({note})"
+def _other_counts(term: AcceleratorTerm, counts: Sequence[Fraction]) -> Iterator[str]:
+    wanted = term.count
+    if wanted is None or wanted in counts or not counts:
+        return  # the count is not what hides it
+    smaller = [count for count in counts if count < wanted]
+    if not smaller:
+        yield f"machines on offer have {', '.join(map(str, counts))} of them"
+        return
+    name = term.canonical.partition(":")[0]
+    ways = dict.fromkeys([smaller[-1], *(c for c in reversed(smaller) if wanted % c == 0)])  # fewest machines first
+    words: list[str] = []
+    for each in list(ways)[:2]:
+        nodes = -(-wanted // each)
+        spare = f" ({nodes * each} in all)" if nodes * each != wanted else ""
+        words.append(f"{nodes} nodes of {each}{spare} would do: {name}:{each}x{nodes * term.nodes}")
+    yield f"no single machine has {wanted}; {'; '.join(words)}"
+
+
+def _lookalikes(term: AcceleratorTerm) -> Iterator[str]:
+    for other, note in names.lookalikes(term.canonical.partition(":")[0]):
+        yield f"{other} exists ({note})"
 
 
 __all__ = ["DEFAULT_LIMIT", "KINDS", "LINKS", "Notice", "Quote", "age_days", "build_query", "cost_of", "quote"]

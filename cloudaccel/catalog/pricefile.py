@@ -9,11 +9,12 @@ from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
+from cloudaccel import units
 from cloudaccel.catalog.rows import OFFER_COLUMNS, OFFER_KEY, Row, offer_checker
-from cloudaccel.errors import ConfigError, UnknownName
+from cloudaccel.errors import ConfigError, QueryError, UnknownName
 from cloudaccel.facts import accelerators, names, places
 from cloudaccel.model import HOURS_PER_MONTH, MARKETS, Source
-from cloudaccel.model.money import parse_amount
+from cloudaccel.model.money import from_nano, parse_amount, to_nano
 
 # Each column with the other headings that are understood.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -73,10 +74,15 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     first = next(reader, list[str]())
     heading = [cell.strip().lower() for cell in first]
     known = {alias: name for name, aliases in COLUMNS.items() for alias in [name, *aliases]}
+    if not any(heading):
+        raise ConfigError(f"price file {path} is empty. Write a header line and at least one price under it.")
     unknown = [cell for cell in heading if cell not in known]
-    if unknown or not heading:
-        named = ", ".join(repr(cell) for cell in unknown) or "(none)"
+    if unknown:
+        named = ", ".join(repr(cell) for cell in unknown)
         raise ConfigError(f"price file {path}: unknown column {named}. Known: {', '.join(COLUMNS)}.")
+    twice = {known[cell] for cell in heading if sum(known[other] == known[cell] for other in heading) > 1}
+    if twice:
+        raise ConfigError(f"price file {path}: the heading names {', '.join(sorted(twice))} twice. Keep one of them.")
     try:
         for cells in reader:
             if not any(cell.strip() for cell in cells):
@@ -149,7 +155,7 @@ def _row(path: Path, line: int, cells: Mapping[str, str], warnings: list[str]) -
 def _accelerator(where: str, cells: Mapping[str, str], warnings: list[str]) -> tuple[str | None, Fraction | None, str]:
     raw = cells.get("accelerator", "")
     count = _count(where, cells.get("count", ""))
-    memory = cells.get("mem_gb_each", "")
+    memory = _memory(where, cells.get("mem_gb_each", ""))
     try:
         resolution = names.resolve(raw) if raw else None
     except UnknownName:
@@ -165,6 +171,16 @@ def _accelerator(where: str, cells: Mapping[str, str], warnings: list[str]) -> t
         warnings.append(f"{where}: {raw!r} may be {' or '.join(fitting)}; taken as {chosen}. Write the full name.")
     nominal = table(chosen).memory_gib
     return chosen, count, memory or (f"{nominal:g}" if nominal else "")
+
+
+def _memory(where: str, text: str) -> str:
+    if not text:
+        return ""
+    try:
+        size, _ = units.parse_size(text, "mem_gb_each")
+    except QueryError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return f"{size:g}"
 
 
 def _count(where: str, text: str) -> Fraction | None:
@@ -189,13 +205,18 @@ def _amount(where: str, cells: Mapping[str, str]) -> Decimal | None:
         raise ConfigError(f"{where}: {error}.") from None
     if not amount:
         return None  # nobody gives an accelerator away: 0 stands for "no price" in every feed that has it
-    return amount / HOURS_PER_MONTH if monthly else amount
+    # To nine decimals, which is what a catalog keeps.
+    kept = from_nano(to_nano(amount / HOURS_PER_MONTH if monthly else amount))
+    if not kept:
+        raise ConfigError(f"{where}: {hourly or monthly} is too small to be a price.")
+    return kept
 
 
 def market_and_term(text: str, where: str) -> tuple[str, str]:
     """Market and term of ``on-demand``, ``spot``, ``reserved-1y``, ``capacity-block``, ``flex`` …"""
     word = text.strip().lower().replace("_", "-")
-    base, _, term = word.partition("-") if word.startswith("reserved-") else (word, "", "")
+    base, _, last = word.rpartition("-")
+    base, term = (base, last) if base in ("reserved", "savings-plan") and last in ("1y", "3y") else (word, "")
     market = {"flex": "flex_start"}.get(base, base.replace("-", "_"))
     if market not in MARKETS:
         allowed = ", ".join(m.replace("_", "-") for m in MARKETS)

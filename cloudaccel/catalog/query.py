@@ -67,7 +67,7 @@ def run_query(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, A
     else:
         found = [(group.rank, offer) for group in groups for offer in _all(db, group, query.currency)]
     key = SORTS[query.sort]
-    found.sort(key=lambda pair: (pair[0], bool(pair[1].apart), key(pair[1])))
+    found.sort(key=lambda pair: (bool(pair[1].apart), pair[0], key(pair[1])))
     offers = tuple(offer for _, offer in found[: query.limit])
     (catalog_id,) = db.execute("SELECT value FROM meta WHERE key = 'catalog_id'").fetchone()
     return QueryResult(offers=offers, total=total, hidden=tuple(hidden.values()), catalog_id=catalog_id)
@@ -265,11 +265,18 @@ def _cheapest(db: sqlite3.Connection, groups: Sequence[_Group], limit: int | Non
             break
         where, params = group.matching()
         rows = db.execute(
-            f"{OFFER_SELECT} WHERE {where} AND o.rank_price IS NULL ORDER BY o.amount LIMIT {room or -1}",
-            params,
+            f"{OFFER_SELECT} WHERE {where} AND o.rank_price IS NULL ORDER BY {_ORDER} LIMIT {room or -1}", params
         )
         found.extend((group.rank, offer_from_row(row)) for row in rows)
     return found
+
+
+# `order_key` in SQL: of rows without a rank only the first few are wanted, and they may be many.
+_ORDER = (
+    "o.amount IS NULL OR COALESCE(o.count, 0) = 0, o.amount / o.count, -COALESCE(s.memory_gib, 0), "
+    "-COALESCE(s.vcpus, 0), p.provider, p.region, s.instance, COALESCE(o.zone, ''), o.market, COALESCE(o.term, ''), "
+    "COALESCE(o.offering_class, ''), COALESCE(o.payment, ''), o.id"
+)
 
 
 def _all(db: sqlite3.Connection, group: _Group, currency: str) -> Iterator[Offer]:

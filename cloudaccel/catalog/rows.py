@@ -12,6 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from operator import itemgetter
 
+from cloudaccel.model.money import MAX_AMOUNT
 from cloudaccel.model.offer import AVAILABILITIES, MARKETS, PRICE_STATUSES
 
 Row = dict[str, str]
@@ -72,9 +73,13 @@ def date_fault(text: str) -> str | None:
 
 def amount_fault(text: str) -> str | None:
     """What is wrong with `text` as a price per hour above 0; empty is no fault."""
-    if not text or (_AMOUNT.match(text) and text.strip("0.")):
+    if not text:
         return None
-    return f"{text!r} is not an amount above 0"
+    whole, _, decimals = text.partition(".")
+    # The file keeps nine decimals: less is nothing there.
+    if _AMOUNT.match(text) and (whole + decimals[:9]).strip("0"):
+        return None if int(whole) < MAX_AMOUNT else f"{text!r} is not an amount below {MAX_AMOUNT}"
+    return f"{text[:40]!r} is not an amount above 0"
 
 
 def parts_fault(parts: str, price: str) -> str | None:

@@ -35,7 +35,9 @@ class Session:
         """The answer of `question`, asked of the catalog; a damaged cache is built again and asked once more."""
         try:
             return question(self.catalog.db)
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if not store.is_damage(error):
+                raise
             self.catalog = store.mend(self.catalog, self.cache)
             self.warnings.extend(self.catalog.warnings)
             return question(self.catalog.db)
@@ -96,7 +98,7 @@ def _merged(query: Query, listed: QueryResult, own: QueryResult) -> QueryResult:
     ranks = {i: term.rank for term in reversed(query.terms) for i in term.accelerator_ids}
 
     def key(offer: Offer) -> tuple[object, ...]:
-        return ranks.get(offer.accelerator_id or "", 0), bool(offer.apart), SORTS[query.sort](offer)
+        return bool(offer.apart), ranks.get(offer.accelerator_id or "", 0), SORTS[query.sort](offer)
 
     hidden: dict[str, Hidden] = {h.reason: h for h in listed.hidden}
     for h in own.hidden:

@@ -96,7 +96,7 @@ def _open_bundled(cache: Path) -> Catalog:
 
 
 def _open_named(path: Path) -> Catalog:
-    if not path.exists():
+    if not os.path.exists(path):
         raise SnapshotMissing(f"--catalog {path}: there is no such file or folder. Check the path.")
     if path.is_file() and path.suffix.lower() not in (".csv", ".zip"):
         catalog = _open_file(path)
@@ -147,6 +147,15 @@ def _is_whole(path: Path) -> bool:
     return (
         len(header) == 100 and header.startswith(_HEADER) and size == pages * (65536 if page_size == 1 else page_size)
     )
+
+
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether `error` tells of a damaged file, and not of a wrong question (which a rebuilt file answers no better)."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _DAMAGE  # the upper bits only say where
 
 
 def mend(catalog: Catalog, cache: Path) -> Catalog:

@@ -84,14 +84,13 @@ def _split(arguments: list[str]) -> tuple[list[str], str | None, list[str]]:
 
 
 def _without_verb(words: list[str]) -> int:
-    if "--version" in words:
-        sys.stdout.write(f"cloudaccel {__version__}\n")
+    from cloudaccel.cli import common
+
+    if {"--version", "-h", "--help"} & set(words):
+        common.write(f"cloudaccel {__version__}\n" if "--version" in words else usage())
+        common.flush()
         return 0
-    text = usage()
-    if "-h" in words or "--help" in words:
-        sys.stdout.write(text)
-        return 0
-    sys.stderr.write(f"error: name a verb.\n{text}")
+    common.note(f"error: name a verb.\n{usage()}")
     return 2
 
 
@@ -114,7 +113,7 @@ def _unknown_verb(verb: str) -> int:
     import difflib  # only when a word is wrong
 
     near = difflib.get_close_matches(verb, VERBS, n=2)
-    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    meant = f" Did you mean {' or '.join(near)}?" if near else f" For prices: cloudaccel quote {verb}."
     sys.stderr.write(f"error: there is no verb {verb!r}.{meant} Verbs: {', '.join(VERBS)}.\n")
     return 2
 
@@ -127,8 +126,10 @@ def _report(error: CloudAccelError, arguments: Sequence[str]) -> int:
 
         body = {"code": error.code, "exit": error.exit_code, "message": str(error), "choices": list(error.choices)}
         common.write_data(json.dumps({"schema": "cloudaccel/v1", "error": body}) + "\n")
-    choices = f"\n  did you mean: {', '.join(error.choices[:8])}" if error.choices else ""
-    common.note(f"error: {error}{choices}")
+    message = f"error: {error}"
+    if error.choices and "did you mean" not in message.lower():
+        message += f"\n  did you mean: {', '.join(error.choices[:8])}"
+    common.note(message)
     return error.exit_code
 
 

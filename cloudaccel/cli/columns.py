@@ -139,7 +139,7 @@ ALIASES = {
     "type": "instance",
     "age": "age_days",
 }
-_PRICES = frozenset({"price", "price_per_accelerator", "request_price"})
+PRICES = frozenset({"price", "price_per_accelerator", "request_price"})
 
 DEFAULT_COLUMNS = (
     "provider", "partition", "region", "zone", "country", "instance", "accelerator", "accelerator_id", "count",
@@ -150,12 +150,9 @@ DEFAULT_COLUMNS = (
 
 def heading(column: str, per: str) -> str:
     """The heading of a column in a CSV; prices carry their unit of time: ``price_per_hour``, ``price_per_month``."""
-    if column not in _PRICES:
+    if column not in PRICES:
         return column
-    stem = {"price": "price", "price_per_accelerator": "price_per_accelerator", "request_price": "request_price"}[
-        column
-    ]
-    return f"{stem}_{per}" if column == "price_per_accelerator" else f"{stem}_per_{per}"
+    return f"{column}_{per}" if column == "price_per_accelerator" else f"{column}_per_{per}"
 
 
 def part_text(part: PricePart) -> str:

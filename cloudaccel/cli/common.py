@@ -2,8 +2,12 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn, TextIO
+
+from cloudaccel.errors import QueryError, StorageError
 
 OUTPUTS = ("table", "wide", "json", "csv", "yaml")
 
@@ -15,9 +19,17 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=100)
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are errors like any other: one line, or JSON when JSON was asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise QueryError(f"{message}. See '{self.prog} --help'.")
+
+
 def verb_parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
     """A parser for one verb with the global options; long flags are whole words only."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"cloudaccel {verb}",
         description=description,
         epilog="examples:\n" + examples,
@@ -34,35 +46,84 @@ def verb_parser(verb: str, description: str, examples: str) -> argparse.Argument
     return parser
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """The shared output options."""
+def add_output(parser: argparse.ArgumentParser, forms: Sequence[str] = OUTPUTS) -> None:
+    """The shared output options; `forms` are those that the verb can write."""
     group = parser.add_argument_group("output")
-    group.add_argument("-o", "--output", choices=OUTPUTS, default="table", help="form of the answer (default: table)")
+    group.add_argument("-o", "--output", choices=forms, default="table", help="form of the answer (default: table)")
     group.add_argument("--json", action="store_const", const="json", dest="output", help="same as -o json")
-    group.add_argument("--csv", action="store_const", const="csv", dest="output", help="same as -o csv")
+    if "csv" in forms:
+        group.add_argument("--csv", action="store_const", const="csv", dest="output", help="same as -o csv")
     group.add_argument("--no-color", action="store_true", help="no colour (also NO_COLOR)")
     group.add_argument("-q", "--quiet", action="store_true", help="no warnings on stderr")
 
 
 def apply_globals(parsed: argparse.Namespace) -> None:
     """Hand the configuration file on to the settings, which read the environment."""
+    for name in ("catalog", "config", "profile"):
+        if getattr(parsed, name) == "":
+            raise QueryError(f"--{name}: the value is empty. Give one, or leave --{name} out.")
     if parsed.config:
         os.environ["CLOUDACCEL_CONFIG"] = parsed.config
     if parsed.profile:
         os.environ["CLOUDACCEL_PROFILE"] = parsed.profile
 
 
-_ASCII = str.maketrans({"·": "-", "×": "x", "—": "-", "–": "-", "…": "...", "≤": "<=", "€": "EUR", "¥": "CNY"})
+_ASCII = str.maketrans(
+    {"·": "-", "×": "x", "÷": "/", "→": "->", "—": "-", "–": "-", "…": "...", "≤": "<=", "€": "EUR", "¥": "CNY"}
+)
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def write(text: str, stream: "object | None" = None) -> None:
-    """Write to stdout; a console that cannot show a sign gets its ASCII stand-in."""
+    """Write to stdout, or to stderr when any `stream` is given; what a console cannot show gets an ASCII stand-in."""
     out = sys.stdout if stream is None else sys.stderr
-    try:
-        text.encode(out.encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
+    if not _can_show(text, out.encoding):
         text = text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
-    out.write(text)
+    _put(out, text)
+
+
+def write_data(text: str) -> None:
+    r"""Write what a program reads to stdout; a character that the stream cannot carry is escaped: ``\uXXXX``."""
+    if not _can_show(text, sys.stdout.encoding):
+        text = _NOT_ASCII.sub(_escaped, text)
+    _put(sys.stdout, text)
+
+
+def _can_show(text: str, encoding: str | None) -> bool:
+    try:
+        text.encode(encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def flush() -> None:
+    """Write out what is still waiting for stdout."""
+    _put(sys.stdout, "")
+
+
+def _put(out: TextIO, text: str) -> None:
+    try:
+        out.write(text)
+        if not text:
+            out.flush()
+    except OSError as error:
+        if out is sys.stderr:
+            return  # nobody is left to be told
+        if isinstance(error, BrokenPipeError):
+            raise
+        give_up_stdout()
+        raise StorageError(f"the answer cannot be written: {error.strerror}. Write it to a place with room.") from error
+
+
+def give_up_stdout() -> None:
+    """Forget what could not be written; Python would try it once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -87,22 +148,36 @@ def screen_width() -> int | None:
 
 
 def table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int], width: int | None
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: frozenset[int],
+    width: int | None,
+    *,
+    middle: bool = False,
 ) -> list[str]:
-    """Lines of an aligned table: numbers right, text left; when too wide, the longest text columns are shortened."""
-    widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
+    """Lines of an aligned table: numbers right, text left; when too wide, the longest text columns are shortened.
+
+    `middle` shortens in the middle, for names that differ at their ends.
+    """
+    widths = column_widths(headings, rows)
     if width is not None:
-        _narrow(widths, [i for i in range(len(headings)) if i not in right], width - 2 * (len(widths) - 1) - 2)
+        _narrow(widths, [i for i in range(len(headings)) if i not in right], width - 2 * len(widths))
     lines: list[str] = []
     for row in (headings, *rows):
-        cells = [_cell(text, widths[i], i in right) for i, text in enumerate(row)]
+        cells = [_cell(text, widths[i], i in right, middle) for i, text in enumerate(row)]
         lines.append("  " + "  ".join(cells).rstrip())
     return lines
 
 
-def _cell(text: str, width: int, right: bool) -> str:
+def column_widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Characters that each column needs to be shown whole."""
+    return [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
+
+
+def _cell(text: str, width: int, right: bool, middle: bool) -> str:
     if len(text) > width:
-        text = text[: width - 1] + "…"
+        tail = width // 2 if middle else 0
+        text = text[: width - 1 - tail] + "…" + text[len(text) - tail :]
     return text.rjust(width) if right else text.ljust(width)
 
 

@@ -16,7 +16,7 @@ _MARK = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 def parser() -> argparse.ArgumentParser:
     """The parser of the verb."""
     p = common.verb_parser("doctor", "Check the installation, the prices and their age. Uses no network.", EXAMPLES)
-    common.add_output(p)
+    common.add_output(p, ("table", "json"))
     return p
 
 
@@ -25,9 +25,8 @@ def run(a: argparse.Namespace) -> int:
     checks = api.doctor()
     if a.output == "json":
         body = [{"name": c.name, "state": c.state, "text": c.text, "advice": c.advice or None} for c in checks]
-        common.write(
-            json.dumps({"schema": "cloudaccel/v1", "kind": "doctor", "checks": body}, ensure_ascii=False) + "\n"
-        )
+        text = json.dumps({"schema": "cloudaccel/v1", "kind": "doctor", "checks": body}, ensure_ascii=False)
+        common.write_data(text + "\n")
     else:
         for check in checks:
             advice = f" {check.advice}" if check.advice else ""

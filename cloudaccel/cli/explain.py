@@ -17,7 +17,7 @@ EXAMPLES = """\
   cloudaccel explain v5p-8 v4-2048              how TPU names count
   cloudaccel explain "NVIDIA A100-SXM4-80GB"    a name as the driver prints it
   cloudaccel explain p5.48xlarge                an instance type: hardware and prices
-  cloudaccel explain 62cbc04e340424a2           one offer: the parts of its price and their history
+  cloudaccel explain 9db841ad97629e87           one offer: the parts of its price and their history
 """
 
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("names", nargs="+", metavar="NAME", help="accelerator, cloud spelling, instance type, or offer id")
     p.add_argument("--provider", metavar="NAME", help="also show how this provider spells the accelerator")
     p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
-    common.add_output(p)
+    common.add_output(p, ("table", "json"))
     return p
 
 
@@ -42,7 +42,7 @@ def run(a: argparse.Namespace) -> int:
             unknown = unknown or error
     if a.output == "json":
         body = {"schema": "cloudaccel/v1", "kind": "explain", "names": [_json(e) for e in explained]}
-        common.write(json.dumps(body, ensure_ascii=False, indent=1) + "\n")
+        common.write_data(json.dumps(body, ensure_ascii=False, indent=1) + "\n")
     else:
         common.write("\n".join(line for e in explained for line in (*_lines(e), "")))
     if unknown is not None:
@@ -60,6 +60,7 @@ def _json(e: api.Explanation) -> dict[str, Any]:
         "virtualized": e.virtualized,
         "note": e.note or None,
         "spelling": e.spelling,
+        "spellings": dict(e.spellings),
         "accelerators": [_accelerator_json(a) for a in e.accelerators],
         "offers": [
             {
@@ -94,8 +95,8 @@ def _lines(e: api.Explanation) -> Iterator[str]:
         )
     if e.note:
         yield f"  {e.note}"
-    if e.spelling:
-        yield f"  spelled {e.spelling} there"
+    for identity, spelling in e.spellings.items():
+        yield f"  spelled {spelling} there" + (f" ({identity})" if len(e.accelerators) > 1 else "")
     for accelerator in e.accelerators:
         yield from _accelerator(accelerator)
     yield from _offers(e)

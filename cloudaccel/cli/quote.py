@@ -79,13 +79,14 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Quote, show, and say by the exit code how it went: 0, 3 nothing, 6 stale under --strict."""
-    if not (a.accelerators or a.instance or a.kind or a.min_mem or a.min_total_mem or a.provider):
+    if not any((a.accelerators, a.instance, a.kind, a.min_mem, a.min_total_mem, a.provider)):
         raise QueryError(
             "name an accelerator, such as 'cloudaccel quote H100:8', or filter by --instance, --kind or --min-mem."
         )
     columns = _columns(a.columns)
+    expression = ",".join(a.accelerators) if a.accelerators else None
     answer = api.quote(
-        ",".join(a.accelerators) or None, instance=a.instance, kind=a.kind, provider=a.provider, region=a.region,
+        expression, instance=a.instance, kind=a.kind, provider=a.provider, region=a.region,
         country=a.country, residency=a.residency, market=a.market or "on-demand", min_mem=a.min_mem,
         min_total_mem=a.min_total_mem, host_mem=a.host_mem, vcpu=a.vcpu, interconnect=a.interconnect,
         max_price=a.max_price, max_hourly=a.max_hourly, max_age=a.max_age, require_available=a.require_available,
@@ -100,11 +101,11 @@ def _show(answer: api.Quote, a: argparse.Namespace, columns: tuple[str, ...] | N
     if a.jq or a.output in ("json", "yaml"):
         from cloudaccel.cli import quote_json
 
-        common.write(quote_json.render(answer, a.output, a.per, a.jq))
+        common.write_data(quote_json.render(answer, a.output, a.per, a.jq))
     elif a.output == "csv":
         from cloudaccel.cli import quote_csv
 
-        quote_csv.write(answer, columns or DEFAULT_COLUMNS, a.per)
+        common.write_data(quote_csv.render(answer, columns or DEFAULT_COLUMNS, a.per))
     else:
         from cloudaccel.cli import quote_table
 
@@ -118,8 +119,15 @@ def _show(answer: api.Quote, a: argparse.Namespace, columns: tuple[str, ...] | N
 
 
 def _notes(answer: api.Quote, a: argparse.Namespace) -> None:
-    for notice in answer.notices:
-        common.note(f"warning: {notice.text}" if notice.code != "name" else f"note: {notice.text}", quiet=a.quiet)
+    for code in dict.fromkeys(notice.code for notice in answer.notices):
+        texts = [notice.text for notice in answer.notices if notice.code == code]
+        kind = "note" if code == "name" else "warning"
+        for text in texts[:_ALIKE]:
+            common.note(f"{kind}: {text}", quiet=a.quiet)
+        if len(texts) > _ALIKE:
+            common.note(f"{kind}: {len(texts) - _ALIKE} more like this; --json has them all.", quiet=a.quiet)
+    if _mixes_currencies(answer, a):
+        common.note("note: prices are in several currencies; add the column currency.", quiet=a.quiet)
     if len(answer.offers) < answer.total and a.output not in ("table", "wide"):
         common.note(f"note: {len(answer.offers)} of {answer.total} offers; --limit all for the rest.", quiet=a.quiet)
     if not answer.total:
@@ -128,6 +136,14 @@ def _notes(answer: api.Quote, a: argparse.Namespace) -> None:
             common.note(f"  hidden: {hidden.rows} {hidden.text}")
         for hint in answer.hints:
             common.note(f"  try: {hint}")
+
+
+_ALIKE = 3  # warnings of one kind that a person is shown
+
+
+def _mixes_currencies(answer: api.Quote, a: argparse.Namespace) -> bool:
+    chosen = _columns(a.columns) if a.output == "csv" and a.columns is not None else None
+    return bool(chosen) and "currency" not in chosen and any("other_currency" in o.apart for o in answer.offers)
 
 
 def _exit_code(answer: api.Quote, strict: bool) -> int:
@@ -155,6 +171,8 @@ def _columns(text: str | None) -> tuple[str, ...] | None:
     words = (name.strip().lower() for name in text.split(",") if name.strip())
     names = tuple(ALIASES.get(word, word) for word in words)
     unknown = [name for name in names if name not in COLUMNS]
-    if unknown or not names:
-        raise QueryError(f"--columns: {', '.join(unknown) or 'nothing'} is unknown. Columns: {', '.join(COLUMNS)}.")
+    if not names:
+        raise QueryError(f"--columns: the value is empty. Columns: {', '.join(COLUMNS)}.")
+    if unknown:
+        raise QueryError(f"--columns: {', '.join(unknown)} is unknown. Columns: {', '.join(COLUMNS)}.")
     return names

@@ -166,4 +166,5 @@ def _yaml(body: dict[str, Any]) -> str:
         import yaml
     except ImportError:
         raise ConfigError("-o yaml needs PyYAML: pip install 'cloudaccel[plan]'.") from None
-    return yaml.safe_dump(body, sort_keys=False, allow_unicode=True)
+    utf = "utf" in (sys.stdout.encoding or "utf-8").lower()  # YAML has escapes of its own
+    return yaml.safe_dump(body, sort_keys=False, allow_unicode=utf)

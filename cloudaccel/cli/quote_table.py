@@ -6,7 +6,7 @@ from decimal import Decimal
 from cloudaccel.api import quoting as api
 from cloudaccel.catalog.schema import APART
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import COLUMNS, PER, View, display_name, heading, plain
+from cloudaccel.cli.columns import COLUMNS, PER, PRICES, View, display_name, heading, plain
 from cloudaccel.facts.names import short_name
 from cloudaccel.model import Offer
 
@@ -26,21 +26,36 @@ def render(
     view = View(answer, PER[per])
     width = None if wide else common.screen_width()
     if width is not None:
-        width = max(60, min(width, 120))
+        width = max(60, width)
     lines = [_context(answer), ""]
+    notes: list[str] = []
     if columns:
-        rows = [[plain(COLUMNS[c](o, view)) or "—" for c in columns] for o in answer.offers]
+        rows = [[_chosen(c, o, view, columns) for c in columns] for o in answer.offers]
         headings = [heading(c, per).upper() for c in columns]
         right = frozenset(i for i, c in enumerate(columns) if _is_number(c))
         lines += common.table(headings, rows, right, width)
     else:
         headings, right, rows = _standard(answer, view, per, wide)
-        lines += common.table(headings, rows, right, width)
+        narrow = width is not None and sum(common.column_widths(headings, rows)) + 2 * len(headings) > width
+        if narrow:
+            headings, right, rows = _without("AVAIL", headings, right, rows)
+            notes.append("The column AVAIL does not fit here; -o wide shows everything.")
+        lines += common.table(headings, rows, right, width, middle=True)
     if common.wants_color(arguments.no_color):
         lines[2] = f"\x1b[1m{lines[2]}\x1b[0m"
         lines = [line.replace(" STALE", " \x1b[33mSTALE\x1b[0m") for line in lines]
-    lines += ["", *_footer(answer, arguments)]
+        dim = "\x1b[2m{}\x1b[0m"
+    else:
+        dim = "{}"
+    lines += ["", *(line and dim.format(line) for line in (*_footer(answer, arguments), *notes))]
     return "\n".join(lines) + "\n"
+
+
+def _chosen(column: str, offer: Offer, view: View, columns: tuple[str, ...]) -> str:
+    """A cell of a column that the user named; a price in another currency than the heading's says which."""
+    text = plain(COLUMNS[column](offer, view)) or "—"
+    foreign = offer.price.currency != view.answer.query.currency and "currency" not in columns
+    return f"{text} {offer.price.currency}" if foreign and column in PRICES and text != "—" else text
 
 
 def _is_number(column: str) -> bool:
@@ -65,7 +80,7 @@ def _catalog(answer: api.Quote) -> str:
 
     if answer.catalog_until is None:
         return "catalog undated"
-    days = (answer.today - date.fromisoformat(answer.catalog_until)).days
+    days = max((answer.today - date.fromisoformat(answer.catalog_until)).days, 0)
     return f"catalog {answer.catalog_until} ({days} d old)"
 
 
@@ -105,6 +120,16 @@ def _standard(answer: api.Quote, view: View, per: str, wide: bool) -> tuple[list
             row += [plain(COLUMNS[name](offer, view)) or "—" for name in _WIDE]
         rows.append(row)
     return headings, frozenset(right), rows
+
+
+def _without(
+    heading: str, headings: list[str], right: frozenset[int], rows: list[list[str]]
+) -> tuple[list[str], frozenset[int], list[list[str]]]:
+    """The table without one column: on a narrow screen the rest is then still readable."""
+    at = headings.index(heading)
+    kept = [i for i in range(len(headings)) if i != at]
+    moved = frozenset(i - (i > at) for i in right)
+    return [headings[i] for i in kept], moved, [[row[i] for i in kept] for row in rows]
 
 
 def _money(value: object, offer: Offer, answer: api.Quote) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloudaccel.api import refreshing as api
 from cloudaccel.cli import common
+from cloudaccel.errors import QueryError
 
 EXAMPLES = """\
   cloudaccel refresh --status                      what the catalog holds, and how old it is
@@ -29,12 +30,14 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--status", action="store_true", help="what the catalog holds, by provider")
     p.add_argument("--strict", action="store_true", help="exit 6 when rows were refused")
-    common.add_output(p)
+    common.add_output(p, ("table", "json"))
     return p
 
 
 def run(a: argparse.Namespace) -> int:
     """Refresh, or show the status."""
+    if a.status and (a.source or a.out):
+        raise QueryError("--status only shows; leave --from and --out out, or leave --status out.")
     if a.status:
         return _show_status(api.status(a.catalog), a)
     done = api.refresh(a.source, out=a.out)
@@ -111,4 +114,4 @@ def _text(path: object) -> str | None:
 
 def _json(body: dict[str, Any]) -> None:
     indent = 1 if sys.stdout.isatty() else None
-    common.write(json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=indent) + "\n")
+    common.write_data(json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=indent) + "\n")

@@ -7,7 +7,7 @@ is lost by it, and SQLite compares and sums integers exactly.
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 NANO = 1_000_000_000
-_MAX_AMOUNT = Decimal(9_000_000_000)  # keeps nano-units inside SQLite's signed 64-bit integer
+MAX_AMOUNT = Decimal(9_000_000_000)  # keeps nano-units inside SQLite's signed 64-bit integer
 
 
 def parse_amount(text: str) -> Decimal | None:
@@ -25,8 +25,8 @@ def parse_amount(text: str) -> Decimal | None:
         amount = Decimal(text)
     except InvalidOperation:
         raise ValueError(f"{text!r} is not an amount of money") from None
-    if not amount.is_finite() or amount < 0 or amount >= _MAX_AMOUNT:
-        raise ValueError(f"{text!r} is not an amount between 0 and {_MAX_AMOUNT}")
+    if not amount.is_finite() or amount < 0 or amount >= MAX_AMOUNT:
+        raise ValueError(f"{text!r} is not an amount between 0 and {MAX_AMOUNT}")
     return amount
 
 

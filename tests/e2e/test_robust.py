@@ -46,7 +46,7 @@ def cache(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "unknown column"),
+        (b"", "is empty"),
         (HEADER.encode() + b"\n", "has no rows"),
         (b"\xff\xfe" + HEADER.encode("utf-16-le"), "not UTF-8"),
         (HEADER.encode() + b"\n" + b"x" * 10_000_000 + b"\n", "line 2"),
