@@ -43,7 +43,10 @@ def _user_dir(kind: str) -> Path:
     if sys.platform == "linux":
         # The XDG rule in two lines, since platformdirs costs a tenth of a quote's time to import here.
         base = os.environ.get(f"XDG_{kind.upper()}_HOME", "")
-        return Path(base if os.path.isabs(base) else Path.home() / _XDG[kind], "cloudaccel")
+        home = os.path.expanduser("~")
+        if home == "~":  # a user id without an account, as containers have: nothing can be kept for it
+            home = os.devnull
+        return Path(base if os.path.isabs(base) else os.path.join(home, _XDG[kind]), "cloudaccel")
     import platformdirs
 
     path: Path = getattr(platformdirs, f"user_{kind}_path")("cloudaccel", appauthor=False)
@@ -76,7 +79,7 @@ def _read_config(path: Path | None, profile: str | None) -> dict[str, str]:
     path = path or config_path()
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, PermissionError) as error:
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         # A home folder that belongs to somebody else (sudo keeps HOME) holds no settings of this user.
         if isinstance(error, PermissionError) and explicit:
             raise ConfigError(f"configuration file {path} cannot be read: {error.strerror}. Mend its mode.") from error

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
+from pathlib import Path
 
 from cloudaccel import __version__, settings
 from cloudaccel.catalog import snapshot, store
@@ -28,18 +29,18 @@ class Check:
     advice: str = ""
 
 
-def doctor() -> tuple[Check, ...]:
+def doctor(*, catalog: str | Path | None = None) -> tuple[Check, ...]:
     """Every check, in the order in which trouble is best looked for. The values of secrets are never in the answer."""
-    return tuple(_checks())
+    return tuple(_checks(catalog))
 
 
-def _checks() -> Iterator[Check]:
+def _checks(catalog: str | Path | None) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("version", "ok", f"cloudaccel {__version__}, Python {version} on {sys.platform}")
     yield _terminal()
     yield _configuration()
     yield from _folders()
-    yield from _prices()
+    yield from _prices(catalog)
     yield from _extras()
     yield from _environment()
 
@@ -75,7 +76,7 @@ def _folders() -> Iterator[Check]:
     yield Check("cache", "bad" if low else "ok", text, "Free some space, or set CLOUDACCEL_CACHE_DIR." if low else "")
 
 
-def _prices() -> Iterator[Check]:
+def _prices(named: str | Path | None) -> Iterator[Check]:
     try:
         folder = store.bundled_snapshot()
         manifest = snapshot.verify(folder)
@@ -83,7 +84,8 @@ def _prices() -> Iterator[Check]:
     except CloudAccelError as error:
         yield Check("bundled prices", "bad", str(error), "Install cloudaccel again.")
     try:
-        catalog = store.open_catalog(settings.load_settings()["catalog"] or None, settings.cache_dir())
+        where = str(named or settings.load_settings()["catalog"]) or None
+        catalog = store.open_catalog(where, settings.cache_dir())
     except CloudAccelError as error:
         yield Check("catalog", "bad", str(error))
         return

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
-from cloudaccel.catalog.query import SORTS, hidden_examples, on_demand_not_above
-from cloudaccel.catalog.session import Session, accelerator_table, open_session
+from cloudaccel.catalog.query import SORTS, on_demand_not_above
+from cloudaccel.catalog.session import Session, open_session
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, names
 from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query, from_nano
@@ -97,7 +97,7 @@ class Quote:
     def nodes(self, offer: Offer) -> int:
         """Machines of that shape that the request asks for, 1 or more."""
         for term in self.query.terms:
-            if offer.accelerator_id in term.accelerator_ids and term.count in (None, offer.count):
+            if offer.accelerator_id in term.accelerator_ids and _is_count(term, offer.count):
                 return term.nodes
         return 1
 
@@ -106,6 +106,12 @@ class Quote:
         limit = self.query.max_age_days
         age = age_days(offer, self.today)
         return limit is not None and (age is None or age[0] > limit)
+
+
+def _is_count(term: AcceleratorTerm, count: Fraction | None) -> bool:
+    if term.count is None:
+        return True
+    return count is not None and (count >= term.count if term.at_least else count == term.count)
 
 
 def age_days(offer: Offer, today: date) -> tuple[int, int] | None:
@@ -191,19 +197,24 @@ def build_query(
 
 
 def cost_of(instance: str, *, region: str | None = None, market: str = "on-demand") -> Decimal | None:
-    """Cheapest known USD per hour of an instance type; None when no source prices it. Never raises for a name."""
+    """Cheapest known USD per hour of an instance type; None, and a logged warning, when no source has one."""
     try:
-        found = quote(instance=instance, region=region, market=market, allow_fraction=True, limit=1)
+        offers = quote(instance=instance, region=region, market=market, allow_fraction=True, limit=1).offers
     except UnknownName:
-        return None
-    return next((offer.price.amount for offer in found.offers if not offer.apart), None)
+        offers = ()
+    amount = next((offer.price.amount for offer in offers if not offer.apart), None)
+    if amount is None:
+        import logging  # only when there is something to say
+
+        logging.getLogger("cloudaccel").warning("no source has a price of %s (%s)", instance, market)
+    return amount
 
 
 def _answer(session: Session, query: Query, today: date, show_hidden: bool) -> Quote:
     result = session.query(query)
     examples: Mapping[str, Sequence[Offer]] = {}
     if show_hidden:
-        examples = session.read(lambda db: hidden_examples(db, query, accelerator_table()))
+        examples = session.hidden_examples(query)
     meta = session.catalog.meta
     answer = Quote(
         query=query,

@@ -49,10 +49,13 @@ class Refreshed:
     report: dict[str, Any] | None
 
 
-def refresh(source: str | Path | None = None, *, out: str | Path | None = None) -> Refreshed:
+def refresh(
+    source: str | Path | None = None, *, out: str | Path | None = None, catalog: str | Path | None = None
+) -> Refreshed:
     """Take prices from `source` (a snapshot, or a folder of price tables) into the user's catalog, or write to `out`.
 
-    Without `source`, the catalog in use is written to `out`. The catalog is replaced in one step or not at all.
+    Without `source`, the catalog in use (`catalog`, when one is named) is written to `out`. The user's catalog is
+    replaced in one step or not at all.
 
     Raises
     ------
@@ -66,7 +69,9 @@ def refresh(source: str | Path | None = None, *, out: str | Path | None = None) 
             "refresh: no provider has a live price list in this version. Pass --from a snapshot, or --out."
         )
     if source is None:
-        return _export(Path(out or ""))
+        return _export(Path(out or ""), catalog)
+    if catalog is not None:
+        raise QueryError("--catalog names what to answer from, and --from changes the user's catalog. Leave one out.")
     folder = Path(source)
     if not folder.exists():
         raise SnapshotMissing(f"--from {folder}: there is no such file or folder. Check the path.")
@@ -77,8 +82,7 @@ def refresh(source: str | Path | None = None, *, out: str | Path | None = None) 
 
 def status(catalog: str | Path | None = None) -> Status:
     """What the catalog in use holds, by provider."""
-    named = str(catalog or settings.load_settings()["catalog"]) or None
-    opened = store.open_catalog(named, settings.cache_dir())
+    opened = _open(catalog)
     try:
         rows = opened.db.execute(
             "SELECT g.provider, count(*), sum(g.rows), min(g.as_of), max(COALESCE(g.as_of_until, g.as_of)) "
@@ -106,10 +110,15 @@ def status(catalog: str | Path | None = None) -> Status:
         opened.close()
 
 
-def _export(out: Path) -> Refreshed:
+def _open(catalog: str | Path | None) -> store.Catalog:
+    named = str(catalog or settings.load_settings()["catalog"]) or None
+    return store.open_catalog(named, settings.cache_dir())
+
+
+def _export(out: Path, catalog: str | Path | None) -> Refreshed:
     from cloudaccel.catalog.export import history_rows, offer_rows, sources
 
-    opened = store.open_catalog(None, settings.cache_dir())
+    opened = _open(catalog)
     try:
         db = opened.db
         manifest = write_snapshot(

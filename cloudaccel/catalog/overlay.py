@@ -18,7 +18,8 @@ def lay_over(db: sqlite3.Connection, rows: Iterable[Row], name: str) -> tuple[li
     """
     laid: list[Row] = []
     replaced: set[str] = set()
-    for row in rows:
+    # What says more goes first: a price for one region is not covered by one for every region.
+    for row in sorted(rows, key=_said, reverse=True):
         matches = _matches(db, row)
         if not matches:
             laid.append(row)
@@ -27,6 +28,10 @@ def lay_over(db: sqlite3.Connection, rows: Iterable[Row], name: str) -> tuple[li
                 replaced.add(identity)
                 laid.append(_completed(row, listed, name))
     return laid, frozenset(replaced)
+
+
+def _said(row: Mapping[str, str]) -> int:
+    return sum(bool(row[column]) for column in ("zone", "term", "payment")) + (row["region"] != "global")
 
 
 def _matches(db: sqlite3.Connection, row: Mapping[str, str]) -> Sequence[tuple[str, Row]]:

@@ -4,6 +4,7 @@ A query is a union of *groups*, one per accelerator and market. Each group is on
 follows the number of matches and not the size of the catalog.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -49,6 +50,11 @@ class _Group:
         """The condition of a match, and its parameters."""
         conditions = (self.base, self.size, *(f"({f.sql})" for f in self.filters))
         return " AND ".join(conditions), (*self.base_params, *_params(self.filters))
+
+    def per_accelerator(self) -> tuple[str, tuple[object, ...]]:
+        """The condition of what would match, were it not sold by the single accelerator."""
+        single = f"o.count = 1 AND o.flags & {PER_ACCELERATOR}"
+        return " AND ".join((self.base, single, *(f"({f.sql})" for f in self.filters))), self.matching()[1]
 
 
 def run_query(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> QueryResult:
@@ -102,6 +108,7 @@ SORTS: Mapping[str, Callable[[Offer], tuple[object, ...]]] = {
 
 def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> Iterator[_Group]:
     place_filters = _place_filters(db, query)
+    without = json.dumps(sorted(query.without))
     earlier: dict[str, list[str]] = {}
     for term in query.terms or (_ANY,):
         for identity in term.accelerator_ids or _all_ids(db, query):
@@ -112,8 +119,8 @@ def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Acc
             seen.append(count)
             base, params = "o.current AND o.accelerator = ?", (identity,)
             if query.without:
-                base += f" AND o.id NOT IN ({','.join('?' * len(query.without))})"
-                params = (*params, *sorted(query.without))
+                base += " AND o.id NOT IN (SELECT value FROM json_each(?))"  # any number of ids in one parameter
+                params = (*params, without)
             instance = term.instance or query.instance
             if instance:
                 base += " AND o.shape IN (SELECT id FROM shape WHERE instance = ? COLLATE NOCASE)"
@@ -207,13 +214,15 @@ def _fact_filters(query: Query, accelerator: Accelerator | None) -> Iterator[_Fi
     if query.interconnect not in (None, "any"):
         linked = accelerator is not None and accelerator.link == query.interconnect
         yield _Filter("interconnect", f"without {query.interconnect}", str(int(linked)))
+    # Of an accelerator that the table does not have, only the offer itself says how much memory it has.
+    said = "(SELECT accelerator_memory_gib FROM shape WHERE id = o.shape)"
     if query.min_mem_gb is not None:
-        share = "(SELECT accelerator_memory_gib FROM shape WHERE id = o.shape) >= ?"
-        enough = int(memory is not None and memory >= query.min_mem_gb)
-        sql = f"CASE WHEN o.count < 1 THEN {share} ELSE {enough} END"
-        yield _Filter("min_mem", "with less or unknown memory per accelerator", sql, (query.min_mem_gb,))
+        enough = f"{said} >= ?" if accelerator is None else str(int(memory is not None and memory >= query.min_mem_gb))
+        sql = f"CASE WHEN o.count < 1 THEN {said} >= ? ELSE {enough} END"
+        params = (query.min_mem_gb,) * sql.count("?")
+        yield _Filter("min_mem", "with less or unknown memory per accelerator", sql, params)
     if query.min_total_mem_gb is not None:
-        sql = f"o.count * {memory!r} >= ?" if memory else "NULL >= ?"
+        sql = f"o.count * {said if accelerator is None else memory or 'NULL'} >= ?"
         yield _Filter("min_total_mem", "with less or unknown memory in total", sql, (query.min_total_mem_gb,))
 
 
@@ -230,8 +239,8 @@ def _count(db: sqlite3.Connection, group: _Group, hidden: dict[str, Hidden]) -> 
             _hide(hidden, group.filters[index], number)
     if group.several:
         # Prices of one accelerator are never multiplied into a machine; they are counted so that nobody misses them.
-        single = f"SELECT count(*) FROM offer o WHERE {group.base} AND o.count = 1 AND o.flags & {PER_ACCELERATOR}"
-        _hide(hidden, _PER_ACCELERATOR, db.execute(single, group.base_params).fetchone()[0])
+        where, params = group.per_accelerator()
+        _hide(hidden, _PER_ACCELERATOR, db.execute(f"SELECT count(*) FROM offer o WHERE {where}", params).fetchone()[0])
     return matched
 
 
@@ -336,8 +345,11 @@ def load_offers(db: sqlite3.Connection, oids: Iterable[int]) -> dict[int, Offer]
 _AT_ONCE = 500  # SQLite takes 999 parameters in its oldest builds
 
 
+EXAMPLES = 3  # hidden offers that are shown for each reason
+
+
 def hidden_examples(
-    db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator], per_reason: int = 3
+    db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]
 ) -> dict[str, list[Offer]]:
     """The cheapest offers that each filter hid, by the first filter that they failed; a few for each reason."""
     found: dict[str, list[Offer]] = {}
@@ -347,16 +359,15 @@ def hidden_examples(
             where = " AND ".join([group.base, group.size, *passed, f"NOT COALESCE(({failed.sql}), 0)"])
             params = (*group.base_params, *_params(group.filters[: n + 1]))
             order = "ORDER BY o.rank_price IS NULL, o.rank_price"
-            rows = db.execute(f"{OFFER_SELECT} WHERE {where} {order} LIMIT {per_reason}", params)
+            rows = db.execute(f"{OFFER_SELECT} WHERE {where} {order} LIMIT {EXAMPLES}", params)
             found.setdefault(failed.reason, []).extend(offer_from_row(row) for row in rows)
             passed.append(f"({failed.sql})")
         if group.several:
-            where = f"{group.base} AND o.count = 1 AND o.flags & {PER_ACCELERATOR}"
-            rows = db.execute(
-                f"{OFFER_SELECT} WHERE {where} ORDER BY o.rank_price LIMIT {per_reason}", group.base_params
-            )
+            where, params = group.per_accelerator()
+            order = "ORDER BY o.rank_price IS NULL, o.rank_price"
+            rows = db.execute(f"{OFFER_SELECT} WHERE {where} {order} LIMIT {EXAMPLES}", params)
             found.setdefault(_PER_ACCELERATOR.reason, []).extend(offer_from_row(row) for row in rows)
-    return {reason: sorted(offers, key=order_key)[:per_reason] for reason, offers in found.items() if offers}
+    return {reason: sorted(offers, key=order_key)[:EXAMPLES] for reason, offers in found.items() if offers}
 
 
 def on_demand_not_above(db: sqlite3.Connection, offer_id: str) -> int | None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cloudaccel import settings
 from cloudaccel.catalog import store
-from cloudaccel.catalog.query import SORTS, run_query
+from cloudaccel.catalog.query import EXAMPLES, SORTS, hidden_examples, order_key, run_query
 from cloudaccel.facts import accelerators
 from cloudaccel.facts.names import InstanceFacts
 from cloudaccel.model import Accelerator, Hidden, Offer, Query, QueryResult
@@ -50,6 +50,15 @@ class Session:
             return listed
         own = run_query(self.overlay.db, query, table)
         return _merged(query, listed, own)
+
+    def hidden_examples(self, query: Query) -> dict[str, list[Offer]]:
+        """The cheapest few offers that each filter hid, by reason."""
+        table = accelerator_table()
+        found = self.read(lambda db: hidden_examples(db, replace(query, without=self.replaced), table))
+        if self.overlay is not None:
+            for reason, offers in hidden_examples(self.overlay.db, query, table).items():
+                found[reason] = sorted([*found.get(reason, ()), *offers], key=order_key)[:EXAMPLES]
+        return found
 
     def instance(self, name: str) -> InstanceFacts | None:
         """What the catalog knows of an instance type; None when it has none of that name."""

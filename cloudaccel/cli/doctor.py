@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Show every check; exit 6 when one is bad."""
-    checks = api.doctor()
+    checks = api.doctor(catalog=a.catalog)
     if a.output == "json":
         body = [{"name": c.name, "state": c.state, "text": c.text, "advice": c.advice or None} for c in checks]
         text = json.dumps({"schema": "cloudaccel/v1", "kind": "doctor", "checks": body}, ensure_ascii=False)

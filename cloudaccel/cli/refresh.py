@@ -40,7 +40,7 @@ def run(a: argparse.Namespace) -> int:
         raise QueryError("--status only shows; leave --from and --out out, or leave --status out.")
     if a.status:
         return _show_status(api.status(a.catalog), a)
-    done = api.refresh(a.source, out=a.out)
+    done = api.refresh(a.source, out=a.out, catalog=a.catalog)
     refused = sum((done.report or {}).get("refused", {}).values())
     if a.output == "json":
         _json({"kind": "refresh", **asdict(done), "source": _text(done.source), "target": str(done.target)})

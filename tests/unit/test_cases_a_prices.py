@@ -3,6 +3,8 @@
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from cloudaccel.api.quoting import cost_of, quote
 from tests.support import column, hidden, names, offers_of, price_file, run
 
@@ -197,8 +199,34 @@ def test_u82_listed_is_not_for_sale(tmp_path: Path) -> None:
     assert "offered 2026-06-30" in run("--catalog", str(path), "quote", "H100").out
 
 
-def test_u107_no_price_is_no_crash(tmp_path: Path) -> None:
+def test_u107_no_price_is_no_crash(caplog: pytest.LogCaptureFixture) -> None:
     assert cost_of("ml.brandnew") is None
+    assert "no source has a price of ml.brandnew" in caplog.text
+
+
+def test_u69_commitments_of_another_kind_stay_apart(tmp_path: Path) -> None:
+    header = "provider,region,instance,accelerator,count,market,payment,offering_class,hourly,currency,as_of"
+    path = price_file(
+        tmp_path,
+        "gcp,us-central1,a3-highgpu-8g,H100-SXM,8,reserved-1y,,resource,61.38,USD,2026-07-01",
+        "gcp,us-central1,a3-highgpu-8g,H100-SXM,8,reserved-3y,,resource,38.86,USD,2026-07-01",
+        "aws,us-east-1,p5.48xlarge,H100-SXM,8,reserved-1y,no_upfront,convertible,48,USD,2026-07-01",
+        "aws,us-east-1,p5.48xlarge,H100-SXM,8,reserved-1y,no_upfront,standard,43,USD,2026-07-01",
+        "aws,us-east-1,p5.48xlarge,H100-SXM,8,savings-plan-1y,no_upfront,,44,USD,2026-07-01",
+        header=header,
+    )
+    answer = run(
+        "--catalog", str(path), "quote", "H100-SXM:8", "--market", "reserved-1y,reserved-3y", "--csv",
+        "--columns", "market,term,payment,class,price",
+    )  # fmt: skip
+    assert answer.out.splitlines()[1:] == [
+        "reserved,3y,,resource,38.86",
+        "reserved,1y,no_upfront,standard,43",
+        "reserved,1y,no_upfront,convertible,48",
+        "reserved,1y,,resource,61.38",
+    ]
+    assert offers_of(path, "H100-SXM:8", market="savings-plan-1y") == ["p5.48xlarge"]
+    assert offers_of(path, "H100-SXM:8", market="savings-plan-3y") == []
 
 
 def test_u120_the_users_price_is_on_top_and_visible(tmp_path: Path) -> None:
@@ -213,6 +241,26 @@ def test_u120_the_users_price_is_on_top_and_visible(tmp_path: Path) -> None:
     found = quote("A10G:1", catalog=catalog, price_file=overlay)
     assert [o.price.amount for o in found.offers] == [Decimal("2.1")]
     assert found.offers[0].vcpus == 4  # what the overlay leaves open comes from the list
+    assert overlay.read_bytes() == before
+
+
+def test_u120_a_refresh_leaves_the_users_prices_on_top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(tmp_path / "cache"))
+    overlay = price_file(
+        tmp_path, "aws,us-east-1,p5.48xlarge,on-demand,41.20,USD,2026-09-01",
+        header="provider,region,instance,market,hourly,currency,as_of", name="own.csv",
+    )  # fmt: skip
+    monkeypatch.setenv("CLOUDACCEL_PRICE_FILE", str(overlay))
+    before = overlay.read_bytes()
+
+    def cheapest() -> Decimal | None:
+        return quote(instance="p5.48xlarge", region="us-east-1").offers[0].price.amount
+
+    assert cheapest() == Decimal("41.2")
+    assert run("refresh", "--out", str(tmp_path / "snap.zip")).code == 0
+    assert run("refresh", "--from", str(tmp_path / "snap.zip")).code == 0
+    assert (tmp_path / "cache" / "catalog.sqlite").exists()
+    assert cheapest() == Decimal("41.2")
     assert overlay.read_bytes() == before
 
 

@@ -34,6 +34,7 @@ def test_u32_eight_in_a_machine_and_twelve_in_none() -> None:
     assert eastus.count == 8
     answer = run("quote", "H100:12", "--provider", "azure")
     assert answer.code == 3
+    assert "2 nodes of 8 (16 in all) would do: H100:8x2; 3 nodes of 4 would do: H100:4x3" in run("quote", "H100:12").err
     twice = run("quote", "H100:16", "--provider", "azure")
     assert "2 nodes of 8 would do: H100:8x2" in twice.err
 
