@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         price_inventory,
         quote,
         refresh,
+        roadmap,
         status,
     )
 
@@ -52,6 +53,7 @@ __all__ = [
     "price_inventory",
     "quote",
     "refresh",
+    "roadmap",
     "status",
 ]
 

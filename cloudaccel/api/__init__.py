@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cloudaccel.api.calibrating import Calibration, calibrate
     from cloudaccel.api.checking import Check, doctor
-    from cloudaccel.api.deciding import PricedMachine, compare, price_file_text, price_inventory
+    from cloudaccel.api.deciding import PricedMachine, compare, price_file_text, price_inventory, roadmap
     from cloudaccel.api.explaining import Explanation, explain
     from cloudaccel.api.planning import plan
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
@@ -36,6 +36,7 @@ __all__ = [
     "price_inventory",
     "quote",
     "refresh",
+    "roadmap",
     "status",
 ]
 
@@ -47,6 +48,7 @@ _HOME = {
     "compare": "deciding",
     "price_file_text": "deciding",
     "price_inventory": "deciding",
+    "roadmap": "deciding",
     "Check": "checking",
     "Explanation": "explaining",
     "Refreshed": "refreshing",

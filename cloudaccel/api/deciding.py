@@ -21,6 +21,7 @@ from cloudaccel.model.unknown import Unknown
 if TYPE_CHECKING:
     from cloudaccel.facts.inventory import OwnedMachine
     from cloudaccel.model import Offer
+    from cloudaccel.model.roadmap import Roadmap
 
 _DEMAND = re.compile(r"^([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?)\s*([kMB]?)[\s-]*(?:tok|tokens)\s*/\s*(?:month|mo)$")
 _SCALE = {"": 1, "k": 1_000, "M": 1_000_000, "B": 1_000_000_000}
@@ -305,6 +306,45 @@ def _speed_finder(
     return find
 
 
+# -- the months ahead --------------------------------------------------------------------------------------------------
+
+
+def roadmap(
+    case: str | Path | Mapping[str, Any],
+    *,
+    seconds: float = 60.0,
+    gap: float = 1e-4,
+    price_file: str | Path | None = None,
+    catalog: str | Path | None = None,
+    today: date | None = None,
+) -> "Roadmap":
+    """When to rent, commit, buy and retire, for a demand by month: a ``roadmap.yaml``, or a mapping with its keys.
+
+    Parameters
+    ----------
+    seconds
+        For the solver; 0 gives the rounded LP with its proven gap.
+    gap
+        Share of the total at which the search stops.
+
+    Raises
+    ------
+    ConfigError
+        If the case cannot be read, or the solver is not installed. A case without a plan is no error.
+    """
+    # Imported here: only this verb needs the solver.
+    from time import monotonic
+
+    from cloudaccel.decide.road_file import parse_case, read_case
+    from cloudaccel.decide.roadmap import roadmap as plan_months
+
+    day = (today or datetime.now(UTC).date()).isoformat()
+    find = _price_finder(price_file, catalog, today)
+    from_file = isinstance(case, str | Path)
+    read = read_case(Path(case), find, today=day) if from_file else parse_case(case, find, today=day)
+    return plan_months(read, seconds=seconds, good_enough=gap, clock=monotonic)
+
+
 # -- machines that one owns --------------------------------------------------------------------------------------------
 
 
@@ -373,4 +413,4 @@ def price_file_text(machines: Sequence[PricedMachine]) -> str:
     return out.getvalue()
 
 
-__all__ = ["SCOPES", "PricedMachine", "compare", "price_file_text", "price_inventory"]
+__all__ = ["SCOPES", "PricedMachine", "compare", "price_file_text", "price_inventory", "roadmap"]

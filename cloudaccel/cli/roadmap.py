@@ -1,0 +1,110 @@
+"""``cloudaccel roadmap``: demand by month → when to rent, commit, buy and retire."""
+
+import argparse
+import json
+from typing import Any
+
+from cloudaccel.api import deciding as api
+from cloudaccel.cli import common
+from cloudaccel.errors import QueryError
+from cloudaccel.model.roadmap import Roadmap
+
+EXAMPLES = """\
+  cloudaccel roadmap roadmap.yaml
+  cloudaccel roadmap roadmap.yaml --seconds 0           the first answer, with its proven gap
+  cloudaccel roadmap roadmap.yaml --json
+"""
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser("roadmap", "Demand by month: when to rent, commit, buy and retire.", EXAMPLES)
+    p.add_argument("file", metavar="FILE", help="roadmap.yaml or .json: docs/how-to/own-hardware.md has its keys")
+    p.add_argument("--seconds", type=float, default=60.0, metavar="N", help="for the solver (default 60; 0: LP only)")
+    p.add_argument("--gap", type=float, default=0.0001, metavar="SHARE", help="gap at which it stops (default 0.0001)")
+    p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    common.add_output(p)
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """Plan and show; exit 0, or 3 when there is no plan."""
+    if a.seconds < 0 or not 0 <= a.gap < 1:
+        raise QueryError("--seconds must be 0 or more, --gap a share below 1.")
+    found = api.roadmap(a.file, seconds=a.seconds, gap=a.gap, price_file=a.price_file, catalog=a.catalog)
+    common.write(_json(found) if a.output == "json" else render(found))
+    return 0 if found.total is not None else 3
+
+
+def render(found: Roadmap) -> str:
+    """The text of the answer."""
+    case = found.case
+    lines = [f"{case.start} · {case.months} months · {case.currency} excl. tax · {found.status}", ""]
+    if found.total is None:
+        return "\n".join([*lines, "There is no plan." if found.status == "infeasible" else "No answer.", *(
+            f"  {text}" for text in found.limits)]) + "\n"  # fmt: skip
+    lines += [f"Demand    {name:<12} {spark(series)}  up to {max(series):,g}" for name, series in case.demand.items()]
+    lines += [f"Money     {'out a month':<12} {spark([m.cost for m in found.months])}", "", *_actions(found), ""]
+    lines += _months(found)
+    proof = f"no plan can cost less than {found.bound or 0:,.2f} (gap {100 * (found.gap or 0):.2f} %)"
+    lines += ["", f"Total {found.total:,.2f} {case.currency}; {proof}."]
+    if any(action.verb == "buy" for action in found.actions):
+        lines.append("The total takes off what bought machines are still worth when the horizon ends.")
+    if found.beyond:
+        lines.append(f"Commitments run on after the horizon: {found.beyond:,.2f} more, not in the total.")
+    lines += [f"Limits    {text}" for text in found.limits]
+    lines += [
+        f"Stage     {name}: {s:.2f} s, {total:,.2f}, gap {gap * 100:.2f} %" for name, s, total, gap in found.stages
+    ]
+    lines += [f"Assumed   {name}: {value} ({source})" for name, value, source in case.assumptions]
+    return "\n".join(lines) + "\n"
+
+
+def spark(series: Any) -> str:
+    """A line of bars, one a month, as high as its share of the highest."""
+    most = max(series) or 1
+    return "".join(_BARS[min(7, int(8 * value / most))] for value in series)
+
+
+def _actions(found: Roadmap) -> list[str]:
+    rows = [
+        [
+            f"{a.month + 1}",
+            a.verb,
+            f"{a.machines} × {a.option}",
+            "" if a.arrives == a.month else f"month {a.arrives + 1}",
+            f"{a.amount:,.2f}",
+        ]
+        for a in found.actions
+    ]
+    headings = ["MONTH", "DO", "WHAT", "THERE FROM", "COST IN THE HORIZON"]
+    return common.table(headings, rows, frozenset({0, 4}), None) if rows else ["Nothing to commit to or buy: rent."]
+
+
+def _months(found: Roadmap) -> list[str]:
+    rows = [
+        [f"{m.month + 1}", ", ".join(f"{n} × {o}" for o, n in m.machines.items()) or "—",
+         ", ".join(f"{h:,} h {o}" for o, h in m.rented_hours.items()) or "—", f"{m.cost:,.2f}"]
+        for m in found.months
+    ]  # fmt: skip
+    return common.table(["MONTH", "THERE", "RENTED", "MONEY OUT"], rows, frozenset({0, 3}), None)
+
+
+def _json(found: Roadmap) -> str:
+    body: dict[str, Any] = {
+        "schema": "cloudaccel/v1",
+        "kind": "roadmap",
+        "status": found.status,
+        "currency": {"code": found.case.currency, "fx": []},
+        "total": None if found.total is None else f"{found.total:f}",
+        "bound": found.bound,
+        "gap": found.gap,
+        "beyond": f"{found.beyond:f}",
+        "actions": [{**a._asdict(), "amount": f"{a.amount:f}"} for a in found.actions],
+        "months": [{**m._asdict(), "cost": f"{m.cost:f}"} for m in found.months],
+        "limits": list(found.limits),
+        "stages": [dict(zip(("name", "seconds", "total", "gap"), stage, strict=True)) for stage in found.stages],
+        "assumptions": [dict(zip(("name", "value", "source"), a, strict=True)) for a in found.case.assumptions],
+    }
+    return json.dumps(body, ensure_ascii=False, indent=1) + "\n"

@@ -1,0 +1,125 @@
+"""Properties of decisions: signs change, totals equal their factors, the solver equals brute force."""
+
+import time
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloudaccel.api import deciding
+from cloudaccel.cost.npv import capital_recovery, payback_hours, sinking_fund
+from cloudaccel.decide.breakeven import break_even_use, find_root
+from cloudaccel.model.decision import total_of_lines
+from cloudaccel.model.roadmap import RoadCase, RoadOption
+
+cents = st.integers(1, 10_000_000).map(lambda n: Decimal(n) / 100)
+rents = st.integers(10, 5000).map(lambda n: Decimal(n) / 100)
+
+
+@given(month=cents, accelerators=st.integers(1, 4096), rent=rents)
+def test_break_even_use_is_where_owning_and_renting_change_places(
+    month: Decimal, accelerators: int, rent: Decimal
+) -> None:
+    use = break_even_use(month, accelerators, rent)
+    full_rent = accelerators * 730 * rent
+    if use is None:
+        assert month > full_rent or month / full_rent < Decimal("1e-8")
+        return
+    assert abs(full_rent * use - month) <= month * Decimal("1e-6") + Decimal("0.001")
+    assert full_rent * use * Decimal("1.01") > month  # more use: owning is cheaper
+    assert full_rent * use * Decimal("0.99") < month  # less: renting is
+
+
+@given(root=st.integers(-1000, 1000), slope=st.sampled_from([-3, -1, 2, 7]))
+def test_root_finder(root: int, slope: int) -> None:
+    found = find_root(lambda x: slope * (x - root), Decimal(-1001), Decimal(1001))
+    assert found is not None
+    assert abs(found - root) < Decimal("1e-6")
+    assert find_root(lambda x: x * x + 1, Decimal(-1), Decimal(1)) is None
+
+
+@given(rate=st.integers(0, 30), years=st.integers(1, 10))
+def test_annuities(rate: int, years: int) -> None:
+    r, y = Decimal(rate) / 100, Decimal(years)
+    recovery, fund = capital_recovery(r, y), sinking_fund(r, y)
+    assert recovery >= fund >= 0
+    grown = sum(fund * (1 + r) ** k for k in range(years))
+    assert abs(grown - 1) < Decimal("1e-9")
+
+
+@given(capex=cents, rent=rents, opex=rents)
+def test_payback_is_never_exactly_when_running_costs_the_rent(capex: Decimal, rent: Decimal, opex: Decimal) -> None:
+    hours = payback_hours(capex, rent_per_hour=rent, opex_per_hour=opex)
+    assert (hours is None) == (opex >= rent)
+    if hours is not None:
+        assert abs(hours * (rent - opex) - capex) < Decimal("1e-9") * capex
+
+
+def own_against(rent: Decimal, hours: int = 730) -> tuple[str, Decimal, Decimal]:
+    found = deciding.compare(["own:annual=160000,gpus=8", f"rent:H100:8@{rent}"], hours=str(hours))
+    own, rented = found.ways
+    assert found.cheapest is not None
+    return found.ways[found.cheapest].kind, own.total or Decimal(0), rented.total or Decimal(0)
+
+
+@settings(max_examples=30)
+@given(rent=st.integers(50, 900).map(lambda n: Decimal(n) / 100), hours=st.integers(1, 730))
+def test_the_answer_changes_sign_with_rent_and_use(rent: Decimal, hours: int) -> None:
+    kind, own, rented = own_against(rent, hours)
+    assert (kind == "own") == (Decimal(160_000) <= rent * 8 * hours * 12)
+    assert abs(own - 160_000) < Decimal("0.001")
+    assert rented == rent * 8 * hours * 12
+
+
+@settings(max_examples=20)
+@given(capex=st.integers(10_000, 900_000), kw=st.integers(1, 20), years=st.integers(1, 6), wacc=st.integers(0, 20))
+def test_every_factor_multiplies_to_the_total(capex: int, kw: int, years: int, wacc: int) -> None:
+    option = (
+        f"own:8xH100,capex={capex},kw={kw},kwh=0.11,pue=1.4,years={years},wacc={wacc}%,residual=20%,colo=99/kW-month"
+    )
+    (way,) = deciding.compare([option]).ways
+    assert way.per_month == total_of_lines(way.lines)
+    by_year = sum((y.total for y in way.years), Decimal(0))
+    running = sum((line.amount or 0 for line in way.lines if line.name in ("power", "colo")), Decimal(0))
+    assert abs(by_year - (capex * Decimal("0.8") + running * 12 * years)) < Decimal("0.001")
+
+
+@settings(max_examples=25)
+@given(
+    price=st.integers(1, 400).map(lambda n: Decimal(n) / 100),
+    rate=st.integers(100, 20_000),
+    rent=st.integers(50, 1000).map(lambda n: Decimal(n) / 100),
+)
+def test_break_even_volume_is_where_api_and_machines_change_places(price: Decimal, rate: int, rent: Decimal) -> None:
+    options = [f"api:price={price}/Mtok", f"rent:H100:8@{rent},throughput={rate}"]
+    (b,) = [x for x in deciding.compare(options, demand="1M-tokens/month").break_evens if x.unit == "tokens/month"]
+    full = rent * 8 * 730 / (Decimal(rate) * 3600 * 730) * 1_000_000
+    if b.at is None:
+        assert full >= price * Decimal("0.999")
+        return
+    costs = [w.per_month or 0 for w in deciding.compare(options, demand=f"{b.at:.0f}-tokens/month").ways]
+    assert abs(costs[0] - costs[1]) <= price + Decimal("0.01")
+
+
+@settings(max_examples=25)
+@given(
+    demand=st.lists(st.integers(0, 20), min_size=2, max_size=4),
+    rent=st.integers(5, 40), fee=st.integers(5, 40), term=st.integers(1, 4),
+)  # fmt: skip
+def test_the_solver_equals_brute_force(demand: list[int], rent: int, fee: int, term: int) -> None:
+    pytest.importorskip("scipy")
+    from cloudaccel.decide.roadmap import roadmap
+    from tests.unit.decide.test_roadmap import brute_force
+
+    serves = {"w": Decimal(8)}
+    case = RoadCase(
+        start="m", demand={"w": tuple(map(Decimal, demand))},
+        options=(
+            RoadOption(name="r", kind="rent", serves=serves, price_per_hour=Decimal(rent)),
+            RoadOption(name="c", kind="commit", serves=serves, price_per_hour=Decimal(fee), term_months=term),
+        ),
+    )  # fmt: skip
+    found = roadmap(case, clock=time.monotonic)
+    assert found.total is not None
+    assert abs(found.total - brute_force(case, 3)) <= rent * len(demand) + Decimal(1)

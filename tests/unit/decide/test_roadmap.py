@@ -1,0 +1,227 @@
+"""The roadmap: brute force on small cases, totals that can be redone, limits explained, words of the file."""
+
+import time
+from dataclasses import replace
+from decimal import Decimal
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from cloudaccel.decide.road_file import parse_case, read_case
+from cloudaccel.decide.road_prices import commit_cost, hour_price, purchase_cost
+from cloudaccel.decide.roadmap import machines_at, roadmap
+from cloudaccel.decide.ways import Found
+from cloudaccel.errors import ConfigError
+from cloudaccel.model import HOURS_PER_MONTH
+from cloudaccel.model.decision import Estimate
+from cloudaccel.model.roadmap import RoadCase, Roadmap, RoadOption
+from cloudaccel.model.unknown import Unknown
+from tests.support import run
+
+pytest.importorskip("scipy")
+D8 = Decimal(8)
+ON_DEMAND = RoadOption(name="on-demand", kind="rent", serves={"w": D8}, price_per_hour=Decimal(24))
+YEAR = RoadOption(name="commit", kind="commit", serves={"w": D8}, price_per_hour=Decimal(15), term_months=3)
+BUY = RoadOption(
+    name="buy", kind="buy", serves={"w": D8}, price=Decimal(60_000), running_per_month=Decimal(3000), term_months=12,
+    lead_months=1, residual=Decimal("0.2"), kw=Decimal(10),
+)  # fmt: skip
+
+
+def case(demand: list[int], *options: RoadOption, **limits: Decimal) -> RoadCase:
+    return RoadCase(start="m", demand={"w": tuple(map(Decimal, demand))}, options=options, **limits)  # pyright: ignore[reportArgumentType]
+
+
+def solve(what: RoadCase, **more: float) -> Roadmap:
+    return roadmap(what, clock=time.monotonic, **more)
+
+
+def brute_force(what: RoadCase, most: int) -> Decimal:
+    """Cheapest plan over every number of starts in every month; what is missing is rented by the hour."""
+    rent = next(o for o in what.options if o.kind == "rent")
+    others = [o for o in what.options if o.kind != "rent"]
+    slots = [(o, t) for o in others for t in range(what.months) if t + o.lead_months < what.months]
+    best: Decimal | None = None
+    for counts in product(range(most + 1), repeat=len(slots)):
+        cost = Decimal(0)
+        there = [0] * what.months
+        for (option, start), count in zip(slots, counts, strict=True):
+            price = commit_cost if option.kind == "commit" else purchase_cost
+            cost += count * price(option, start, what.months)
+            arrives = start + option.lead_months
+            for t in range(arrives, min(arrives + option.term_months, what.months)):
+                there[t] += count
+        for t in range(what.months):
+            missing = max(Decimal(0), what.demand["w"][t] / 8 - there[t])
+            cost += missing * HOURS_PER_MONTH * hour_price(rent, t)
+        best = cost if best is None or cost < best else best
+    assert best is not None
+    return best
+
+
+@pytest.mark.parametrize("demand", [[8, 8, 8, 8], [0, 16, 16, 4], [4, 20, 0, 12], [16, 8, 8, 1]])
+def test_the_solver_equals_brute_force(demand: list[int]) -> None:
+    what = case(demand, ON_DEMAND, YEAR, BUY)
+    found = solve(what)
+    assert found.status == "optimal"
+    assert found.total is not None
+    # Rented hours are whole hours: at most one hour a month dearer than the fraction that brute force rents.
+    assert 0 <= found.total - brute_force(what, 3) <= 4 * 24
+    assert (found.bound or 0) <= float(found.total) + 0.01
+
+
+def recomputed(found: Roadmap) -> Decimal:
+    """The total from nothing but actions and rented hours."""
+    total = Decimal(0)
+    by_name = {o.name: o for o in found.case.options}
+    for action in found.actions:
+        option = by_name[action.option]
+        price = {"commit": commit_cost, "buy": purchase_cost}[action.verb]
+        total += action.machines * price(option, action.month, found.case.months)
+    for month in found.months:
+        for name, hours in month.rented_hours.items():
+            total += hours * hour_price(by_name[name.split(" for ")[0]], month.month)
+    return total
+
+
+def test_total_equals_its_actions_and_hours_and_the_demand_is_carried() -> None:
+    found = solve(case([3, 9, 17, 20, 20, 20, 18, 30, 2, 8, 8, 8], ON_DEMAND, YEAR, BUY))
+    assert found.total == recomputed(found)
+    for t, wanted in enumerate(found.case.demand["w"]):
+        there = machines_at(found.case, found.actions, {}, t)
+        assert there == found.months[t].machines
+        hours = sum(found.months[t].rented_hours.values())
+        assert sum(there.values()) * 8 + hours * Decimal(8) / HOURS_PER_MONTH >= wanted - Decimal("0.00001")
+
+
+def test_first_answer_has_a_proven_gap_and_the_solver_only_improves_it() -> None:
+    what = case([3, 9, 17, 20, 20, 20, 18, 30, 2, 8, 8, 8], ON_DEMAND, YEAR, BUY)
+    first, refined = solve(what, seconds=0), solve(what)
+    assert first.total is not None and refined.total is not None  # noqa: PT018
+    assert first.total >= refined.total - Decimal("0.01")
+    assert (first.bound or 0) <= float(refined.total) + 0.01
+    assert [stage[0] for stage in first.stages] == ["LP and rounding"]
+
+
+def test_site_power_holds_and_says_what_it_costs() -> None:
+    cheap = replace(BUY, price=Decimal(10_000))
+    free = solve(case([40] * 12, ON_DEMAND, cheap))
+    tight = solve(case([40] * 12, ON_DEMAND, cheap, site_kw=Decimal(25)))
+    assert max(m.machines.get("buy", 0) for m in free.months) == 5
+    assert max(m.machines.get("buy", 0) for m in tight.months) == 2
+    assert (tight.total or 0) > (free.total or 0)
+    assert any("site power" in text for text in tight.limits)
+
+
+def test_a_budget_holds_in_every_quarter() -> None:
+    budget = Decimal(45_000)
+    found = solve(case([4] * 6, ON_DEMAND, YEAR, BUY, budget_per_quarter=budget))
+    assert found.total is not None
+    for quarter in (found.months[:3], found.months[3:]):
+        assert sum((m.cost for m in quarter), Decimal(0)) <= budget + 3 * 24
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (case([8, 8], replace(BUY, lead_months=0), site_kw=Decimal(5)), "site power is too tight"),
+        (case([8, 8], ON_DEMAND, budget_per_quarter=Decimal(100)), "budget per quarter is too tight"),
+        (case([80, 8], replace(ON_DEMAND, limit=2)), "limits on machines is too tight"),
+        (case([8, 8], BUY), "lead times is too tight"),
+        (case([8, 8], replace(ON_DEMAND, serves={"other": D8})), "units of w have nothing to run on"),
+    ],
+)
+def test_infeasible_is_explained(what: RoadCase, words: str) -> None:
+    found = solve(what)
+    assert found.status == "infeasible"
+    assert found.total is None
+    assert words.replace("limits on machines is", "limits on machines is") in " ".join(found.limits)
+
+
+def test_what_is_there_is_kept_or_retired() -> None:
+    have = replace(BUY, have=2, have_months=12, resale=Decimal(1000), lead_months=0)
+    kept = solve(case([16] * 6, ON_DEMAND, have))
+    assert kept.actions == ()
+    retired = solve(case([0] * 6, ON_DEMAND, have))
+    assert [(a.month, a.verb, a.machines) for a in retired.actions] == [(0, "retire", 2)]
+    assert retired.total == -2000
+    bound = solve(case([0] * 6, ON_DEMAND, replace(YEAR, have=1, have_months=4)))
+    assert bound.total == 4 * 15 * HOURS_PER_MONTH, "a commitment that was made is paid"
+
+
+def test_switching_costs_keep_what_is_there() -> None:
+    old = RoadOption(
+        name="old", kind="rent", serves={"w": D8}, price_per_hour=Decimal(24), have=1, switching=Decimal(1)
+    )
+    new = RoadOption(name="new", kind="rent", serves={"w": D8}, price_per_hour=Decimal(23), switching=Decimal(9000))
+    stay = solve(case([8] * 6, old, new))
+    assert all("old" in m.rented_hours for m in stay.months)
+    move = solve(case([8] * 6, old, replace(new, switching=Decimal(1000))))
+    assert all("new" in m.rented_hours for m in move.months)
+
+
+def test_one_more_option_never_makes_it_dearer() -> None:
+    few = solve(case([8, 16, 16, 8], ON_DEMAND, YEAR))
+    more = solve(case([8, 16, 16, 8], ON_DEMAND, YEAR, BUY))
+    assert (more.total or 0) <= (few.total or 0) + Decimal(100)
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+def find(_spec: object) -> Found | Unknown:
+    price = Estimate("price", D8, D8, D8, "USD/h", "a list", "2026-11-01", True)
+    return Found(price=price, accelerators=8, label="x")
+
+
+FILE = """\
+start: 2027-01
+demand:
+  training: 0*3, 64*9
+  serving: {from: 8, growth: 5%, months: 12}
+options:
+  - {name: od, rent: 'H100-SXM:8', price: 24/h}
+  - {name: year, commit: 'H100-SXM:8', term: 12, price: 15/h, decline: 10%}
+  - {name: dgx, buy: dgx-h100, lead: 6, speed: {training: 1.0}}
+site_kw: 60
+"""
+
+
+def test_a_file_is_read_and_what_it_leaves_open_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "roadmap.yaml"
+    path.write_text(FILE, encoding="utf-8")
+    read = read_case(path, find, today="2026-11-25")
+    assert read.months == 12
+    assert read.demand["training"][2:4] == (0, 64)
+    dgx = read.options[2]
+    assert (dgx.lead_months, dgx.term_months, dgx.kw) == (6, 48, Decimal("10.2"))
+    assert set(dgx.serves) == {"training"}
+    names = {name for name, _, _ in read.assumptions}
+    assert {"price of dgx", "running_per_month of dgx", "decline"} <= names
+    assert all(source for _, _, source in read.assumptions)
+    answer = run("roadmap", str(path))
+    assert answer.code == 0, answer.err
+    assert "no plan can cost less than" in answer.out
+    assert "NOT VERIFIED" in answer.out
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"demand": {"w": "8*2"}},
+        {"demand": {"w": "8*2"}, "options": []},
+        {"demand": {"w": "8*2"}, "options": [{"rent": "H100:8", "buy": "dgx-h100"}]},
+        {"demand": {"w": "8*2"}, "options": [{"commit": "H100:8", "price": 3}]},
+        {"demand": {"w": "8*2"}, "options": [{"buy": "tpu-v5e:8"}]},
+        {"demand": {"w": "8*2"}, "options": [{"rent": "H100:8", "price": -3}]},
+        {"demand": {"w": "8*2"}, "options": [{"rent": "H100:8", "colour": "red"}]},
+        {"demand": {"w": "8*2", "v": "8*3"}, "options": [{"rent": "H100:8", "price": 3}]},
+        {"demand": {"w": "eight"}, "options": [{"rent": "H100:8", "price": 3}]},
+        {"demand": {"w": "8*2"}, "options": [{"rent": "H100:8", "price": 3}], "budjet": 3},
+    ],
+)
+def test_what_cannot_be_read_is_refused(given: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        parse_case(given, find, today="2026-11-25")
