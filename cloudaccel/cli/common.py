@@ -184,6 +184,6 @@ def _cell(text: str, width: int, right: bool, middle: bool) -> str:
 def _narrow(widths: list[int], flexible: list[int], room: int) -> None:
     while sum(widths) > room and flexible:
         widest = max(flexible, key=lambda i: widths[i])
-        if widths[widest] <= 8:
+        if widths[widest] <= 6:
             return
         widths[widest] -= 1

@@ -140,7 +140,7 @@ def _offers(e: api.Explanation) -> Iterator[str]:
         yield "  prices"
     for o in e.offers:
         price = f"{plain(o.price.amount) or 'unknown'} {o.price.currency}/h ({o.price.status})"
-        term = " ".join(filter(None, (o.market, o.term, o.offering_class, o.payment)))
+        term = " ".join(filter(None, (o.market, o.term, o.offering_class, o.payment))).replace("_", "-")
         yield f"      {o.id}  {o.provider} {o.zone or o.region}  {term}  {price}"
         if len(e.offers) == 1:
             yield from _one_offer(o)

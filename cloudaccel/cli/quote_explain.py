@@ -47,7 +47,7 @@ def hidden_lines(answer: api.Quote) -> list[str]:
 def _offer(number: int, offer: Offer) -> list[str]:
     price = offer.price
     place = f"{offer.provider} {offer.zone or offer.region} {offer.instance}"
-    head = f"  {number}. {place}, {display_name(offer)}, {offer.market}"
+    head = f"  {number}. {place}, {display_name(offer)}, {offer.market.replace('_', '-')}"
     lines = [f"{head}  [{offer.id}]"]
     lines.append(f"     {plain(price.amount) or 'unknown'} {price.currency} per hour ({price.status})")
     each = offer.price_per_accelerator_hour

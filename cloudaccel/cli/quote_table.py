@@ -36,10 +36,14 @@ def render(
         lines += common.table(headings, rows, right, width)
     else:
         headings, right, rows = _standard(answer, view, per, wide)
-        narrow = width is not None and sum(common.column_widths(headings, rows)) + 2 * len(headings) > width
-        if narrow:
-            headings, right, rows = _without("AVAIL", headings, right, rows)
-            notes.append("The column AVAIL does not fit here; -o wide shows everything.")
+        left_out: list[str] = []
+        for name in ("AVAIL", "MARKET") if len(answer.query.markets) == 1 else ("AVAIL",):
+            too_wide = width is not None and sum(common.column_widths(headings, rows)) + 2 * len(headings) > width
+            if too_wide and name in headings:
+                headings, right, rows = _without(name, headings, right, rows)
+                left_out.append(name)
+        if left_out:
+            notes.append(f"{' and '.join(left_out)} would not fit here; -o wide shows everything.")
         lines += common.table(headings, rows, right, width, middle=True)
     if common.wants_color(arguments.no_color):
         lines[2] = f"\x1b[1m{lines[2]}\x1b[0m"
@@ -138,7 +142,7 @@ def _money(value: object, offer: Offer, answer: api.Quote) -> str:
     places = 2 if value >= 1 else 4
     text = f"{value:,.{places}f}"
     if places == 4:
-        text = text.removesuffix("00")
+        text = text[:-2] + text[-2:].rstrip("0")
     mark = {"estimated": "~", "upper_bound": "≤"}.get(offer.price.status, "")
     currency = "" if offer.price.currency == answer.query.currency else f" {offer.price.currency}"
     return f"{mark}{text}{currency}"
@@ -205,7 +209,7 @@ def _families(answer: api.Quote) -> list[str]:
     lines: list[str] = []
     for term in answer.query.terms:
         if 1 < len(term.accelerator_ids) <= _MANY_VARIANTS and term.min_memory_gib is None:
-            variants = ", ".join(short_name(i) for i in term.accelerator_ids)
+            variants = ", ".join(short_name(i).replace("-PCIE", "-PCIe") for i in term.accelerator_ids)
             lines.append(f'"{term.text.partition(":")[0]}" covers {variants}; name one to narrow it.')
     return lines
 

@@ -57,7 +57,7 @@ def test_the_name_of_an_instance_is_read_in_any_case(tmp_path: Path, catalog: Pa
 
 def test_what_is_hidden_is_counted_and_shown_with_the_users_price(tmp_path: Path, catalog: Path) -> None:
     overlay = own(tmp_path, "provider,instance,hourly,as_of", "aws,g5.xlarge,2.10,2026-08-01")
-    answer = quote("A10G", max_price=2, catalog=catalog, price_file=overlay, show_hidden=True)
+    answer = quote("A10G", max_price="2", catalog=catalog, price_file=overlay, show_hidden=True)
     assert [(h.reason, h.rows) for h in answer.hidden] == [("max_price", 2)]
     assert {o.price.amount for o in answer.examples["max_price"]} == {Decimal("2.1")}
 
