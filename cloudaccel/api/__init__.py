@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cloudaccel.api.calibrating import Calibration, calibrate
     from cloudaccel.api.checking import Check, doctor
-    from cloudaccel.api.deciding import PricedMachine, compare, price_file_text, price_inventory, roadmap
+    from cloudaccel.api.deciding import PricedMachine, advise, compare, price_file_text, price_inventory, roadmap
     from cloudaccel.api.explaining import Explanation, explain
     from cloudaccel.api.planning import plan
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
@@ -25,6 +25,7 @@ __all__ = [
     "Quote",
     "Refreshed",
     "Status",
+    "advise",
     "age_days",
     "calibrate",
     "compare",
@@ -48,6 +49,7 @@ _HOME = {
     "compare": "deciding",
     "price_file_text": "deciding",
     "price_inventory": "deciding",
+    "advise": "deciding",
     "roadmap": "deciding",
     "Check": "checking",
     "Explanation": "explaining",

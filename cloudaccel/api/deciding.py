@@ -21,6 +21,7 @@ from cloudaccel.model.unknown import Unknown
 if TYPE_CHECKING:
     from cloudaccel.facts.inventory import OwnedMachine
     from cloudaccel.model import Offer
+    from cloudaccel.model.advice import Advice
     from cloudaccel.model.roadmap import Roadmap
 
 _DEMAND = re.compile(r"^([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?)\s*([kMB]?)[\s-]*(?:tok|tokens)\s*/\s*(?:month|mo)$")
@@ -306,6 +307,30 @@ def _speed_finder(
     return find
 
 
+# -- advice ------------------------------------------------------------------------------------------------------------
+
+
+def advise(answers: Mapping[str, object], *, context: int = 0, max_params: float | None = None) -> "Advice":
+    """Call an API, adapt an open model or build one; rent or own: what the rules recommend, and what would change it.
+
+    Parameters
+    ----------
+    answers
+        By question (``docs/reference/compare.md`` lists them), with ``_`` or ``-`` in the name.
+    context, max_params
+        What the open models that are listed must take, in tokens, and may have, in parameters.
+
+    Raises
+    ------
+    QueryError
+        If a question or an answer is not known.
+    """
+    from cloudaccel.decide.advise import advise as by_rules
+
+    given = {name.replace("_", "-"): str(value) for name, value in answers.items()}
+    return by_rules(given, context=context, most_params=max_params)
+
+
 # -- the months ahead --------------------------------------------------------------------------------------------------
 
 
@@ -413,4 +438,4 @@ def price_file_text(machines: Sequence[PricedMachine]) -> str:
     return out.getvalue()
 
 
-__all__ = ["SCOPES", "PricedMachine", "compare", "price_file_text", "price_inventory", "roadmap"]
+__all__ = ["SCOPES", "PricedMachine", "advise", "compare", "price_file_text", "price_inventory", "roadmap"]

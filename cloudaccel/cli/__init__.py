@@ -16,6 +16,7 @@ VERBS = {
     "quote": "prices and facts of accelerators; needs no account and no network",
     "plan": "what to rent for a model and a deadline, with the sums shown",
     "compare": "call an API, rent, use a managed service or own: totals and break-even",
+    "advise": "call an API, adapt or build; rent or own: a recommendation with reasons",
     "roadmap": "demand by month: when to rent, commit, buy and retire",
     "calibrate": "read the speed of a short run out of its log, for plan --measured",
     "provision": "start what was planned, and make sure that it is gone afterwards",

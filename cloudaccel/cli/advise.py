@@ -1,0 +1,134 @@
+"""``cloudaccel advise``: build, adapt or call; rent or own: a recommendation with reasons and what would change it."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from cloudaccel.api import deciding as api
+from cloudaccel.cli import common
+from cloudaccel.decide.advise import questions
+from cloudaccel.errors import ConfigError
+from cloudaccel.model.advice import Advice, Choice
+
+EXAMPLES = """\
+  cloudaccel advise --data-may-leave yes --need facts --skills none --tokens-per-month 50e6 --api-price 0.60
+  cloudaccel advise --data-may-leave no --own-data yes --need behaviour --data-tokens 200e6 --skills some
+  cloudaccel advise answers.json --json
+"""
+_HEADS = {"model": "The model", "machines": "The machines"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb: a flag for each question of the table."""
+    p = common.verb_parser(
+        "advise", "Call an API, adapt an open model or build one; rent or own: with reasons.", EXAMPLES
+    )
+    p.add_argument("file", nargs="?", metavar="FILE", help="answers as .json: {question: answer}; flags go over it")
+    q = p.add_argument_group("questions; what is not answered is listed as open")
+    for question in questions().values():
+        metavar = "|".join(question.words) or "NUMBER"
+        q.add_argument(f"--{question.name}", metavar=metavar, help=question.question.replace("%", "%%"))
+    m = p.add_argument_group("open models")
+    m.add_argument("--context", type=int, default=0, metavar="TOKENS", help="context that they must take")
+    m.add_argument("--max-params", type=float, metavar="N", help="most parameters that they may have")
+    p.add_argument("--explain", action="store_true", help="every rule that spoke, with its source")
+    common.add_output(p)
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """Advise and show; exit 0, or 3 when every way is ruled out."""
+    flags = {name: value for name in questions() if (value := getattr(a, name.replace("-", "_"))) is not None}
+    answers = {**(_read(Path(a.file)) if a.file else {}), **flags}
+    found = api.advise(answers, context=a.context, max_params=a.max_params)
+    common.write(_json(found) if a.output == "json" else render(found, explain=a.explain))
+    return 0 if found.best("model") is not None else 3
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not answers in JSON ({error}).") from error
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{path}: write {{question: answer}}.")
+    return {str(key): str(value) for key, value in cast(dict[Any, Any], loaded).items()}
+
+
+def render(found: Advice, *, explain: bool) -> str:
+    """The text of the answer."""
+    lines: list[str] = []
+    for decision, head in _HEADS.items():
+        best = found.best(decision)
+        if decision == "machines" and (model := found.best("model")) is not None and model.way == "api":
+            lines += ["The machines: none, while an API is called. If that changes:"]
+        lines += [f"{head}: {best.text if best else 'every way is ruled out'}."]
+        lines += _reasons(found.choices[decision], explain)
+        lines.append("")
+    lines += _flips(found)
+    if found.models:
+        lines.append(
+            "Open models whose licence, size and context fit (the table does not say which languages they know):"
+        )
+        lines += [
+            f"  {m.id}  {m.params_b} B, context {m.context:,}, {m.licence} ({m.commercial_use})" for m in found.models
+        ]
+    elif (model := found.best("model")) is not None and model.way not in ("api", "pretrain"):
+        lines.append("Open models that fit: name the largest size you can run with --max-params, and --context.")
+    if found.open:
+        lines.append("Not answered, and it matters:")
+        lines += [f"  --{q.name} {'|'.join(q.words) or q.unit}: {q.question}" for q in found.open]
+    lines += [f"Assumed   {q.name} = {q.default} {q.unit} ({q.source}, {q.as_of}); --{q.name}" for q in found.assumed]
+    people = sorted({person.strip() for choice in _spoke(found) for r in choice.rules for person in r.ask.split(";")})
+    if people:
+        lines.append(f"Decide it with: {', '.join(people)}.")
+    lines += [f"Next      {command}" for command in found.next_steps]
+    return "\n".join(lines) + "\n"
+
+
+def _spoke(found: Advice) -> list[Choice]:
+    return [choice for choices in found.choices.values() for choice in choices if choice.rules]
+
+
+def _reasons(choices: tuple[Choice, ...], explain: bool) -> list[str]:
+    lines: list[str] = []
+    for number, choice in enumerate(choices):
+        if number and not explain and not choice.forbidden and not choice.points:
+            continue
+        state = "ruled out" if choice.forbidden else f"{choice.points:+d}"
+        for rule in choice.rules:
+            mark = "" if rule.verified else " (not verified)"
+            source = f"  [{rule.source}, {rule.as_of}]" if explain else ""
+            lines.append(f"  {choice.way:<9} {state:>9}  {rule.reason}{mark} ({rule.id}){source}")
+    return lines or ["  no rule speaks for or against any of them: answer a question below"]
+
+
+def _flips(found: Advice) -> list[str]:
+    if not found.flips:
+        return []
+    lines = ["What would change it (each answer tried alone):"]
+    lines += [f"  {f.question} = {f.answer}  →  {_HEADS[f.decision].lower()}: {f.way}" for f in found.flips]
+    return [*lines, ""]
+
+
+def _json(found: Advice) -> str:
+    body: dict[str, Any] = {
+        "schema": "cloudaccel/v1",
+        "kind": "advise",
+        "answers": dict(found.answers),
+        "recommended": {d: (best.way if (best := found.best(d)) else None) for d in found.choices},
+        "choices": {
+            decision: [
+                {"way": c.way, "points": c.points, "forbidden": c.forbidden, "rules": [asdict(r) for r in c.rules]}
+                for c in choices
+            ]
+            for decision, choices in found.choices.items()
+        },
+        "flips": [f._asdict() for f in found.flips],
+        "open": [q.name for q in found.open],
+        "models": [{**m._asdict(), "params_b": f"{m.params_b}"} for m in found.models],
+        "next": list(found.next_steps),
+    }
+    return json.dumps(body, ensure_ascii=False, indent=1) + "\n"

@@ -1,0 +1,110 @@
+"""Questions, rules and the answer of ``advise``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+# Ways of getting the model, simplest first, and of getting the machines: ties go to the simpler way.
+MODEL_WAYS = {
+    "api": "call an API, with good prompts",
+    "rag": "an open model, with your documents looked up beside it",
+    "lora": "an open model, adapted with LoRA",
+    "finetune": "an open model, fully fine-tuned",
+    "adapt": "an open model, pretrained further on your corpus, then tuned",
+    "pretrain": "a model of your own, from scratch",
+}
+MACHINE_WAYS = {
+    "on-demand": "rent by the hour",
+    "managed": "a managed service",
+    "spot": "rent what may be taken back (spot)",
+    "reserved": "commit for a year or more",
+    "own": "own the machines",
+}
+DECISIONS: Mapping[str, Mapping[str, str]] = {"model": MODEL_WAYS, "machines": MACHINE_WAYS}
+
+
+class Condition(NamedTuple):
+    """``name op value``; unknown when the answer is."""
+
+    name: str
+    op: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Something that is asked. `kind` is ``word`` (one of `words`) or ``number``; `default` is used and said."""
+
+    name: str
+    kind: str
+    unit: str
+    words: tuple[str, ...]
+    question: str
+    default: str
+    source: str
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdviceRule:
+    """What follows for `way` when all conditions hold: ``forbid``, or points for or against it."""
+
+    id: str
+    decision: str
+    when: tuple[Condition, ...]
+    way: str
+    points: int
+    forbids: bool
+    reason: str
+    ask: str
+    source: str
+    as_of: str
+    verified: bool
+
+
+class Choice(NamedTuple):
+    """A way with its points, and the rules that spoke for and against it; `forbidden` when one rules it out."""
+
+    way: str
+    text: str
+    points: int
+    forbidden: bool
+    rules: tuple[AdviceRule, ...]
+
+
+class Flip(NamedTuple):
+    """An answer that would change the recommendation: of which decision, and to what."""
+
+    question: str
+    answer: str
+    decision: str
+    way: str
+
+
+class ModelFit(NamedTuple):
+    """An open model that can be adapted, with what its licence says."""
+
+    id: str
+    params_b: Decimal
+    context: int
+    licence: str
+    commercial_use: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """The answer. `choices` hold each decision's ways, best first; `open` are questions whose answer would matter."""
+
+    answers: Mapping[str, str]
+    choices: Mapping[str, tuple[Choice, ...]]
+    flips: tuple[Flip, ...]
+    open: tuple[Question, ...]
+    models: tuple[ModelFit, ...]
+    assumed: tuple[Question, ...]
+    next_steps: tuple[str, ...]
+
+    def best(self, decision: str) -> Choice | None:
+        """The way that is recommended; None when every one is ruled out."""
+        first = self.choices[decision][0]
+        return None if first.forbidden else first
