@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -90,11 +91,18 @@ def _prices(named: str | Path | None) -> Iterator[Check]:
         yield Check("catalog", "bad", str(error))
         return
     meta, path, warnings = catalog.meta, catalog.path, catalog.warnings
-    (offers,) = catalog.db.execute("SELECT count(*) FROM offer WHERE current").fetchone()
-    catalog.close()
-    yield Check(
-        "catalog", "note" if warnings else "ok", f"{path or 'in memory'}, {offers:,} offers. {' '.join(warnings)}"
-    )
+    try:
+        (state,) = catalog.db.execute("PRAGMA quick_check(1)").fetchone()
+        (offers,) = catalog.db.execute("SELECT count(*) FROM offer WHERE current").fetchone()
+    except sqlite3.DatabaseError as error:
+        state, offers = str(error), 0
+    finally:
+        catalog.close()
+    if state == "ok":
+        text = f"{path or 'in memory'}, every page whole, {offers:,} offers. {' '.join(warnings)}"
+        yield Check("catalog", "note" if warnings else "ok", text)
+    else:
+        yield Check("catalog", "bad", f"{path} is damaged: {state}", "Remove the file; it is built again.")
     yield _age(meta["as_of_until"])
 
 

@@ -14,6 +14,7 @@ from cloudaccel.catalog.schema import SCHEMA_VERSION
 from cloudaccel.errors import SnapshotCorrupt, SnapshotMissing, StorageError
 
 _HEADER = b"SQLite format 3\x00"
+META = frozenset({"schema", "catalog_id", "built_from", "as_of", "as_of_until"})  # keys of the table meta
 
 
 class Catalog:
@@ -122,13 +123,13 @@ def _open_file(path: Path) -> Catalog | None:
     """The catalog at `path`, or None when it is missing, damaged, cut short, or of another schema."""
     if not _is_whole(path):
         return None
+    # immutable: nobody ever writes into a published file, so no lock is needed and a read-only folder will do.
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     try:
-        # immutable: nobody ever writes into a published file, so no lock is needed and a read-only folder will do.
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         meta = dict(db.execute("SELECT key, value FROM meta"))
     except sqlite3.DatabaseError:
-        return None
-    if meta.get("schema") != str(SCHEMA_VERSION):
+        meta = {}
+    if meta.get("schema") != str(SCHEMA_VERSION) or not meta.keys() >= META:
         db.close()
         return None
     return Catalog(db, path, meta)
@@ -155,7 +156,9 @@ _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLI
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether `error` tells of a damaged file, and not of a wrong question (which a rebuilt file answers no better)."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _DAMAGE  # the upper bits only say where
+    if code is None:
+        return False
+    return code & 0xFF in _DAMAGE or str(error).startswith("no such ")  # the upper bits only say where
 
 
 def mend(catalog: Catalog, cache: Path) -> Catalog:
@@ -170,10 +173,16 @@ def mend(catalog: Catalog, cache: Path) -> Catalog:
     if catalog.path is None or catalog.path.parent != cache:
         raise SnapshotCorrupt(f"the catalog {catalog.path or 'in memory'} is damaged. Build it again, or name another.")
     aside = _set_aside(catalog.path)
+    if aside == catalog.path:
+        from cloudaccel.catalog.load import build_in_memory
+
+        words = f"the catalog {aside} is damaged and cannot be replaced. Answering from memory."
+        return _with_warning(build_in_memory([bundled_snapshot()]), words)
     return _with_warning(open_catalog(None, cache), f"the catalog was damaged and has been built again (old: {aside}).")
 
 
 def _set_aside(path: Path) -> Path:
+    """Where the file is now: beside its old place, or still there when the folder cannot be written."""
     aside = path.with_suffix(".damaged")
     try:
         path.replace(aside)

@@ -333,3 +333,13 @@ def test_the_doctor_says_when_a_setting_is_wrong(tmp_path: Path, monkeypatch: py
     answer = run("doctor", "--json")
     assert answer.code == 6
     assert "configuration" in [c["name"] for c in answer.json["checks"] if c["state"] == "bad"]
+
+
+def test_the_doctor_reads_every_page(tmp_path: Path, built_cache: Path) -> None:
+    run("quote", "H100")
+    data = next(built_cache.glob("bundled-*.sqlite")).read_bytes()
+    path = tmp_path / "flipped.sqlite"
+    path.write_bytes(data[: len(data) // 2] + bytes(8192) + data[len(data) // 2 + 8192 :])
+    answer = run("--catalog", str(path), "doctor")
+    assert answer.code == 6
+    assert "is damaged" in answer.out
