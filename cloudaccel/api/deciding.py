@@ -92,6 +92,7 @@ def compare(
         today=day,
         find_price=_price_finder(price_file, catalog, today),
         find_speed=_speed_finder(model, dtype, day),
+        find_hours=_hours_finder(model, dtype, day),
         measured=tuple(_measured(specs)),
     )
     candidates = [make_candidate(spec, around) for spec in specs]
@@ -303,6 +304,41 @@ def _speed_finder(
             f"{replicas} replicas; an estimate, so measure it"
         )
         return Estimate("throughput", low, rate, high, "tok/s", source, day, False, "throughput=")
+
+    return find
+
+
+_TASKS = {"pretrain": ("pretrain", None), "adapt": ("continued_pretrain", None), "finetune": ("finetune", "full"),
+          "lora": ("finetune", "lora")}  # fmt: skip
+
+
+def _hours_finder(model: str | None, dtype: str | None, day: str) -> Callable[[OptionSpec], Estimate | Unknown]:
+    """Sizes a training run: accelerator-hours with their interval, from tokens, model and accelerators."""
+
+    def find(spec: OptionSpec) -> Estimate | Unknown:
+        name, params, tokens = spec.words.get("model", model), spec.likely("params"), spec.likely("tokens")
+        if tokens is None or not spec.what or (name is None and params is None):
+            return Unknown("tokens, model or accelerators are missing")
+        # Imported here: the sizing tables are heavy, and most comparisons state their hours.
+        from cloudaccel.facts.accelerators import by_id
+        from cloudaccel.workloads import size
+        from cloudaccel.workloads.job import parse_job
+
+        task, method = _TASKS[spec.kind]
+        given = {"task": task, "tokens": str(tokens), "method": method, "dtype": dtype, "seq": spec.likely("seq")}
+        job = parse_job({**given, **({"params": str(params)} if params is not None else {"model": name})})
+        ids, count = named_accelerators(spec.what)
+        accelerator = by_id(min(ids))
+        # Chips of a slice are joined whole; of anything else, eight stand in a machine.
+        per_node = count if accelerator.kind == "tpu" else min(count, 8)
+        fit = size(job.workload, job.model, accelerator, per_node=per_node, nodes=max(1, count // per_node))
+        hours = (fit.hours_low, fit.hours_likely, fit.hours_high)
+        if fit.verdict == "no" or None in hours:
+            why = fit.reasons[0].text if fit.reasons else "its speed is not known"
+            return Unknown(f"on {count} x {accelerator.id}: {why}")
+        low, likely, high = (Decimal(str(round((h or 0) * count, 1))) for h in hours)
+        source = f"sized on {count} x {accelerator.id}, {(fit.hours_likely or 0) / 24:.1f} days; measure it"
+        return Estimate("accel-hours", low, likely, high, "h", source, day, False, "accel-hours=")
 
     return find
 

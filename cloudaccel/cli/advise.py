@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     m.add_argument("--context", type=int, default=0, metavar="TOKENS", help="context that they must take")
     m.add_argument("--max-params", type=float, metavar="N", help="most parameters that they may have")
     p.add_argument("--explain", action="store_true", help="every rule that spoke, with its source")
-    common.add_output(p)
+    common.add_output(p, ("table", "json"))
     return p
 
 

@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     v.add_argument("--inventory", metavar="CSV", help="machines that you own: shown with what they cost per hour")
     v.add_argument("--write-prices", metavar="CSV", help="with --inventory: write them as a price file for quote, plan")
-    common.add_output(p)
+    common.add_output(p, ("table", "json"))
     return p
 
 

@@ -72,6 +72,8 @@ def _verdict(found: Comparison) -> Iterator[str]:
         yield "No way has a known cost, so none is cheapest."
     elif len(found.ways) > 1:
         also = " of those with a known cost" if any(w.unknown is not None for w in found.ways) else ""
+        if any("serving what was trained" in text for w in found.ways for text in w.not_counted):
+            also += ", runs without their serving left out," if found.ways[found.cheapest].lines else ""
         yield f"Cheapest{also} at {found.demand_text}: {found.ways[found.cheapest].label}."
 
 
@@ -152,6 +154,8 @@ def _explained(found: Comparison) -> list[str]:
     lines: list[str] = []
     for way in found.ways:
         lines += ["", f"{way.label}: per month"]
+        if way.years and len(way.years[0].lines) > 1:
+            lines += [f"  at first, {line.name}: {formula(line)}" for line in way.years[0].lines]
         lines += [f"  {line.name}: {formula(line)}" for line in way.lines]
         lines.append(f"  total {_money(way.per_month)}")
         lines += [f"  once, {line.name}: {formula(line)}" for line in way.once]

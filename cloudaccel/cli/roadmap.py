@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seconds", type=float, default=60.0, metavar="N", help="for the solver (default 60; 0: LP only)")
     p.add_argument("--gap", type=float, default=0.0001, metavar="SHARE", help="gap at which it stops (default 0.0001)")
     p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
-    common.add_output(p)
+    common.add_output(p, ("table", "json"))
     return p
 
 

@@ -39,7 +39,8 @@ def compare(
     ways = tuple(_way(c, tokens_per_month, months) for c in candidates)
     vm = next((w for w in ways if w.kind in ("vm", "rent") and w.per_month), None)
     ways = tuple(_with_premium(way, vm) for way in ways)
-    ranked = [(way.total, i) for i, way in enumerate(ways) if way.total is not None]
+    rivals = [c.serves for c in candidates] if any(c.serves for c in candidates) else [True] * len(candidates)
+    ranked = [(way.total, i) for i, way in enumerate(ways) if way.total is not None and rivals[i]]
     return Comparison(
         demand_text=demand_text,
         tokens_per_month=tokens_per_month,

@@ -26,6 +26,7 @@ PERIODIC = (
     "support",
     "opex",
     "people",
+    "serve",
     "other",
 )
 _PER = {
@@ -42,7 +43,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "network": ("fraction", "%"), "storage": ("fraction", "%"), "spares": ("fraction", "%"), "retrofit": ("/kW",),
     "systems": ("",), "accelerators": ("",), "use": ("fraction", "%"), "hours": ("h",), "tokens": ("tok",),
     "accel-hours": ("h",), "rate": ("/accel-h",), "data": ("USD",), "labour": ("USD",), "upfront": ("USD",),
-    "params": ("",), "annual": ("y",),
+    "params": ("",), "seq": ("tok",), "annual": ("y",),
 }  # fmt: skip
 _KEY_ALIASES = {
     "gpus": "accelerators", "count": "accelerators", "kwh_price": "kwh", "power_kwh": "energy", "utilisation": "use",

@@ -20,7 +20,7 @@ from cloudaccel.model.unknown import Unknown
 INSTALL = "pip install 'cloudaccel[plan]'"
 MAX_BYTES = 1_000_000
 MAX_MONTHS = 120
-_TOP = ("start", "demand", "options", "site-kw", "budget-per-quarter", "country", "fx")
+_TOP = ("start", "demand", "options", "site-kw", "budget-per-quarter", "country")
 # Numbers of an option, with the field that each sets.
 _NUMBERS = {
     "price": "", "decline": "decline", "term": "term_months", "life": "term_months", "lead": "lead_months",

@@ -30,6 +30,7 @@ class Found:
 
 
 PriceFinder = Callable[[OptionSpec], "Found | Unknown"]
+HoursFinder = Callable[[OptionSpec], "Estimate | Unknown"]
 SpeedFinder = Callable[[frozenset[str], int], "Estimate | Unknown"]
 
 
@@ -49,8 +50,9 @@ class Circumstances:
         Shares of tokens: ``in``, ``cached``, ``out``, adding up to 1; empty when not said.
     everyone
         Costs that every option bears unless it states its own: ``people``, ``data`` … with their units.
-    find_price, find_speed
-        Look a rent up in the catalog; size a model on accelerators (tokens per second of all of them).
+    find_price, find_speed, find_hours
+        Look a rent up in the catalog; size a model on accelerators (tokens per second of all of them); size a training
+        run (accelerator-hours).
     """
 
     tokens_per_month: Decimal | None
@@ -63,6 +65,7 @@ class Circumstances:
     today: str
     find_price: PriceFinder
     find_speed: SpeedFinder
+    find_hours: HoursFinder
     measured: tuple[tuple[frozenset[str], Estimate], ...] = ()  # tokens/s of one accelerator, from another option
 
 
@@ -70,7 +73,8 @@ class Circumstances:
 class Candidate:
     """A way as a function: `monthly` gives the lines of one copy from values of `inputs` and tokens per month.
 
-    `throughput` is an input name; capacity is what it makes in the hours that the machines are on.
+    `throughput` is an input name; capacity is what it makes in the hours that the machines are on. `serves` is False
+    for a run whose serving is not counted: it is no rival of ways that serve.
     """
 
     kind: str
@@ -87,6 +91,7 @@ class Candidate:
     owned: Owned | None = None
     unknown: Unknown | None = None
     own_tokens: Decimal | None = None
+    serves: bool = True
     not_counted: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -359,12 +364,9 @@ def _lead_time() -> str:
 
 def _trained(spec: OptionSpec, around: Circumstances) -> Candidate:
     """A run that is paid once: accelerator-hours times a rate, with data and people beside it."""
-    if "accel-hours" not in spec.numbers:
-        raise QueryError(
-            f"--option {spec.text!r}: give accel-hours=, the accelerator-hours of the run "
-            "('cloudaccel plan' estimates them), and rate=…/accel-h or an accelerator to look a rate up."
-        )
     inputs = {key: spec.numbers[key] for key in ("accel-hours", "rate", "data", "labour") if key in spec.numbers}
+    if "accel-hours" not in inputs:
+        inputs["accel-hours"] = _sized_hours(spec, around)
     unknown: Unknown | None = None
     notes: tuple[str, ...] = ()
     if "rate" not in inputs:
@@ -384,10 +386,21 @@ def _trained(spec: OptionSpec, around: Circumstances) -> Candidate:
     return _with_everyone(
         Candidate(
             kind=spec.kind, label=label, inputs=inputs, monthly=lambda _v, _t: (), once=once, unknown=unknown,
-            lead_time="the run", notes=notes,
+            lead_time="the run", notes=notes, serves="serve" in spec.numbers,
+            not_counted=() if "serve" in spec.numbers else ("serving what was trained (serve=…/month)",),
         ),
         spec, around,
     )  # fmt: skip
+
+
+def _sized_hours(spec: OptionSpec, around: Circumstances) -> Estimate:
+    sized = around.find_hours(spec)
+    if isinstance(sized, Unknown):
+        raise QueryError(
+            f"--option {spec.text!r}: how long is the run? Give accel-hours=, or the accelerators with tokens= and "
+            f"model= or params= to have it sized ({sized.reason})."
+        )
+    return sized
 
 
 def _rate_of(spec: OptionSpec, around: Circumstances) -> "Found | Unknown":
