@@ -469,9 +469,7 @@ def _relaxations(query: Query) -> Iterator[tuple[str, Query]]:
 
 def _counts_on_offer(session: Session, query: Query, term: AcceleratorTerm) -> list[Fraction]:
     """Whole numbers of the accelerator that a machine on offer has, rising."""
-    any_count = replace(query, terms=(replace(term, count=None, at_least=False),), limit=None, sort="hourly")
-    found = {o.count for o in session.query(any_count).offers if o.count and not o.apart}
-    return sorted(count for count in found if count >= 1)
+    return sorted(session.ranked_counts(replace(query, terms=(replace(term, count=None, at_least=False),))))
 
 
 def _other_counts(term: AcceleratorTerm, counts: Sequence[Fraction]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import NamedTuple
 
 from cloudaccel.catalog.offers import OFFER_SELECT, offer_from_row
@@ -343,6 +344,16 @@ def load_offers(db: sqlite3.Connection, oids: Iterable[int]) -> dict[int, Offer]
 
 
 _AT_ONCE = 500  # SQLite takes 999 parameters in its oldest builds
+
+
+def ranked_counts(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> set[Fraction]:
+    """The numbers of accelerators, 1 or more, of every match that can be ranked."""
+    found: set[Fraction] = set()
+    for group in _groups(db, query, accelerators):
+        where, params = group.matching()
+        sql = f"SELECT DISTINCT o.count FROM offer o WHERE {where} AND o.rank_price IS NOT NULL AND o.count >= 1"
+        found.update(Fraction(count) for (count,) in db.execute(sql, params))
+    return found
 
 
 EXAMPLES = 3  # hidden offers that are shown for each reason

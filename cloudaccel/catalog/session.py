@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cloudaccel import settings
 from cloudaccel.catalog import store
-from cloudaccel.catalog.query import EXAMPLES, SORTS, hidden_examples, order_key, run_query
+from cloudaccel.catalog.query import EXAMPLES, SORTS, hidden_examples, order_key, ranked_counts, run_query
 from cloudaccel.facts import accelerators
 from cloudaccel.facts.names import InstanceFacts
 from cloudaccel.model import Accelerator, Hidden, Offer, Query, QueryResult
@@ -50,6 +50,12 @@ class Session:
             return listed
         own = run_query(self.overlay.db, query, table)
         return _merged(query, listed, own)
+
+    def ranked_counts(self, query: Query) -> set[Fraction]:
+        """The numbers of accelerators, 1 or more, of every match that can be ranked."""
+        table = accelerator_table()
+        found = self.read(lambda db: ranked_counts(db, replace(query, without=self.replaced), table))
+        return found | (ranked_counts(self.overlay.db, query, table) if self.overlay else set())
 
     def hidden_examples(self, query: Query) -> dict[str, list[Offer]]:
         """The cheapest few offers that each filter hid, by reason."""
