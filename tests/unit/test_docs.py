@@ -1,11 +1,14 @@
 """The pages that are made from code are current, and the README's commands answer."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from cloudaccel.catalog.pricefile import COLUMNS
+from cloudaccel.errors import CloudAccelError
 from tests.docs.cli import PAGE, page
 from tests.support import run
 
@@ -20,6 +23,34 @@ def test_the_page_of_flags_is_current() -> None:
 def test_every_column_of_a_price_file_is_documented() -> None:
     text = (DOCS / "reference" / "price-file.md").read_text(encoding="utf-8")
     assert all(f"`{column}`" in text for column in COLUMNS)
+
+
+def fields(value: object) -> Iterator[str]:
+    """Every key of a JSON answer."""
+    if isinstance(value, dict):
+        for key, inner in cast(dict[str, object], value).items():
+            yield key
+            yield from fields(inner)
+    elif isinstance(value, list):
+        for inner in cast(list[object], value):
+            yield from fields(inner)
+
+
+def test_every_field_of_the_json_is_documented() -> None:
+    text = (DOCS / "reference" / "json.md").read_text(encoding="utf-8")
+    words = ["--provider", "gcp", "--region", "us-central1", "--market", "any", "--per", "month", "--limit", "1"]
+    body = run("quote", "T4:1", *words, "--json").json
+    inner = {"accelerators", "instance", "markets", "providers", "regions", "place", "sort", "limit", "code", "fx"}
+    assert body["offers"][0]["price"]["parts"]
+    assert {field for field in fields(body) if f"`{field}`" not in text and f"`{field}[]`" not in text} <= inner
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (DOCS / "reference" / "exit-codes.md").read_text(encoding="utf-8")
+    kinds = [CloudAccelError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        assert f"| {kind.exit_code} |" in text, kind
 
 
 def commands() -> list[str]:
