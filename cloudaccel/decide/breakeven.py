@@ -87,6 +87,8 @@ def in_tokens(one: Candidate, other: Candidate) -> BreakEven | None:
     if not capacities or any(c.kind != "api" and c.capacity(c.likely()) is None for c in (one, other)):
         return None
     small = min(capacities) * Decimal("1e-6")
+    if one.cost(one.likely(), small) is None or other.cost(other.likely(), small) is None:
+        return None
     if _difference(one, other, small) > 0:
         one, other = other, one
     at = _first_crossing(one, other, capacities)

@@ -49,8 +49,30 @@ _KEY_ALIASES = {
     "gpus": "accelerators", "count": "accelerators", "kwh_price": "kwh", "power_kwh": "energy", "utilisation": "use",
     "utilization": "use", "tps": "throughput",
 }  # fmt: skip
-WORDS = ("market", "region", "residency", "country", "provider", "site", "fill", "label", "service", "task", "model")
+WORDS = ("market", "region", "residency", "country", "provider", "site", "fill", "label", "service", "model")
+_LOOKED_UP = ("market", "region", "residency", "country", "provider")
+_ONCE = ("data", "labour")
+# What each kind takes, beside `PERIODIC` and a label: a key that would be ignored is refused.
+TAKES: Mapping[str, tuple[str, ...]] = {
+    "api": ("price", "in", "cached", "out", *_ONCE),
+    **dict.fromkeys(
+        RENTED,
+        ("price", "throughput", "use", "hours", "accelerators", "upfront", "service", *_LOOKED_UP, *_ONCE),
+    ),
+    "own": (
+        "throughput", "use", "capex", "server", "residual", "years", "wacc", "kw", "load", "pue", "kwh", "energy",
+        "network", "storage", "spares", "retrofit", "systems", "accelerators", "tokens", "annual", "country", "site",
+        "fill", *_ONCE,
+    ),
+    **dict.fromkeys(TRAINED, ("accel-hours", "rate", "params", "tokens", "seq", "model", *_LOOKED_UP, *_ONCE)),
+}  # fmt: skip
 _SHARES = ("load", "network", "storage", "spares", "use", "residual", "wacc")
+_ABOVE_ZERO = (
+    "years", "systems", "accelerators", "throughput", "hours", "use", "pue", "accel-hours", "tokens", "params", "seq",
+    "kw",
+)  # fmt: skip
+_WHOLE = ("systems", "accelerators", "seq")
+_MOST = Decimal("1e18")
 _NUMBER = re.compile(r"^\$?([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)([kMB]?)(.*)$")
 _SCALE = {"": 1, "k": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 
@@ -103,6 +125,8 @@ def parse_option(text: str, *, today: str) -> OptionSpec:
             named.append(word)
             continue
         key = _key(text, key)
+        if key not in (*TAKES[kind], *PERIODIC, "label"):
+            raise QueryError(f"--option {text!r}: {kind} takes no {key}. It takes {', '.join(TAKES[kind])}.")
         if key in pairs:
             raise QueryError(f"--option {text!r}: {key} is there twice.")
         pairs[key] = value.strip()
@@ -161,6 +185,10 @@ def parse_number(where: str, key: str, text: str, today: str) -> tuple[Estimate,
     low, likely, high = values if len(values) == 3 else values * 3
     if not low <= likely <= high:
         raise QueryError(f"--option {where!r}: {key}={text!r} does not rise from low to high.")
+    if high > _MOST or (key in _ABOVE_ZERO and low <= 0):
+        raise QueryError(f"--option {where!r}: {key}={text!r} must be above 0 and at most {_MOST:.0e}.")
+    if key in _WHOLE and any(value != int(value) for value in values):
+        raise QueryError(f"--option {where!r}: {key}={text!r} must be a whole number.")
     if key in _SHARES and unit != "USD" and high > 1:
         raise QueryError(f"--option {where!r}: {key}={text!r} is a share: at most 100 %.")
     if key == "residual" and unit == "USD" and 0 < high <= 1:

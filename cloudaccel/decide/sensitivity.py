@@ -67,6 +67,8 @@ def monte_carlo(
     """
     generator = random.Random(seed)  # noqa: S311  (no secret hangs on it)
     priced = [c for c in candidates if monthly_cost(c, c.likely(), tokens, months) is not None]
+    if not priced:
+        return ()
     draws: dict[str, list[Decimal]] = {c.label: [] for c in priced}
     won: dict[str, int] = dict.fromkeys(draws, 0)
     for _ in range(samples):

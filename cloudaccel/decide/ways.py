@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
 
 from cloudaccel.cost.owned import Owned, monthly_lines
-from cloudaccel.decide.options import PERIODIC, RENTED, TRAINED, OptionSpec
+from cloudaccel.decide.options import PERIODIC, TRAINED, OptionSpec
 from cloudaccel.decide.owning import Place, named_accelerators, owned_case
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.model import HOURS_PER_MONTH
@@ -421,11 +421,11 @@ def _rate_of(spec: OptionSpec, around: Circumstances) -> "Found | Unknown":
 
 def _with_everyone(candidate: Candidate, spec: OptionSpec, around: Circumstances) -> Candidate:
     """Adds people and data: the option's own, else those that were given for all."""
-    if candidate.kind == "own" or around.scope == "marginal":
-        return _with_shared(candidate, {}, around)
-    own = {key: (spec.numbers[key], spec.units[key]) for key in PERIODIC if key in spec.numbers}
-    if candidate.kind in RENTED and "data" in spec.numbers:
-        own["data"] = (spec.numbers["data"], "once")
+    own: dict[str, tuple[Estimate, str]] = {}
+    if candidate.kind not in TRAINED:
+        own = {key: (spec.numbers[key], "once") for key in ("data", "labour") if key in spec.numbers}
+    if candidate.kind != "own":
+        own |= {key: (spec.numbers[key], spec.units[key]) for key in PERIODIC if key in spec.numbers}
     return _with_shared(candidate, own, around)
 
 
