@@ -20,13 +20,19 @@ _S_PER_H = Decimal(3600)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A price that somebody found: of `accelerators` for one hour, with who offers it and how it binds."""
+    """A price that somebody found: of `accelerators` for one hour, with who offers it and how it binds.
+
+    `bound` is set for a commitment, whose every hour is paid, used or not; `upfront` is paid once beside the hours.
+    """
 
     price: Estimate
     accelerators: int | None
     label: str
     commitment: str = "none"
     accelerator_ids: frozenset[str] = frozenset()
+    market: str = "on_demand"
+    bound: bool = False
+    upfront: Estimate | None = None
 
 
 PriceFinder = Callable[[OptionSpec], "Found | Unknown"]
@@ -212,9 +218,14 @@ def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
     _add_throughput(inputs, spec, ids, accelerators, around)
     hours = spec.likely("hours") or around.hours
     upfront = spec.numbers.get("upfront")
+    market = found.market.replace("_", "-") if isinstance(found, Found) else spec.words.get("market", "on-demand")
+    label += "" if market == "on-demand" else f" {market}"
+    if isinstance(found, Found):
+        hours = _HOURS if found.bound else hours
+        upfront = upfront or found.upfront
     if upfront is not None:
         inputs["upfront"] = upfront
-        commitment = f"{upfront.likely:,.0f} up front"
+        commitment = f"{upfront.likely:,.0f} up front" + ("" if commitment == "none" else f", {commitment}")
 
     def monthly(values: Values, _tokens: Decimal | None) -> tuple[Line, ...]:
         return (Line("rent", _rent_factors(spec, accelerators, values.get("price"), hours)),)

@@ -1,5 +1,7 @@
 """Words of an option: units are never guessed, ranges rise, and every number has its source."""
 
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from cloudaccel.api import deciding
 from cloudaccel.decide.options import parse_option
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.facts.inventory import read_inventory
-from tests.support import run
+from tests.support import price_file, run
 
 DAY = "2026-11-25"
 
@@ -103,6 +105,29 @@ def test_cheapest_from_the_catalog_names_offer_and_age() -> None:
     assert way.per_month is not None
     assert "lambda" in way.notes[0]
     assert "seen" in way.notes[0]
+
+
+def test_every_hour_of_a_commitment_is_paid(tmp_path: Path) -> None:
+    rows = (
+        "aws,us-east-1,p5,H100-SXM,8,reserved-1y,40,2026-11-01",
+        "aws,us-east-1,p5,H100-SXM,8,on-demand,60,2026-11-01",
+    )
+    own = price_file(tmp_path, *rows, header="provider,region,instance,accelerator,count,market,hourly,as_of")
+    bound, free = deciding.compare(
+        ["rent:H100-SXM:8,market=reserved-1y", "rent:H100-SXM:8"], hours="100", catalog=own
+    ).ways
+    assert bound.per_month == 40 * 730
+    assert "350,400 in all" in bound.commitment
+    assert free.per_month == 60 * 100
+
+
+def test_comparing_loads_no_solver_and_no_arrays() -> None:
+    code = (
+        "import sys; from cloudaccel.cli import main; main(['compare', '--option', 'own:8xH100', '--option', "
+        "'rent:H100-SXM:8@2.5']); print([m for m in ('numpy', 'scipy', 'yaml', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_sizing_fills_the_throughput_when_a_model_is_named() -> None:
