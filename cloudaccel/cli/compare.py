@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--samples", type=int, default=0, metavar="N", help="draws of all ranges at once (default none)")
     v.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draws (default 0)")
     v.add_argument("--explain", action="store_true", help="every line with its factors, every input with its source")
+    v.add_argument("--html", metavar="FILE", help="also write the comparison as one page with charts, for paper too")
     v.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     v.add_argument("--inventory", metavar="CSV", help="machines that you own: shown with what they cost per hour")
     v.add_argument("--write-prices", metavar="CSV", help="with --inventory: write them as a price file for quote, plan")
@@ -67,6 +68,10 @@ def run(a: argparse.Namespace) -> int:
         people=a.people, data=a.data, country=a.country, fx=a.fx, scope=a.scope, sensitivity=a.sensitivity,
         samples=a.samples, seed=a.seed, price_file=a.price_file, catalog=a.catalog,
     )  # fmt: skip
+    if a.html:
+        from cloudaccel.cli.compare_html import render
+
+        _save(a.html, render(found))
     if a.output == "json":
         from cloudaccel.cli.compare_json import text
 
@@ -80,8 +85,12 @@ def _inventory(a: argparse.Namespace) -> int:
     priced = api.price_inventory(a.inventory, country=a.country, fx=a.fx)
     common.write(compare_table.inventory(priced))
     if a.write_prices:
-        try:
-            Path(a.write_prices).write_text(api.price_file_text(priced), encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"{a.write_prices} cannot be written: {error.strerror}. Name another place.") from error
+        _save(a.write_prices, api.price_file_text(priced))
     return 0
+
+
+def _save(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}. Name another place.") from error

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def render(found: Comparison, *, explain: bool) -> str:
     """The text of the answer."""
     lines = [f"{found.demand_text} · horizon {found.months:f} months · {found.currency} excl. tax", ""]
-    lines += common.table(*_table(found), frozenset(range(1, len(found.ways) + 1)), None)
-    lines += ["", *_verdict(found), *_break_evens(found), *_facilities(found)]
+    lines += common.table(*way_rows(found), frozenset(range(1, len(found.ways) + 1)), None)
+    lines += ["", *verdict_lines(found), *_facilities(found)]
     lines += _swings(found) + _spreads(found)
     lines += [f"Read      {way.label}: {note}" for way in found.ways for note in way.notes]
     lines += [f"Not counted in {way.label}: {', '.join(way.not_counted)}." for way in found.ways if way.not_counted]
@@ -24,7 +24,8 @@ def render(found: Comparison, *, explain: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(found: Comparison) -> tuple[list[str], list[list[str]]]:
+def way_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the comparison, without rows that say nothing."""
     ways = found.ways
     rows = [
         ["per month", *(_money(w.per_month) for w in ways)],
@@ -49,6 +50,11 @@ def _copies(way: Way) -> str:
 
 def _premium(way: Way) -> str:
     return "—" if way.premium is None else f"{way.premium[0]:+,.2f} ({way.premium[1] * 100:+.1f} %)"
+
+
+def verdict_lines(found: Comparison) -> list[str]:
+    """What is cheapest, what is unknown, and where ways break even."""
+    return [*_verdict(found), *_break_evens(found)]
 
 
 def _money(amount: Decimal | None, *, unknown: bool = False) -> str:

@@ -12,6 +12,7 @@ from cloudaccel.model.decision import BreakEven, Comparison, Line, Way, total_of
 from cloudaccel.model.unknown import Unknown
 
 CURVE_STEPS = 20
+VOLUME_STEPS = 120
 _MONTHS_PER_YEAR = Decimal(12)
 
 
@@ -50,6 +51,7 @@ def compare(
         cheapest=min(ranked)[1] if ranked else None,
         break_evens=tuple(_break_evens(candidates, rents)),
         curves={c.label: curve for c in candidates if (curve := _curve(c))},
+        volumes=_volumes(candidates, tokens_per_month),
         swings=sensitivity.swings(candidates, tokens_per_month, months) if with_swings else (),
         spreads=sensitivity.monte_carlo(candidates, tokens_per_month, months, samples=samples, seed=seed)
         if samples
@@ -137,6 +139,25 @@ def _curve(c: Candidate) -> tuple[tuple[Decimal, Decimal], ...]:
         return ()
     steps = (Decimal(i) / CURVE_STEPS for i in range(1, CURVE_STEPS + 1))
     return tuple((use, per_accelerator_hour(month, c.owned.accelerators, use)) for use in steps)
+
+
+def _volumes(
+    candidates: Sequence[Candidate], demanded: Decimal | None
+) -> Mapping[str, tuple[tuple[Decimal, Decimal], ...]]:
+    """A month's cost of each way that makes tokens, from little to more than any break-even; empty without a demand."""
+    able = [c for c in candidates if c.unknown is None and (c.kind == "api" or c.capacity(c.likely()))]
+    capacities = [c.capacity(c.likely()) or Decimal(0) for c in able]
+    if demanded is None or not any(capacities):
+        return {}
+    most = max(*capacities, demanded) * Decimal("1.2")
+    tokens = {most * i / VOLUME_STEPS for i in range(1, VOLUME_STEPS + 1)}
+    for capacity in filter(None, capacities):  # both sides of each step, where another copy is taken
+        full = [capacity * k for k in range(1, min(VOLUME_STEPS, int(most / capacity)) + 1)]
+        tokens.update(t * side for t in full for side in (Decimal(1), Decimal("1.000001")))
+    found = {
+        c.label: tuple((t, cost) for t in sorted(tokens) if (cost := c.cost(c.likely(), t)) is not None) for c in able
+    }
+    return {label: points for label, points in found.items() if points}
 
 
 def _not_counted(candidates: Sequence[Candidate]) -> tuple[str, ...]:

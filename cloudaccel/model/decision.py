@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cloudaccel.model.unknown import Unknown
 
@@ -200,7 +200,10 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The answer of ``compare``. `cheapest` is the index of the cheapest way; None when no total is known."""
+    """The answer of ``compare``. `cheapest` is the index of the cheapest way; None when no total is known.
+
+    `curves` are an owned accelerator-hour over use, `volumes` a month's cost over tokens per month; by way.
+    """
 
     demand_text: str
     tokens_per_month: Decimal | None
@@ -210,6 +213,7 @@ class Comparison:
     cheapest: int | None
     break_evens: tuple[BreakEven, ...]
     curves: Mapping[str, tuple[tuple[Decimal, Decimal], ...]]
+    volumes: Mapping[str, tuple[tuple[Decimal, Decimal], ...]] = field(default_factory=dict[str, Any])
     swings: tuple[Swing, ...] = ()
     spreads: tuple[Spread, ...] = ()
     seed: int | None = None
