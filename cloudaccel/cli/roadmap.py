@@ -2,6 +2,10 @@
 
 import argparse
 import json
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from cloudaccel.api import deciding as api
@@ -32,9 +36,23 @@ def run(a: argparse.Namespace) -> int:
     """Plan and show; exit 0, or 3 when there is no plan."""
     if a.seconds < 0 or not 0 <= a.gap < 1:
         raise QueryError("--seconds must be 0 or more, --gap a share below 1.")
-    found = api.roadmap(a.file, seconds=a.seconds, gap=a.gap, price_file=a.price_file, catalog=a.catalog)
+    with _quiet_solver():
+        found = api.roadmap(a.file, seconds=a.seconds, gap=a.gap, price_file=a.price_file, catalog=a.catalog)
     common.write(_json(found) if a.output == "json" else render(found))
     return 0 if found.total is not None else 3
+
+
+@contextmanager
+def _quiet_solver() -> Generator[None]:
+    """Sends what the solver's C++ prints by itself to stderr: stdout is for the answer. (HiGHS in scipy 1.17 does.)"""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def render(found: Roadmap) -> str:

@@ -68,6 +68,8 @@ class RoadOption:
             raise ValueError(f"{self.name}: what it serves must be above 0")
         if self.term_months < 1 or min(self.lead_months, self.from_month, self.have, self.have_months) < 0:
             raise ValueError(f"{self.name}: months and machines cannot be below 0, a term not below 1")
+        if self.have and self.kind != "rent" and not self.have_months:
+            raise ValueError(f"{self.name}: {self.have} machines are there, and for how many months (have-months)?")
         if not 0 <= self.decline < 1 or not 0 <= self.residual <= 1:
             raise ValueError(f"{self.name}: decline and residual are shares")
 

@@ -161,6 +161,27 @@ def test_switching_costs_keep_what_is_there() -> None:
     assert all("new" in m.rented_hours for m in move.months)
 
 
+def test_workloads_share_machines_where_each_is_fast() -> None:
+    """Two kinds of machine, each twice as fast at one of two workloads: one of each carries both."""
+    fast = {"x": {"a": D8, "b": Decimal(16)}, "y": {"a": Decimal(16), "b": D8}}
+    options = [
+        RoadOption(name=n, kind="commit", serves=s, price_per_hour=Decimal(10), term_months=3) for n, s in fast.items()
+    ]
+    demand = {"a": (Decimal(16),) * 3, "b": (Decimal(16),) * 3}
+    found = solve(RoadCase(start="m", demand=demand, options=tuple(options)))
+    assert found.total == 2 * 10 * 3 * HOURS_PER_MONTH
+    assert {(a.option, a.machines) for a in found.actions} == {("x", 1), ("y", 1)}
+
+
+def test_nothing_wanted_costs_nothing() -> None:
+    assert solve(case([0, 0], ON_DEMAND, YEAR)).total == 0
+
+
+def test_machines_that_are_there_need_a_time() -> None:
+    with pytest.raises(ValueError, match="have-months"):
+        replace(BUY, have=2)
+
+
 def test_one_more_option_never_makes_it_dearer() -> None:
     few = solve(case([8, 16, 16, 8], ON_DEMAND, YEAR))
     more = solve(case([8, 16, 16, 8], ON_DEMAND, YEAR, BUY))
