@@ -114,7 +114,9 @@ def facility_lines(label: str, f: Facility) -> Iterator[str]:
         f"  heat {f.heat_btu_per_h:,.0f} BTU/h = {f.cooling_tons:,.0f} tons of cooling "
         f"({f.cooling or 'kind of cooling unknown'})"
     )
-    racks = "none fits in a rack of that power" if f.racks is None else f"{f.racks} racks, {f.systems_per_rack} in each"
+    racks = f"{f.racks} racks of {f.rack_kw:f} kW (rack_kw=), {f.systems_per_rack} in each"
+    if f.racks is None:
+        racks = f"a rack of {f.rack_kw:f} kW cannot feed one system of {f.it_kw / f.systems:,.1f} kW (rack_kw=)"
     cost = "tariff unknown" if f.electricity_per_year is None else f"{f.electricity_per_year:,.0f} USD"
     yield f"  {racks} · electricity {f.kwh_per_year:,.0f} kWh a year = {cost}"
 

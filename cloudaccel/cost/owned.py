@@ -238,5 +238,6 @@ def facility_of(owned: Owned, rack_kw: Decimal, values: Values | None = None) ->
         racks=-(-owned.systems // fit) if fit else None,
         cooling=owned.cooling,
         kwh_per_year=kwh,
+        rack_kw=rack_kw,
         electricity_per_year=kwh * v["kwh"] if "kwh" in v else None,
     )

@@ -7,7 +7,6 @@ from decimal import Decimal
 from cloudaccel.cost.owned import cost_by_year, facility_of, per_accelerator_hour
 from cloudaccel.decide import breakeven, sensitivity
 from cloudaccel.decide.ways import MILLION, Candidate
-from cloudaccel.facts.owned import owning
 from cloudaccel.model.decision import BreakEven, Comparison, Line, Way, total_of_lines
 from cloudaccel.model.unknown import Unknown
 
@@ -84,7 +83,7 @@ def _way(c: Candidate, demanded: Decimal | None, months: Decimal) -> Way:
         load=load, copies=copies, capacity_tokens_per_month=capacity, accelerators=c.accelerators,
         per_accelerator_hour=_per_hour(c, full_month), commitment=c.commitment, lead_time=c.lead_time,
         inputs=c.inputs, years=cost_by_year(machines, values) if machines else (),
-        facility=facility_of(machines, owning()["rack_kw"].likely, values) if machines else None,
+        facility=facility_of(machines, values["rack_kw"], values) if machines else None,
         not_counted=c.not_counted, notes=c.notes,
     )  # fmt: skip
 

@@ -43,7 +43,8 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "network": ("fraction", "%"), "storage": ("fraction", "%"), "spares": ("fraction", "%"), "retrofit": ("/kW",),
     "systems": ("",), "accelerators": ("",), "use": ("fraction", "%"), "hours": ("h",), "tokens": ("tok",),
     "accel-hours": ("h",), "rate": ("/accel-h",), "data": ("USD",), "labour": ("USD",), "upfront": ("USD",),
-    "params": ("",), "seq": ("tok",), "annual": ("y",),
+    "params": ("",), "seq": ("tok",), "annual": ("y",), "rack_kw": ("kW",),
+    "lead_weeks": ("weeks",),
 }  # fmt: skip
 _KEY_ALIASES = {
     "gpus": "accelerators", "count": "accelerators", "kwh_price": "kwh", "power_kwh": "energy", "utilisation": "use",
@@ -62,14 +63,14 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "own": (
         "throughput", "use", "capex", "server", "residual", "years", "wacc", "kw", "load", "pue", "kwh", "energy",
         "network", "storage", "spares", "retrofit", "systems", "accelerators", "tokens", "annual", "country", "site",
-        "fill", *_ONCE,
+        "fill", "rack_kw", "lead_weeks", *_ONCE,
     ),
     **dict.fromkeys(TRAINED, ("accel-hours", "rate", "params", "tokens", "seq", "model", *_LOOKED_UP, *_ONCE)),
 }  # fmt: skip
 _SHARES = ("load", "network", "storage", "spares", "use", "residual", "wacc")
 _ABOVE_ZERO = (
     "years", "systems", "accelerators", "throughput", "hours", "use", "pue", "accel-hours", "tokens", "params", "seq",
-    "kw",
+    "kw", "rack_kw",
 )  # fmt: skip
 _WHOLE = ("systems", "accelerators", "seq")
 _MOST = Decimal("1e18")

@@ -72,7 +72,9 @@ def owned_case(spec: OptionSpec, place: Place, scope: str) -> OwnedCase:
     priced = any(key in given for key in ("capex", "annual", "energy", "opex"))
     fill = spec.words.get("fill", "no" if priced else "yes").lower() in ("yes", "y", "true")
     systems = _systems(spec, system, count)
-    inputs = _own_inputs(given, system, systems, count, priced)
+    inputs = _own_inputs(given, system, systems, count, bare=priced and not fill)
+    for name, row in (("rack_kw", "rack_kw"), ("lead_weeks", "lead_time_weeks")):
+        inputs.setdefault(name, replace(owned.owning()[row], name=name, change=f"{name}="))
     periodic = {key: spec.units[key] for key in PERIODIC if key in given}
     if "annual" in given:
         periodic["annual"] = "y"
@@ -146,21 +148,23 @@ _OTHER_KEYS = ("accelerators", "systems", "annual", "tokens", "throughput", "use
 
 
 def _own_inputs(
-    given: Mapping[str, Estimate], system: OwnedSystem | None, systems: int, count: int, priced: bool
+    given: Mapping[str, Estimate], system: OwnedSystem | None, systems: int, count: int, *, bare: bool
 ) -> dict[str, Estimate]:
+    """Inputs that are given, with price and power of the system where the caller left them open (`bare`: not)."""
     inputs = {key: value for key, value in given.items() if key not in _OTHER_KEYS}
     if "annual" in given:
         inputs["annual"] = given["annual"]
     if system is None:
         return inputs
-    if not priced and "server" not in inputs and system.price is not None:
+    capital = {"capex", "annual", "opex", "energy", "server"} & set(inputs)
+    if not bare and not capital and system.price is not None:
         inputs["server"] = system.price
     if system.accelerators and count % system.accelerators and "capex" not in inputs:
         raise QueryError(
             f"{system.name} has {system.accelerators} accelerators, and {count} were asked for: "
             f"own whole systems, such as {systems * system.accelerators}."
         )
-    if "kw" not in inputs and system.max_kw is not None and not priced:
+    if "kw" not in inputs and system.max_kw is not None and not bare:
         kw = system.max_kw * systems
         inputs["kw"] = Estimate(
             "kw", kw, kw, kw, "kW", f"{systems} x {system.max_kw} kW: {system.source}", system.as_of, system.verified,

@@ -37,7 +37,7 @@ def swings(candidates: Sequence[Candidate], tokens: Decimal | None, months: Deci
         for name, estimate in candidate.inputs.items():
             if estimate.is_range:
                 found.append(_swing(candidate, name, estimate, known, tokens, months))
-    return tuple(sorted(found, key=lambda s: -s.size))
+    return tuple(sorted((s for s in found if s.size), key=lambda s: -s.size))
 
 
 def _swing(

@@ -355,7 +355,8 @@ def _own(spec: OptionSpec, around: Circumstances) -> Candidate:
     return _with_everyone(
         Candidate(
             kind="own", label=spec.words.get("label") or label, inputs=inputs, monthly=monthly,
-            accelerators=machines.accelerators, use=spec.likely("use"), commitment=commitment, lead_time=_lead_time(),
+            accelerators=machines.accelerators, use=spec.likely("use"), commitment=commitment,
+            lead_time=_lead_time(inputs.get("lead_weeks")),
             owned=machines, unknown=case.unknown, own_tokens=spec.likely("tokens"),
             not_counted=case.not_counted, notes=case.notes,
         ),
@@ -363,11 +364,11 @@ def _own(spec: OptionSpec, around: Circumstances) -> Candidate:
     )  # fmt: skip
 
 
-def _lead_time() -> str:
-    from cloudaccel.facts.owned import owning
-
-    weeks = owning()["lead_time_weeks"]
-    return f"{weeks.low}-{weeks.high} weeks" + ("" if weeks.verified else " (unverified)")
+def _lead_time(weeks: Estimate | None) -> str:
+    if weeks is None:
+        return "unknown"
+    span = f"{weeks.low:f}-{weeks.high:f}" if weeks.is_range else f"{weeks.likely:f}"
+    return f"{span} weeks" + ("" if weeks.verified else " (unverified)")
 
 
 # -- making a model ----------------------------------------------------------------------------------------------------

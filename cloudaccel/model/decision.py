@@ -92,7 +92,9 @@ class YearCost(NamedTuple):
 
 
 class Facility(NamedTuple):
-    """What owned machines ask of a room. Heat is what the machines give off; `racks` None when a machine fits in none.
+    """What owned machines ask of a room. Heat is what the machines give off.
+
+    `racks` is None when one system draws more than a rack of `rack_kw` gives.
 
     `kwh_per_year` is at the meter, cooling included; `electricity_per_year` None when no tariff is known.
     """
@@ -107,6 +109,7 @@ class Facility(NamedTuple):
     racks: int | None
     cooling: str
     kwh_per_year: Decimal
+    rack_kw: Decimal
     electricity_per_year: Decimal | None
 
 
