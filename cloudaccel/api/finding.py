@@ -13,7 +13,8 @@ from cloudaccel.decide.options import OptionSpec
 from cloudaccel.decide.owning import named_accelerators
 from cloudaccel.decide.ways import Found
 from cloudaccel.errors import UnknownName
-from cloudaccel.model import Offer
+from cloudaccel.facts.accelerators import all_accelerators
+from cloudaccel.model import Accelerator, Offer
 from cloudaccel.model.decision import Estimate
 from cloudaccel.model.unknown import Unknown
 
@@ -108,6 +109,11 @@ def _bound(offer: Offer, price: Decimal) -> str:
     return f"{term}{paid}, {price * hours:,.0f} in all"
 
 
+def _first(ids: frozenset[str]) -> Accelerator:
+    """Of a family, the variant that the table names first; what is sized names it."""
+    return next(a for a in all_accelerators() if a.id in ids)
+
+
 def speed_finder(model: str | None, dtype: str | None, day: str) -> Callable[[frozenset[str], int], Estimate | Unknown]:
     """Sizes `model` on accelerators; unknown when no model is named or it does not fit."""
 
@@ -117,17 +123,16 @@ def speed_finder(model: str | None, dtype: str | None, day: str) -> Callable[[fr
         if not ids:
             return Unknown("the accelerator is not known", "or name it")
         # Imported here: the sizing tables are heavy, and most comparisons state their throughput.
-        from cloudaccel.facts.accelerators import by_id
         from cloudaccel.facts.models import resolve_model
         from cloudaccel.model.workload import ServeDemand, Workload
         from cloudaccel.workloads import size
 
         demand = ServeDemand()
         job = Workload(task="serve", model=model, precision=dtype or "bf16", serve=demand)
-        fit = size(job, resolve_model(model), by_id(min(ids)), per_node=min(count, 8), nodes=max(1, count // 8))
+        fit = size(job, resolve_model(model), _first(ids), per_node=min(count, 8), nodes=max(1, count // 8))
         if fit.serving is None or fit.verdict == "no":
             why = fit.reasons[0].text if fit.reasons else "it does not fit"
-            return Unknown(f"{model} on {count} x {min(ids)}: {why}", "or take other machines")
+            return Unknown(f"{model} on {count} x {_first(ids).id}: {why}", "or take other machines")
         serving = fit.serving
         replicas = Decimal(count // serving.accelerators_per_replica)
         per_output = (demand.input_tokens + demand.output_tokens) / demand.output_tokens
@@ -139,10 +144,9 @@ def speed_finder(model: str | None, dtype: str | None, day: str) -> Callable[[fr
                 serving.output_tokens_per_s_high,
             )
         )
-        source = (
-            f"sized: {model}, {demand.input_tokens} tokens in and {demand.output_tokens} out, batch {serving.batch}, "
-            f"{replicas} replicas; an estimate, so measure it"
-        )
+        sequence = f"{demand.input_tokens} tokens in and {demand.output_tokens} out"
+        where = f"{model} on {_first(ids).id}, {sequence}, batch {serving.batch}, {replicas} replicas"
+        source = f"sized: {where}; an estimate, so measure it"
         return Estimate("throughput", low, rate, high, "tok/s", source, day, False, "throughput=")
 
     return find
@@ -156,7 +160,6 @@ def hours_finder(model: str | None, dtype: str | None, day: str) -> Callable[[Op
         if tokens is None or not spec.what or (name is None and params is None):
             return Unknown("tokens, model or accelerators are missing")
         # Imported here: the sizing tables are heavy, and most comparisons state their hours.
-        from cloudaccel.facts.accelerators import by_id
         from cloudaccel.workloads import size
         from cloudaccel.workloads.job import parse_job
 
@@ -164,7 +167,7 @@ def hours_finder(model: str | None, dtype: str | None, day: str) -> Callable[[Op
         given = {"task": task, "tokens": str(tokens), "method": method, "dtype": dtype, "seq": spec.likely("seq")}
         job = parse_job({**given, **({"params": str(params)} if params is not None else {"model": name})})
         ids, count = named_accelerators(spec.what)
-        accelerator = by_id(min(ids))
+        accelerator = _first(ids)
         # Chips of a slice are joined whole; of anything else, eight stand in a machine.
         per_node = count if accelerator.kind == "tpu" else min(count, 8)
         fit = size(job.workload, job.model, accelerator, per_node=per_node, nodes=max(1, count // per_node))

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from cloudaccel.cli import common
-from cloudaccel.model.decision import Comparison, Estimate, Facility, Factor, Line, Way
+from cloudaccel.model.decision import Comparison, Estimate, Facility, Factor, Line, Swing, Way
 
 if TYPE_CHECKING:
     from cloudaccel.api.deciding import PricedMachine
@@ -127,11 +127,17 @@ def _swings(found: Comparison) -> list[str]:
     lines = ["", "What moves it (each input from low to high, all others likely; per month)"]
     rows = [
         [s.way, s.name, _short(s.low), _short(s.high), _money(s.cost_at_low), _money(s.cost_at_high),
-         _money(s.size), "another way wins" if s.flips else ""]
+         _money(s.size), _flip(s)]
         for s in found.swings
     ]  # fmt: skip
     headings = ["WAY", "INPUT", "LOW", "HIGH", "AT LOW", "AT HIGH", "SWING", ""]
     return lines + common.table(headings, rows, frozenset({2, 3, 4, 5, 6}), None) + [""]
+
+
+def _flip(s: Swing) -> str:
+    if not s.flips:
+        return ""
+    return "another way wins" if s.flips_at is None else f"changes places at {_short(Decimal(f'{s.flips_at:.4g}'))}"
 
 
 def _spreads(found: Comparison) -> list[str]:

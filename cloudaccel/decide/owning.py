@@ -91,7 +91,8 @@ def owned_case(spec: OptionSpec, place: Place, scope: str) -> OwnedCase:
         residual_is_money=spec.units.get("residual") == "USD", counted=scope, cooling=system.cooling if system else "",
     )  # fmt: skip
     return OwnedCase(
-        owned=case, system=system, accelerator_ids=ids, unknown=unknown,
+        owned=case, system=system, unknown=unknown,
+        accelerator_ids=frozenset({system.accelerator_id}) if system and "server" in inputs else ids,
         not_counted=_left_out(case, scope), notes=tuple(notes),
     )  # fmt: skip
 

@@ -28,6 +28,15 @@ _NUMBERS = {
     "switching": "switching", "have": "have", "have-months": "have_months", "resale": "resale", "accelerators": "",
 }  # fmt: skip
 _WORDS = ("name", "speed", "market", "region", "residency", "provider", *KINDS)
+_ALL = ("name", "speed", "price", "decline", "limit", "from", "lead", "switching", "have", "accelerators")
+_LOOKED_UP = ("market", "region", "residency", "provider")
+# What each kind takes: a key that would be ignored is refused.
+_TAKES = {
+    "rent": ("rent", *_ALL, *_LOOKED_UP),
+    "commit": ("commit", "term", "have-months", *_ALL, *_LOOKED_UP),
+    "buy": ("buy", "term", "life", "running", "kw", "residual", "have-months", "resale", *_ALL),
+}
+MOST = Decimal("1e15")
 _WHOLE = ("term_months", "lead_months", "limit", "from_month", "have", "have_months")
 _REPEATED = re.compile(r"^([0-9.eE+]+)\s*(?:[*x]\s*(\d+))?$")
 Assumption = tuple[str, str, str]
@@ -54,7 +63,7 @@ def parse_case(given: Mapping[str, Any], find_price: PriceFinder, *, today: str)
         if needed not in keys:
             raise ConfigError(f"{needed} is missing.")
     demand = {name: _series(name, value) for name, value in _mapping("demand", keys["demand"]).items()}
-    place = Place(country=keys.get("country"), rates=None)
+    place = Place(country=str(keys["country"]) if "country" in keys else None)
     assumptions: list[Assumption] = []
     rows = cast(Sequence[Any], keys["options"]) if isinstance(keys["options"], list | tuple) else ()
     options = tuple(
@@ -98,8 +107,8 @@ def _number(where: str, value: Any) -> Decimal:
         number = Decimal(text.rstrip("%").strip())
     except InvalidOperation:
         raise ConfigError(f"{where}: {value!r} is no number.") from None
-    if not number.is_finite() or number < 0:
-        raise ConfigError(f"{where}: {value!r} must be 0 or more.")
+    if not number.is_finite() or not 0 <= number <= MOST:
+        raise ConfigError(f"{where}: {value!r} must be between 0 and {MOST:.0e}.")
     return number / 100 if share else number
 
 
@@ -139,11 +148,16 @@ def _option(
     if len(kinds) != 1:
         raise ConfigError(f"option {keys.get('name', '?')}: say one of rent:, commit: or buy:, and what.")
     kind, what = kinds[0], str(keys[kinds[0]])
+    ignored = [key for key in keys if key not in _TAKES[kind]]
+    if ignored:
+        raise ConfigError(f"option {keys.get('name', what)}: {kind} takes no {ignored[0]}.")
     name = str(keys.get("name", f"{kind} {what}"))
     fields: dict[str, Any] = {}
     for key, target in _NUMBERS.items():
         if key in keys and target:
             number = _number(f"option {name}, {key}", keys[key])
+            if target in _WHOLE and number != int(number):
+                raise ConfigError(f"option {name}, {key}: {keys[key]!r} must be a whole number.")
             fields[target] = int(number) if target in _WHOLE else number
     maker = _bought if kind == "buy" else _rented
     accelerators = maker(kind, name, what, keys, fields, find_price, place, assumptions, today)
@@ -204,6 +218,8 @@ def _bought(
     """A purchase, filled from the table of owned hardware and the cost of owning where the file is silent."""
     table = owning()
     staff = table["fte_cost"].likely / table["machines_per_fte"].likely
+    # What it costs to run is given: then no tariff is looked up, and none can be missing.
+    place = Place() if "running_per_month" in fields else place
     case = owned_case(parse_option(f"own:{what},staff={staff:f}/y", today=today), place, "full")
     if case.unknown is not None:
         raise ConfigError(f"option {name}: {case.unknown.reason}. To settle it: {case.unknown.how_to_settle}.")

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from cloudaccel.decide.breakeven import find_root
 from cloudaccel.decide.ways import Candidate
 from cloudaccel.model.decision import Estimate, Spread, Swing
 
@@ -53,7 +54,29 @@ def _swing(
     high = monthly_cost(candidate, {**likely, name: estimate.high}, tokens, months) or Decimal(0)
     first = min(known, key=lambda label: known[label])
     flips = any(min(k := {**known, candidate.label: v}, key=lambda label: k[label]) != first for v in (low, high))
-    return Swing(candidate.label, name, estimate.low, estimate.high, low, high, flips)
+    at = _flip_point(candidate, name, estimate, known, tokens, months) if flips else None
+    return Swing(candidate.label, name, estimate.low, estimate.high, low, high, flips, at)
+
+
+def _flip_point(
+    candidate: Candidate,
+    name: str,
+    estimate: Estimate,
+    known: Mapping[str, Decimal],
+    tokens: Decimal | None,
+    months: Decimal,
+) -> Decimal | None:
+    """The value of the input at which the way costs what the cheapest of the others does."""
+    others = [cost for label, cost in known.items() if label != candidate.label]
+    if not others:
+        return None
+    rival, likely = min(others), candidate.likely()
+
+    def difference(value: Decimal) -> Decimal:
+        return (monthly_cost(candidate, {**likely, name: value}, tokens, months) or Decimal(0)) - rival
+
+    found = find_root(difference, estimate.low, estimate.high)
+    return found if found is not None and abs(difference(found)) < rival / 1000 else None
 
 
 def monte_carlo(

@@ -175,7 +175,11 @@ class BreakEven(NamedTuple):
 
 
 class Swing(NamedTuple):
-    """How one input moves a way's cost: at its low and its high end, all others likely. `flips`: another way wins."""
+    """How one input moves a way's cost: at its low and its high end, all others likely.
+
+    `flips`: at one of the ends another way is cheapest; `flips_at` is the value at which they change places, None when
+    the cost jumps over it.
+    """
 
     way: str
     name: str
@@ -184,6 +188,7 @@ class Swing(NamedTuple):
     cost_at_low: Decimal
     cost_at_high: Decimal
     flips: bool
+    flips_at: Decimal | None = None
 
     @property
     def size(self) -> Decimal:

@@ -98,6 +98,10 @@ def test_swings_are_widest_first_and_say_when_the_answer_flips() -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert found.swings[0].name == "staff"
     assert found.swings[0].flips
+    turn = found.swings[0].flips_at
+    assert turn is not None
+    at_turn = deciding.compare([f"own:8xH100,staff={turn:.6f}/y", "rent:H100-SXM:8@3.5"]).ways
+    assert abs((at_turn[0].per_month or 0) - (at_turn[1].per_month or 0)) < 1
 
 
 def test_cheapest_from_the_catalog_names_offer_and_age() -> None:
