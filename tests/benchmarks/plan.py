@@ -15,8 +15,10 @@ from cloudaccel.planner.plan import Context, Request, make_plan
 from cloudaccel.workloads import resolve_model, size
 from tests.benchmarks.measure import environment, median_wall_s, peak_mib
 
-JOB = ["plan", "--task", "finetune", "--method", "lora", "--model", "llama-3-70b", "--tokens", "200e6"]
-JOB += ["--deadline", "24h", "--lock", "-", "--json"]
+JOB = [
+    *("plan", "--task", "finetune", "--method", "lora", "--model", "llama-3-70b", "--tokens", "200e6"),
+    *("--deadline", "24h", "--lock", "-", "--json"),
+]
 
 
 def main() -> int:
