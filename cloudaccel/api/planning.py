@@ -86,16 +86,14 @@ def plan(
             disk_price=_price(disk_price, DISK_PRICE, "--disk-price"),
             transfer_price=_price(transfer_price, TRANSFER_PRICE, "--transfer-price"),
             limit=options,
+            startable_only=startable,
             assumptions=tuple(_assumed(parsed, setup, disk_price, transfer_price)),
             described={
                 "job": dict(parsed.given), "accelerators": accelerators, "rank": rank_by, "mfu": mfu,
                 "measured": measured, "filters": {k: str(v) for k, v in sorted(wanted.items())},
             },
         )  # fmt: skip
-        found = session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured)))
-    if startable:
-        found = replace(found, options=tuple(option for option in found.options if option.startable))
-    return found
+        return session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured)))
 
 
 def _job(job: JobLike, overrides: Mapping[str, Any]) -> Job:

@@ -103,7 +103,8 @@ class Rejected:
 class Plan:
     """The answer of ``plan``: `options` are answers, best first; `near` are not quite, nearest first.
 
-    `relaxations` say what would make it feasible or cheaper, each tried before it is said.
+    `relaxations` say what would make it feasible or cheaper, each tried before it is said. `considered` is the best of
+    each hardware shape, number of machines and judgement: what the first was measured against.
     """
 
     workload: Workload
@@ -118,6 +119,7 @@ class Plan:
     catalog_id: str
     pack_digests: Mapping[str, str] = field(default_factory=dict[str, str])
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    considered: tuple[Option, ...] = ()
 
     @property
     def best(self) -> Option | None:

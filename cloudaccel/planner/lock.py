@@ -9,6 +9,11 @@ from cloudaccel.model.plan import CostLine, Option, Plan
 from cloudaccel.model.workload import Fit
 
 SCHEMA = "cloudaccel-lock/1"
+# Columns of `considered`, the proof that nothing comes before the choice; '-' is unknown, lists have commas.
+CONSIDERED = (
+    "offer_id", "provider", "region", "accelerator_id", "count", "machines", "verdict", "hours", "machine_hours",
+    "price_per_hour", "other", "total", "carbon_kg", "policy", "blocked",
+)  # fmt: skip
 
 
 def lock_text(plan: Plan) -> str:
@@ -44,6 +49,7 @@ def lock(plan: Plan) -> dict[str, Any]:
         "packs": dict(plan.pack_digests),
         "relaxations": list(plan.relaxations),
         "evaluated": plan.evaluated,
+        "considered": {"columns": " ".join(CONSIDERED), "rows": [_considered(option) for option in plan.considered]},
     }  # fmt: skip
 
 
@@ -84,6 +90,19 @@ def option_json(option: Option) -> dict[str, Any]:
         "carbon_kg": None if option.carbon_kg is None else round(option.carbon_kg, 1),
         "startable": option.startable,
     }  # fmt: skip
+
+
+def _considered(option: Option) -> str:
+    """One row of the proof: enough to sum its total again, and to see whether a limit forbids it."""
+    offer, compute = option.offer, option.lines[0]
+    other = None if option.total is None or compute.amount is None else option.total - compute.amount
+    carbon = None if option.carbon_kg is None else format(option.carbon_kg, ".1f")
+    values = (
+        offer.id, offer.provider, offer.region, offer.accelerator_id, offer.count, option.nodes, option.fit.verdict,
+        _money(option.hours), _money(compute.quantity), _money(compute.unit_price), _money(other),
+        _money(option.total), carbon, option.verdict, ",".join(reason for reason, _ in option.blocked),
+    )  # fmt: skip
+    return " ".join("-" if value in (None, "") else str(value).replace(" ", "_") for value in values)
 
 
 def _line(line: CostLine) -> dict[str, Any]:

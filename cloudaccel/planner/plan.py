@@ -44,6 +44,8 @@ class Request:
         ``cost``, ``time`` or ``carbon``.
     setup_h
         Hours of start, load and saving that are paid beside the run.
+    startable_only
+        Leave out what no provider package can start.
     """
 
     workload: Workload
@@ -55,6 +57,7 @@ class Request:
     disk_price: Decimal = Decimal("0.08")
     transfer_price: Decimal = Decimal("0.09")
     limit: int = 10
+    startable_only: bool = False
     assumptions: tuple[Assumption, ...] = ()
     described: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
@@ -126,7 +129,7 @@ def _hardware_on_offer(
 ) -> list[tuple[Accelerator, int, list[_PriceClass]]]:
     """Every hardware shape that somebody sells, with its price classes, cheapest for its peak first."""
     by_shape: dict[tuple[str, float], list[RankedRow]] = {}
-    for row in ranked_rows(context.db, _query_of(request, context), context.accelerators):
+    for row in _rows(request, context):
         by_shape.setdefault((row.accelerator, row.size), []).append(row)
     shapes: list[tuple[float, Accelerator, int, list[_PriceClass]]] = []
     for (identity, size), rows in by_shape.items():
@@ -141,6 +144,16 @@ def _hardware_on_offer(
         for price_class in classes:
             price_class.offer = offers[price_class.rows[0].oid]
     return [(accelerator, count, classes) for _, accelerator, count, classes in shapes]
+
+
+def _rows(request: Request, context: Context) -> list[RankedRow]:
+    """The rows that the query finds, without those that cannot be started when only such are wanted."""
+    rows = list(ranked_rows(context.db, _query_of(request, context), context.accelerators))
+    startable = context.startable
+    if not request.startable_only or startable is None:
+        return rows
+    offers = load_offers(context.db, (row.oid for row in rows))
+    return [row for row in rows if startable(offers[row.oid])]
 
 
 def _query_of(request: Request, context: Context) -> Query:
@@ -323,7 +336,19 @@ def _plan(request: Request, context: Context, options: list[Option], rejections:
         evaluated=evaluated,
         catalog_id=context.db.execute("SELECT value FROM meta WHERE key = 'catalog_id'").fetchone()[0],
         request=request.described,
+        considered=tuple(_best_of_each(sorted(options, key=key))),
     )
+
+
+def _best_of_each(ordered: Sequence[Option]) -> Iterator[Option]:
+    """The first of each (shape, machines, judgement, place of the data): enough to prove that no other comes before."""
+    seen: set[tuple[object, ...]] = set()
+    for option in ordered:
+        reasons = tuple(reason for reason, _ in option.blocked)
+        shape = (option.offer.accelerator_id, option.offer.count, option.nodes, reasons, len(option.lines))
+        if shape not in seen:
+            seen.add(shape)
+            yield option
 
 
 def _blocked(workload: Workload, option: Option) -> Iterator[tuple[str, str]]:
