@@ -1,1 +1,46 @@
-"""Google Cloud: so far the table of GPUs that are attached to a host, from which whole machines are priced."""
+"""Google Cloud: machines and quotas through google-cloud-compute, which is imported when the first call is made.
+
+``data/attachable_gpus.csv`` is the table of GPUs that are attached to a host, from which whole machines are priced.
+"""
+
+from cloudaccel.protocols import Instances, Prices, Quotas
+from cloudaccel_gcp.instances import GcpInstances
+from cloudaccel_gcp.quotas import GcpQuotas
+from cloudaccel_gcp.sdk import Sdk
+
+
+class GcpProvider:
+    """One project. `consistency_s`: how long a listing may lag behind a create whose answer was lost."""
+
+    def __init__(self, *, consistency_s: float = 60.0) -> None:
+        sdk = Sdk()
+        self._instances = GcpInstances(sdk, consistency_s=consistency_s)
+        self._quotas = GcpQuotas(sdk)
+
+    @property
+    def name(self) -> str:
+        """The entry-point name."""
+        return "gcp"
+
+    @property
+    def prices(self) -> Prices | None:
+        """Price lists are read by the catalog's own sources for now."""
+        return None
+
+    @property
+    def quotas(self) -> Quotas | None:
+        """Regional quotas, in GPUs."""
+        return self._quotas
+
+    @property
+    def instances(self) -> Instances | None:
+        """Compute Engine."""
+        return self._instances
+
+
+def provider() -> GcpProvider:
+    """The entry point."""
+    return GcpProvider()
+
+
+__all__ = ["GcpProvider", "provider"]

@@ -1,0 +1,193 @@
+"""google-cloud-compute behind one typed call: no retries of its own, our errors, plain dictionaries.
+
+Operations are not followed by the SDK: its pollers ask another endpoint than the client does and forget the
+operation's own error codes. Here the operation comes back as it is, and `finished` waits for it by name.
+"""
+
+import ipaddress
+import os
+import threading
+import time
+from typing import Any, NoReturn, cast
+from urllib.parse import urlsplit
+
+from cloudaccel.errors import (
+    AuthError,
+    ConfigError,
+    MalformedResponse,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderUnavailable,
+    RequestInvalid,
+)
+from cloudaccel_gcp.failures import NAME, from_answer
+
+ENDPOINT_ENV = "CLOUDACCEL_GCP_ENDPOINT"
+PROJECT_ENV = "GOOGLE_CLOUD_PROJECT"
+TIMEOUT_S = 130.0  # a wait for an operation is held open for up to two minutes (Compute Engine API, operations.wait)
+PATIENCE_S = 600.0
+
+
+class Sdk:
+    """Clients by service, made when first used. The project is the environment's or the credentials' own."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, Any] = {}
+        self._options: dict[str, Any] | None = None
+        self._project = ""
+        self._lock = threading.RLock()
+
+    @property
+    def project(self) -> str:
+        """Id of the project that is asked. Raises `AuthError` when none is named."""
+        self._found()
+        return self._project
+
+    def call(self, service: str, method: str, /, **request: Any) -> dict[str, Any]:
+        """The answer of one call, sent once. Raises `ProviderError`."""
+        return _plain(self._send(service, method, request))
+
+    def pages(self, service: str, method: str, /, **request: Any) -> list[dict[str, Any]]:
+        """All entries of a listing, over every page."""
+        return [_plain(found) for found in self._send(service, method, request, every=True)]
+
+    def finished(self, operation: dict[str, Any]) -> dict[str, Any]:
+        """The operation once it is done, failed ones included.
+
+        Raises
+        ------
+        OutcomeUnknown
+            If that could not be seen: what it does may have happened.
+        """
+        name = str(operation["name"])
+        zone = str(operation.get("zone", "")).rpartition("/")[2]
+        until = time.monotonic() + PATIENCE_S
+        try:
+            while operation.get("status") != "DONE":
+                if time.monotonic() > until:
+                    raise OutcomeUnknown(f"gcp: {name} is not done.", provider=NAME, operation="wait", code="TIMEOUT")
+                if zone:
+                    operation = self.call("ZoneOperations", "wait", project=self.project, zone=zone, operation=name)
+                else:
+                    operation = self.call("GlobalOperations", "wait", project=self.project, operation=name)
+        except ProviderError as error:
+            raise OutcomeUnknown(
+                f"gcp: nobody knows how {name} ended: {error}", provider=NAME, operation="wait", code=error.raw_code
+            ) from error
+        return operation
+
+    def _send(self, service: str, operation: str, request: dict[str, Any], *, every: bool = False) -> Any:
+        client = self._client(service)
+        from google.api_core import exceptions
+        from google.auth import exceptions as auth
+        from google.protobuf import json_format
+        from requests import exceptions as http
+
+        try:
+            answer = getattr(client, operation)(request=request, timeout=TIMEOUT_S, retry=None)
+            return list(answer) if every else answer
+        except exceptions.GoogleAPICallError as error:
+            raise _refused(operation, error) from error
+        except (auth.RefreshError, auth.DefaultCredentialsError) as error:
+            raise _no_credentials(operation, error) from error
+        except (http.ConnectTimeout, auth.TransportError) as error:
+            raise _silent(ProviderUnavailable, operation, error) from error
+        except http.ConnectionError as error:
+            never = "NewConnectionError" in repr(error) or "NameResolutionError" in repr(error)
+            raise _silent(ProviderUnavailable if never else OutcomeUnknown, operation, error) from error
+        except (http.RequestException, json_format.ParseError) as error:
+            raise _silent(OutcomeUnknown, operation, error) from error
+        except (TypeError, ValueError) as error:
+            raise _silent(RequestInvalid, operation, error) from error
+
+    def _client(self, service: str) -> Any:
+        with self._lock:
+            if service not in self._clients:
+                options = self._found()
+                from google.cloud import compute_v1
+
+                self._clients[service] = getattr(compute_v1, f"{service}Client")(**options)
+            return self._clients[service]
+
+    def _found(self) -> dict[str, Any]:
+        """Arguments of every client: credentials, and the endpoint of a fake if one is named."""
+        with self._lock:
+            if self._options is None:
+                self._options = self._find()
+            return self._options
+
+    def _find(self) -> dict[str, Any]:
+        try:
+            import google.auth
+            from google.api_core.client_options import ClientOptions
+            from google.auth.credentials import AnonymousCredentials
+            from google.auth.exceptions import DefaultCredentialsError
+            from google.cloud import compute_v1  # noqa: F401  # pyright: ignore[reportUnusedImport]  # is it there?
+        except ImportError as error:
+            raise ConfigError("gcp: google-cloud-compute is not installed: pip install 'cloudaccel[gcp]'.") from error
+        fake = os.environ.get(ENDPOINT_ENV, "")
+        named = os.environ.get(PROJECT_ENV, "")
+        if fake:
+            _check_loopback(fake)
+            self._project = named or "fake-project"
+            return {"credentials": AnonymousCredentials(), "client_options": ClientOptions(api_endpoint=fake)}
+        try:
+            credentials, project = cast("tuple[Any, str | None]", cast(Any, google.auth).default())
+        except DefaultCredentialsError as error:
+            raise _no_credentials("credentials", error) from error
+        self._project = named or project or ""
+        if not self._project:
+            raise AuthError(
+                f"gcp: no project is named. Set {PROJECT_ENV}.", provider=NAME, operation="credentials", code="project"
+            )
+        return {"credentials": credentials}
+
+
+def _check_loopback(endpoint: str) -> None:
+    """Only a fake is talked to without credentials and TLS, and a fake is on this machine."""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise ConfigError(f"{ENDPOINT_ENV}={endpoint} is not on this machine: it is for the fake cloud only. Unset it.")
+
+
+def _plain(message: Any) -> dict[str, Any]:
+    kind = cast(Any, type(message))
+    return cast("dict[str, Any]", kind.to_dict(message, use_integers_for_enums=False))
+
+
+def rows(value: Any) -> list[dict[str, Any]]:
+    """A list of an answer; empty when it is missing."""
+    return cast("list[dict[str, Any]]", [*value] if value else [])
+
+
+def _refused(operation: str, error: Any) -> ProviderError:
+    none: dict[str, Any] = {}
+    first = next(iter(rows(error.errors)), none)
+    code = str(first.get("reason") or getattr(error, "reason", None) or error.code or "")
+    return from_answer(operation, code, str(error.message), int(error.code or 0))
+
+
+def raise_failed(name: str, operation: dict[str, Any]) -> NoReturn:
+    """Raise what a finished operation says went wrong: its own code, not the HTTP status."""
+    failure = cast("dict[str, Any]", operation.get("error") or {})
+    errors = rows(failure.get("errors"))
+    if not errors:
+        raise MalformedResponse(f"gcp: {name} failed without a reason.", provider=NAME, operation=name, code="unknown")
+    status = int(operation.get("http_error_status_code") or 0)
+    raise from_answer(name, str(errors[0].get("code", "")), str(errors[0].get("message", "")), status)
+
+
+def _no_credentials(operation: str, error: Exception) -> AuthError:
+    return AuthError(
+        f"gcp: no usable credentials: {error} Run 'gcloud auth application-default login', or set "
+        "GOOGLE_APPLICATION_CREDENTIALS.",
+        provider=NAME, operation=operation, code=type(error).__name__, scope="provider",
+    )  # fmt: skip
+
+
+def _silent(kind: type[ProviderError], operation: str, error: Exception) -> ProviderError:
+    return kind(f"gcp: {operation}: {error}", provider=NAME, operation=operation, code=type(error).__name__)

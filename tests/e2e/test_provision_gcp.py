@@ -1,0 +1,281 @@
+"""Runs on Google Cloud from plan to verified end, through the real SDK against a fake on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import Answer, run
+
+if TYPE_CHECKING:
+    from cloudaccel_gcp.fake import FakeGcp
+
+pytestmark = pytest.mark.network
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["FakeGcp"]:
+    """A fake cloud that the SDK of this process and of its children talks to."""
+    for module in ("google.cloud.compute_v1", "sqlalchemy"):
+        pytest.importorskip(module)
+    from cloudaccel_gcp.fake import FakeGcp, Server
+
+    fake = FakeGcp()
+    with Server(fake) as server:
+        monkeypatch.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
+        monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
+        monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+        monkeypatch.chdir(tmp_path)
+        yield fake
+
+
+def provision(*words: str) -> Answer:
+    return run("provision", *words)
+
+
+def up(*words: str) -> Answer:
+    return provision("up", "g2-standard-4", "--provider", "gcp", "--region", "us-central1", "--yes", *words)
+
+
+def gang() -> Answer:
+    return provision("up", "L4:1x3", "--provider", "gcp", "--region", "us-central1", "--yes")
+
+
+def script(cloud: "FakeGcp", action: str, **fault: Any) -> None:
+    from cloudaccel_gcp.fake import Fault
+
+    cloud.faults.append(Fault(action, **fault))
+
+
+def only_run() -> str:
+    listed: list[dict[str, Any]] = provision("list", "--json").json["runs"]
+    (one,) = listed
+    return str(one["id"])
+
+
+def machines(cloud: "FakeGcp") -> list[dict[str, Any]]:
+    return [thing for thing in cloud.live() if thing["kind"] == "machine"]
+
+
+def test_a_job_is_planned_brought_up_shown_extended_and_taken_down(cloud: "FakeGcp") -> None:
+    planned = run(
+        "plan", "--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "20e6",
+        "--provider", "gcp", "--region", "us-central1", "--deadline", "24h", "--budget", "500 USD", "--startable",
+    )  # fmt: skip
+    assert planned.code == 0, planned.err
+    rehearsed = provision("up", "plan.lock.json", "--dry-run")
+    assert rehearsed.code == 0, rehearsed.err
+    assert "Nothing was created" in rehearsed.out
+    assert not cloud.live()
+    started = provision("up", "plan.lock.json", "--yes", "--max-total", "300")
+    assert started.code == 0, started.err
+    identity = only_run()
+    assert "running" in provision("show", identity).out
+    assert provision("extend", identity, "1h").code == 0
+    ended = provision("down", identity)
+    assert ended.code == 0, ended.err
+    assert "GONE" in ended.out
+    assert not cloud.live()
+    assert "Nothing is left over" in provision("reap", "--reconcile").out
+
+
+def test_a_gang_is_one_call_and_all_or_none(cloud: "FakeGcp") -> None:
+    answer = gang()
+    assert answer.code == 0, answer.err
+    assert len(machines(cloud)) == 3
+    assert [c.action for c in cloud.calls if "nsert" in c.action] == ["instances.bulkInsert"]
+    assert provision("down", only_run()).code == 0
+    assert not cloud.live()
+
+
+def test_a_gang_that_does_not_fit_starts_nowhere(cloud: "FakeGcp") -> None:
+    for zone in ("us-central1-a", "us-central1-b"):
+        for vcpus in (4, 8, 12, 16, 32):
+            cloud.capacity[f"g2-standard-{vcpus}", zone] = 2
+    answer = gang()
+    assert answer.code == 10, answer.err
+    assert not cloud.live()
+
+
+def test_no_capacity_in_one_zone_moves_to_the_next(cloud: "FakeGcp") -> None:
+    cloud.capacity["g2-standard-4", "us-central1-a"] = 0
+    answer = up()
+    assert answer.code == 0, answer.err
+    assert "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS" in answer.err
+    assert [m["id"].partition("/")[0] for m in machines(cloud)] == ["us-central1-b"]
+    assert provision("down", "--all", "--yes").code == 0
+
+
+def test_a_quota_is_named_before_anything_is_sent(cloud: "FakeGcp") -> None:
+    cloud.quotas["NVIDIA_L4_GPUS"] = 0
+    answer = up()
+    assert answer.code == 7, answer.err
+    assert "NVIDIA_L4_GPUS" in answer.err
+    assert not [c for c in cloud.calls if "nsert" in c.action]
+
+
+def test_a_quota_that_only_the_operation_tells_is_a_quota(cloud: "FakeGcp") -> None:
+    script(cloud, "instances.insert", code="QUOTA_EXCEEDED", status=403, in_operation=True, times=9)
+    answer = up()
+    assert answer.code in (7, 10), answer.err
+    assert "QUOTA_EXCEEDED" in answer.err
+    assert len([c for c in cloud.calls if c.action == "instances.insert"]) == 1, "the region was not tried again"
+    assert not cloud.live()
+
+
+def test_permissions_that_lack_end_with_7(cloud: "FakeGcp") -> None:
+    script(cloud, "instances.insert", code="forbidden", status=403, times=9)
+    answer = up()
+    assert answer.code == 7, answer.err
+    assert len([c for c in cloud.calls if c.action == "instances.insert"]) == 1
+    assert not cloud.live()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_answer_that_is_lost_starts_one_machine_and_not_two(cloud: "FakeGcp", times: int) -> None:
+    script(cloud, "instances.insert", lost=True, times=times)
+    answer = up()
+    assert answer.code == 0, answer.err
+    assert len(machines(cloud)) == 1
+    assert len({c.query["requestId"] for c in cloud.calls if c.action == "instances.insert"}) == 1
+    assert provision("down", only_run()).code == 0
+    assert not cloud.live()
+
+
+def test_killed_in_the_middle_of_the_call_the_same_words_go_on(cloud: "FakeGcp") -> None:
+    cloud.lag_s = 2
+    words = ["provision", "up", "g2-standard-4", "--provider", "gcp", "--region", "us-central1", "--yes"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cloudaccel", *words], env=dict(os.environ), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not cloud.instances and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(machines(cloud)) == 1
+    if '"ready"' not in provision("list", "--json").out:
+        answer = up()
+        assert answer.code == 0, answer.err
+    assert len(machines(cloud)) == 1
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
+def test_a_disk_that_outlives_its_machine_is_removed(cloud: "FakeGcp") -> None:
+    cloud.stray_disks = True
+    assert up().code == 0
+    answer = provision("down", only_run())
+    assert answer.code == 0, answer.err
+    assert not cloud.live()
+
+
+def test_a_slow_ending_is_waited_for(cloud: "FakeGcp") -> None:
+    cloud.ending_s = 1.5
+    assert up().code == 0
+    answer = provision("down", only_run())
+    assert answer.code == 0, answer.err
+    assert not cloud.live()
+
+
+def test_what_is_sent_is_closed_labelled_and_ends(cloud: "FakeGcp") -> None:
+    assert up("--market", "spot").code == 0
+    (sent,) = [c.body for c in cloud.calls if c.action == "instances.insert"]
+    assert sent["scheduling"]["provisioningModel"] == "SPOT"
+    assert sent["scheduling"]["instanceTerminationAction"] == "DELETE"
+    assert sent["scheduling"]["terminationTime"]
+    assert sent["disks"][0]["autoDelete"] is True
+    assert {"cloudaccel-install", "cloudaccel-run", "cloudaccel-token"} <= set(sent["labels"])
+    assert sent["disks"][0]["initializeParams"]["labels"] == sent["labels"]
+    assert not any(card.get("accessConfigs") for card in sent["networkInterfaces"])
+    assert sent["shieldedInstanceConfig"]["enableSecureBoot"] is True
+    assert not sent.get("serviceAccounts")
+    assert sent["reservationAffinity"]["consumeReservationType"] == "NO_RESERVATION"
+    assert not [c for c in cloud.calls if c.action == "firewalls.insert"]
+    assert provision("down", "--all", "--yes").code == 0
+
+
+def test_a_named_network_may_come_in_and_the_rule_goes_too(cloud: "FakeGcp") -> None:
+    answer = up("--ssh-cidr", "203.0.113.0/24")
+    assert answer.code == 0, answer.err
+    (rule,) = [c.body for c in cloud.calls if c.action == "firewalls.insert"]
+    assert rule["sourceRanges"] == ["203.0.113.0/24"]
+    assert rule["allowed"] == [{"IPProtocol": "tcp", "ports": ["22"]}]
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
+def test_the_whole_world_may_not_come_in(cloud: "FakeGcp") -> None:
+    assert up("--ssh-cidr", "0.0.0.0/0").code != 0
+    assert not cloud.live()
+
+
+def test_a_machine_ends_by_itself_when_nobody_is_left(cloud: "FakeGcp") -> None:
+    assert up().code == 0
+    cloud.advance(40 * 24 * 3600)
+    assert not cloud.live()
+    assert provision("down", "--all", "--yes").code == 0
+
+
+def test_a_spot_machine_that_is_taken_back_is_known_to_be_gone(cloud: "FakeGcp") -> None:
+    assert up("--market", "spot").code == 0
+    (machine,) = machines(cloud)
+    cloud.interrupt(machine["id"])
+    answer = provision("down", "--all", "--yes")
+    assert answer.code == 0, answer.err
+    assert not cloud.live()
+
+
+def test_nothing_is_sent_outside_the_region(cloud: "FakeGcp") -> None:
+    assert up().code == 0
+    assert provision("down", "--all", "--yes").code == 0
+    assert {c.zone.rpartition("-")[0] for c in cloud.calls if c.zone} == {"us-central1"}
+
+
+def test_another_installs_machine_is_left_alone(cloud: "FakeGcp") -> None:
+    assert up().code == 0
+    (mine,) = machines(cloud)
+    theirs = json.loads(json.dumps(mine["body"]))
+    theirs["labels"]["cloudaccel-install"] = "somebody-else"
+    theirs["name"] = "theirs"
+    cloud.instances["us-central1-a", "theirs"] = theirs
+    cloud._born["us-central1-a", "theirs"] = 0.0  # pyright: ignore[reportPrivateUsage]
+    assert provision("down", "--all", "--yes").code == 0
+    assert provision("reap", "--reconcile", "--yes").code == 0
+    assert [m["id"] for m in machines(cloud)] == ["us-central1-a/theirs"]
+
+
+def test_a_fake_is_only_talked_to_on_this_machine(cloud: "FakeGcp", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDACCEL_GCP_ENDPOINT", "http://192.0.2.1:80")
+    answer = up()
+    assert answer.code == 2, answer.err
+    assert "not on this machine" in answer.err
+
+
+# What the API's methods need, where the permission is not the method's own name (IAM permissions reference).
+_NEEDED = {
+    "instances.insert": "instances.create",
+    "instances.bulkInsert": "instances.create",
+    "firewalls.insert": "firewalls.create",
+    "zoneOperations.wait": "zoneOperations.get",
+    "globalOperations.wait": "globalOperations.get",
+}
+
+
+def test_the_role_that_is_shipped_allows_every_call_that_is_made(cloud: "FakeGcp") -> None:
+    cloud.stray_disks = True
+    assert up("--ssh-cidr", "203.0.113.0/24").code == 0
+    assert provision("down", "--all", "--yes").code == 0
+    assert provision("reap", "--reconcile").code == 0
+    role = (Path(__file__).parents[2] / "deploy" / "gcp" / "role.yaml").read_text(encoding="utf-8")
+    allowed = {line.strip("- \n") for line in role.splitlines() if line.strip().startswith("- compute.")}
+    needed = {f"compute.{_NEEDED.get(c.action, c.action)}" for c in cloud.calls}
+    assert "compute.disks.delete" in needed
+    assert needed <= allowed
