@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cloudaccel.api.quoting import Filters
+    from cloudaccel.model.certificate import Certificate
 
 JobLike = Mapping[str, Any] | str | Path | None
 # Share of the rated power that an accelerator draws over a training run, and what a place without a figure takes.
@@ -183,3 +185,15 @@ def lock_text(found: Plan) -> str:
     from cloudaccel.planner.lock import lock_text as text
 
     return text(found)
+
+
+def certify(
+    found: Plan, *, today: date | None = None, samples: int = 2000, seed: int = 1, legal_odds: float = 0.5
+) -> "Certificate":
+    """How sure the first option of a plan is, where the choice flips, and which fact is worth most.
+
+    `today` is the day that prices are aged to (None: the clock's, UTC). Raises `QueryError` when nothing can be judged.
+    """
+    from cloudaccel.decide.certify import certify as judge
+
+    return judge(found, today=today or datetime.now(UTC).date(), samples=samples, seed=seed, legal_odds=legal_odds)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cloudaccel.api import planning as api
-from cloudaccel.cli import common, plan_table
+from cloudaccel.cli import common, plan_certificate, plan_table
 from cloudaccel.errors import ConfigError, QueryError, StorageError
+from cloudaccel.model.certificate import Certificate
 from cloudaccel.model.plan import Plan
 
 EXAMPLES = """\
@@ -66,6 +67,18 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--html", metavar="FILE", help="also write the plan as one page that needs no network")
     v.add_argument("--launch", metavar="DIR", help="also write the launch configuration of option 1 into a folder")
     v.add_argument("--target", metavar="NAME", default=None, help="what --launch writes for: " + ", ".join(TARGETS))
+    v.add_argument(
+        "--certify", action="store_true", help="say how sure option 1 is, what flips it, what is worth knowing"
+    )
+    v.add_argument("--samples", type=int, default=2000, metavar="N", help="draws of --certify (default 2000)")
+    v.add_argument("--seed", type=int, default=1, metavar="N", help="seed of --certify (default 1)")
+    v.add_argument(
+        "--legal-odds",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="with --certify: odds that an open rule is settled in favour (default 0.5)",
+    )
     v.add_argument("--explain", action="store_true", help="formulas with numbers, sources, and what was rejected")
     common.add_output(p)
     return p
@@ -103,11 +116,24 @@ def run(a: argparse.Namespace) -> int:
     text = api.lock_text(found)
     saved = _save(text, a.lock) if found.best else None
     _write_more(found, a)
+    certificate = _certificate(found, a) if a.certify and found.best else None
     if a.output == "json":
-        common.write(text)
+        common.write(text if certificate is None else _with_certificate(text, certificate))
     else:
         common.write(plan_table.render(found, explain=a.explain, saved=saved))
+        if certificate is not None:
+            common.write(plan_certificate.render(certificate, explain=a.explain))
     return _exit_code(found, a)
+
+
+def _certificate(found: Plan, a: argparse.Namespace) -> Certificate:
+    return api.certify(found, samples=a.samples, seed=a.seed, legal_odds=a.legal_odds)
+
+
+def _with_certificate(text: str, certificate: Certificate) -> str:
+    """The lock with its certificate, for stdout only: the saved lock does not change from day to day."""
+    body = {**json.loads(text), "certificate": plan_certificate.to_json(certificate)}
+    return json.dumps(body, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def _write_more(found: Plan, a: argparse.Namespace) -> None:
