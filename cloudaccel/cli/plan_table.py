@@ -49,8 +49,9 @@ def _needs(plan: Plan) -> list[str]:
         lines.append(f"         {workload.tokens:.4g} tokens in sequences of {workload.sequence_tokens}{flop}")
     if option is not None and option.fit.memory is not None:
         memory = option.fit.memory
+        saving = "" if workload.serve is not None else f"{memory.checkpoint_gib:.1f} at checkpoint, "  # never saves
         lines.append(
-            f"Needs    {memory.step_gib:.1f} GiB an accelerator at work, {memory.checkpoint_gib:.1f} at checkpoint, "
+            f"Needs    {memory.step_gib:.1f} GiB an accelerator at work, {saving}"
             f"{memory.load_gib:.1f} at load (has {memory.available_gib:.1f}, on {what(option)})"
         )
     if model.commercial_use and model.commercial_use != "yes":
