@@ -1,0 +1,40 @@
+"""Microsoft Azure: machines through azure-mgmt-compute and azure-mgmt-network, imported when the first call is made."""
+
+from cloudaccel.protocols import Instances, Prices, Quotas
+from cloudaccel_azure.instances import AzureInstances
+from cloudaccel_azure.sdk import Sdk
+
+
+class AzureProvider:
+    """One resource group. `consistency_s`: how long a read by name may lag behind a create, seconds."""
+
+    def __init__(self, *, consistency_s: float = 5.0) -> None:
+        self._instances = AzureInstances(Sdk(), consistency_s=consistency_s)
+
+    @property
+    def name(self) -> str:
+        """The entry-point name."""
+        return "azure"
+
+    @property
+    def prices(self) -> Prices | None:
+        """Price lists are read by the catalog's own sources for now."""
+        return None
+
+    @property
+    def quotas(self) -> Quotas | None:
+        """Not read beforehand; a create that is over a quota says so."""
+        return None
+
+    @property
+    def instances(self) -> Instances | None:
+        """Virtual machines."""
+        return self._instances
+
+
+def provider() -> AzureProvider:
+    """The entry point."""
+    return AzureProvider()
+
+
+__all__ = ["AzureProvider", "provider"]

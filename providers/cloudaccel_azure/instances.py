@@ -1,0 +1,337 @@
+"""Virtual machines in one resource group, and the disks, interfaces and security groups that go with them.
+
+Azure has no deadline of its own for a machine: a machine that switches itself off still bills. So nothing is started
+unless it is accepted (`NO_DEADLINE_ENV`) that only this program, run again, ends it.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, cast
+
+from cloudaccel.errors import Conflict, InstanceNotFound, OutcomeUnknown, ProviderError, RequestInvalid
+from cloudaccel.protocols import Instance, InstanceRequest, Resource
+from cloudaccel_azure.failures import from_answer
+from cloudaccel_azure.launching import TOKEN_TAG, invalid, machine, names, names_of, security_group
+from cloudaccel_azure.sdk import Sdk
+
+NO_DEADLINE_ENV = "CLOUDACCEL_AZURE_ACCEPT_NO_DEADLINE"
+PATIENCE_S = 900.0
+# Azure marketplace, not tried on a real account: drivers and InfiniBand are in the first.
+_GPU_IMAGE = {"publisher": "microsoft-dsvm", "offer": "ubuntu-hpc", "sku": "2204", "version": "latest"}
+_PLAIN_IMAGE = {
+    "publisher": "Canonical", "offer": "0001-com-ubuntu-server-jammy", "sku": "22_04-lts-gen2", "version": "latest",
+}  # fmt: skip
+_POWER = {"running": "running", "starting": "pending", "stopping": "stopping", "deallocating": "stopping"}
+Found = dict[str, Any]
+
+
+class AzureInstances:
+    """Machines of one resource group, in every region of the subscription."""
+
+    def __init__(self, sdk: Sdk, *, consistency_s: float) -> None:
+        self._sdk = sdk
+        self._consistency_s = consistency_s
+        self._skus: dict[str, list[Found]] = {}
+
+    @property
+    def consistency_s(self) -> float:
+        """For how long after a create a read by name may still not show it, seconds."""
+        return self._consistency_s
+
+    @property
+    def gang(self) -> bool:
+        """Machines are created one by one; all are deleted again when one fails."""
+        return False
+
+    # -- where and as whom --------------------------------------------------------------------------------------------
+
+    def account(self, *, region: str) -> str:
+        """The subscription's id, once its usage in `region` could be read with the credentials."""
+        self._sdk.pages("compute.usage.list", region)
+        return self._sdk.subscription
+
+    def regions(self, *, region: str) -> Sequence[str]:
+        """Regions that sell machines to the subscription; asked of `region` only, which is therefore all."""
+        return [region] if self._all_skus(region) else []
+
+    def zones(self, instance_type: str, region: str) -> Sequence[str]:
+        """Zones ``region-N`` that offer the size; the region itself where it has no zones."""
+        sku = self._sku(instance_type, region)
+        if sku is None:
+            return []
+        places = _rows(sku.get("locationInfo"))
+        closed = {z for r in _rows(sku.get("restrictions")) for z in _row(r.get("restrictionInfo")).get("zones") or ()}
+        zones = sorted(str(z) for place in places for z in place.get("zones") or () if z not in closed)
+        return [f"{region}-{zone}" for zone in zones] or [region]
+
+    # -- before the call ----------------------------------------------------------------------------------------------
+
+    def settle(self, request: InstanceRequest) -> InstanceRequest:
+        """With image, subnet and an SSH key."""
+        if not os.environ.get(NO_DEADLINE_ENV):
+            raise RequestInvalid(
+                "azure: nothing ends a machine there when this program is gone, and one that switches itself off still "
+                f"bills. Set {NO_DEADLINE_ENV}=yes to accept that, and let 'cloudaccel provision reap --yes' run often.",
+                provider="azure", operation="settle", code="no_deadline",
+            )  # fmt: skip
+        security_group(request)  # refuses early
+        if request.image:
+            image: Any = {"id": request.image}
+        else:
+            image = _GPU_IMAGE if request.instance_type.startswith("Standard_N") else _PLAIN_IMAGE
+        subnet = self._subnet(request.region)
+        settled = {**request.settled, "image": image, "subnet": subnet, "key": self._key(request)}
+        return replace(request, settled=settled)
+
+    def rehearse(self, request: InstanceRequest) -> None:
+        """Azure has no dry run: what can be checked without creating is that the request can be said."""
+        stand_in = replace(request, settled={**request.settled, "group": "none-yet"})
+        machine(stand_in, names(request)[0])
+
+    def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
+        """With a security group of the run's own."""
+        group, name = self._sdk.group, request.name
+        where = "network.network_security_groups"
+        self._sdk.call(f"{where}.begin_create_or_update", group, name, security_group(request), polling=False)
+        found = self._until_settled(f"{where}.get", group, name)
+        made = Resource(
+            kind="security_group", id=name, region=request.region, state="live", tags=request.tags, bills=False
+        )
+        return replace(request, settled={**request.settled, "group": str(found["id"])}), (made,)
+
+    # -- machines -----------------------------------------------------------------------------------------------------
+
+    def create(self, request: InstanceRequest) -> tuple[Instance, ...]:
+        """One PUT for each machine, only where none has its name; all deleted again when one fails."""
+        try:
+            for name in names(request):
+                self._put(request, name)
+            return tuple(self._made(request, name) for name in names(request))
+        except OutcomeUnknown:
+            raise
+        except ProviderError as error:
+            self._undo(request, error)
+            raise
+
+    def find(self, token: str, *, region: str) -> tuple[Instance, ...]:
+        """Machines of `token`, by the names that follow from it: no listing that lags."""
+        found: list[Instance] = []
+        for name in names_of(token):
+            with suppress(InstanceNotFound):
+                found.append(self.get(name, region=region))
+        return tuple(found)
+
+    def get(self, instance_id: str, *, region: str) -> Instance:
+        """The machine now."""
+        return _instance(self._view(instance_id), region)
+
+    def delete(self, instance_id: str, *, region: str) -> None:  # noqa: ARG002  # the group knows where it is
+        """Begin to delete the machine, and with it what has the delete option. Raises `InstanceNotFound`."""
+        self._view(instance_id)  # a delete of nothing is no error there
+        self._sdk.call("compute.virtual_machines.begin_delete", self._sdk.group, instance_id, polling=False)
+
+    def resources(self, *, tags: Mapping[str, str], region: str) -> Iterator[Resource]:
+        """Everything of the group in `region` that carries `tags`."""
+        for path, kind in _LISTINGS:
+            for found in self._sdk.pages(path, self._sdk.group):
+                carried = {str(k): str(v) for k, v in _row(found.get("tags")).items()}
+                here = str(found.get("location", "")).replace(" ", "").lower() == region
+                if here and all(k in carried and v in ("*", carried[k]) for k, v in tags.items()):
+                    state = str(_row(found.get("properties")).get("provisioningState", "live"))
+                    bills = kind in ("machine", "disk", "address")
+                    yield Resource(
+                        kind=kind, id=str(found["name"]), region=region, state=state, tags=carried, bills=bills
+                    )
+
+    def remove(self, resource: Resource) -> None:
+        """Delete what is no machine. `Conflict` while something uses it, or while it is being deleted."""
+        if resource.kind not in _PATHS:
+            raise _not_found(resource.id)
+        path = _PATHS[resource.kind]
+        self._sdk.call(f"{path}.get", self._sdk.group, resource.id)
+        self._sdk.call(f"{path}.begin_delete", self._sdk.group, resource.id, polling=False)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _put(self, request: InstanceRequest, name: str) -> None:
+        try:
+            self._sdk.call(
+                "compute.virtual_machines.begin_create_or_update", self._sdk.group, name, machine(request, name),
+                polling=False, headers={"If-None-Match": "*"},
+            )  # fmt: skip
+        except InstanceNotFound as error:  # of an image, a subnet, a reservation
+            raise RequestInvalid(str(error), provider="azure", operation="create", code=error.raw_code) from error
+        except Conflict as error:
+            if error.raw_code != "PreconditionFailed":
+                raise
+            found = self._view(name)
+            if _row(found.get("tags")).get(TOKEN_TAG) != request.token:
+                raise
+
+    def _made(self, request: InstanceRequest, name: str) -> Instance:
+        """The machine once Azure has decided about it. Raises what it failed with."""
+        found = self._until_settled("compute.virtual_machines.get", self._sdk.group, name, expand="instanceView")
+        if _row(found.get("properties")).get("provisioningState") == "Succeeded":
+            return _instance(found, request.region)
+        for status in _statuses(found):
+            parts = str(status.get("code", "")).split("/")
+            if parts[:2] == ["ProvisioningState", "failed"] and len(parts) > 2:
+                raise from_answer("create", parts[2], str(status.get("message", "")), 409)
+        raise from_answer("create", "failed", f"{name} failed without a reason", 409)
+
+    def _undo(self, request: InstanceRequest, error: ProviderError) -> None:
+        """Delete all machines of the request, and see them gone: what failed stays there, and may bill."""
+        until = time.monotonic() + PATIENCE_S
+        waiting = set(names(request))
+        while waiting:
+            for name in sorted(waiting):
+                try:
+                    self.delete(name, region=request.region)
+                except InstanceNotFound:
+                    waiting.discard(name)
+                except Conflict:
+                    pass
+                except ProviderError as second:
+                    raise _unsure(request, f"{error} Then: {second}") from second
+            if waiting and time.monotonic() > until:
+                raise _unsure(request, f"{error} {', '.join(sorted(waiting))} would not go") from error
+            time.sleep(0.2 if waiting else 0)
+
+    def _until_settled(self, path: str, *names_of_it: str, **more: Any) -> Found:
+        """A resource once it is no longer being made."""
+        until = time.monotonic() + PATIENCE_S
+        wait = 0.1
+        while True:
+            try:
+                found = self._sdk.call(path, *names_of_it, **more)
+            except InstanceNotFound as error:
+                raise from_answer(
+                    "create", "AllocationFailed", f"{names_of_it[-1]} was made and is gone", 409
+                ) from error
+            except ProviderError as error:
+                raise OutcomeUnknown(
+                    f"azure: nobody knows what {names_of_it[-1]} became: {error}",
+                    provider="azure", operation="create", code=error.raw_code,
+                ) from error  # fmt: skip
+            if _row(found.get("properties")).get("provisioningState") in ("Succeeded", "Failed", "Canceled"):
+                return found
+            if time.monotonic() > until:
+                raise OutcomeUnknown(
+                    f"azure: {names_of_it[-1]} is still being made.",
+                    provider="azure",
+                    operation="create",
+                    code="timeout",
+                )
+            time.sleep(wait)
+            wait = min(wait * 2, 10)
+
+    def _view(self, name: str) -> Found:
+        return self._sdk.call("compute.virtual_machines.get", self._sdk.group, name, expand="instanceView")
+
+    def _all_skus(self, region: str) -> list[Found]:
+        if region not in self._skus:
+            self._skus[region] = self._sdk.pages("compute.resource_skus.list", filter=f"location eq '{region}'")
+        return self._skus[region]
+
+    def _sku(self, instance_type: str, region: str) -> Found | None:
+        for sku in self._all_skus(region):
+            if sku.get("resourceType") == "virtualMachines" and sku.get("name") == instance_type:
+                whole = [r for r in _rows(sku.get("restrictions")) if r.get("type") == "Location"]
+                return None if whole else sku
+        return None
+
+    def _subnet(self, region: str) -> str:
+        """The subnet named ``cloudaccel`` or ``default`` of a network of the group in `region`. Nothing is made."""
+        for network in self._sdk.pages("network.virtual_networks.list", self._sdk.group):
+            if str(network.get("location", "")).replace(" ", "").lower() != region:
+                continue
+            by_name = {str(s.get("name")): s for s in _rows(_row(network.get("properties")).get("subnets"))}
+            subnet = by_name.get("cloudaccel") or by_name.get("default")
+            if subnet is not None:
+                return str(subnet["id"])
+        raise from_answer(
+            "settle", "SubnetIsFull", f"{self._sdk.group} has no subnet cloudaccel or default in {region}", 0
+        )
+
+    def _key(self, request: InstanceRequest) -> str:
+        """The named public key of the group, or one whose private half nobody has: a machine must have one."""
+        if request.key_name:
+            found = self._sdk.call("compute.ssh_public_keys.get", self._sdk.group, request.key_name)
+            return str(_row(found.get("properties")).get("publicKey"))
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
+        public = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+        text = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        return text.decode()
+
+
+_PATHS = {
+    "disk": "compute.disks",
+    "interface": "network.network_interfaces",
+    "address": "network.public_ip_addresses",
+    "security_group": "network.network_security_groups",
+}
+_LISTINGS = (
+    ("compute.virtual_machines.list", "machine"),
+    ("compute.disks.list_by_resource_group", "disk"),
+    ("network.network_interfaces.list", "interface"),
+    ("network.public_ip_addresses.list", "address"),
+    ("network.network_security_groups.list", "security_group"),
+)
+
+
+def _rows(value: Any) -> list[Found]:
+    return cast("list[Found]", [*value] if value else [])
+
+
+def _row(value: Any) -> Found:
+    return cast("Found", value or {})
+
+
+def _statuses(found: Found) -> list[Found]:
+    return _rows(_row(_row(found.get("properties")).get("instanceView")).get("statuses"))
+
+
+def _state(found: Found) -> str:
+    made = str(_row(found.get("properties")).get("provisioningState"))
+    if made == "Deleting":
+        return "stopping"
+    power = next((str(s["code"]) for s in _statuses(found) if str(s.get("code", "")).startswith("PowerState/")), "")
+    if not power:
+        return "stopped" if made == "Failed" else "pending"
+    return _POWER.get(power.partition("/")[2], "stopped")
+
+
+def _instance(found: Found, region: str) -> Instance:
+    properties = _row(found.get("properties"))
+    zones = cast("list[str]", found.get("zones") or [])
+    location = str(found.get("location") or region).replace(" ", "").lower()
+    disk = _row(_row(_row(properties.get("storageProfile")).get("osDisk")))
+    cards = _rows(_row(properties.get("networkProfile")).get("networkInterfaces"))
+    return Instance(
+        id=str(found["name"]),
+        region=location,
+        zone=f"{location}-{zones[0]}" if zones else location,
+        state=_state(found),
+        instance_type=str(_row(properties.get("hardwareProfile")).get("vmSize", "")),
+        market="spot" if properties.get("priority") == "Spot" else "on_demand",
+        attached=(
+            *((("disk", str(disk["name"])),) if disk.get("name") else ()),
+            *(("interface", str(card["id"]).rpartition("/")[2]) for card in cards if card.get("id")),
+        ),
+    )
+
+
+def _unsure(request: InstanceRequest, text: str) -> OutcomeUnknown:
+    return OutcomeUnknown(f"azure: {text}", provider="azure", operation="create", code=request.token[:8])
+
+
+def _not_found(identifier: str) -> ProviderError:
+    return InstanceNotFound(f"azure: {identifier} is not there.", provider="azure", operation="get", code="NotFound")
+
+
+__all__ = ["NO_DEADLINE_ENV", "AzureInstances", "invalid"]
