@@ -74,7 +74,7 @@ class AzureInstances:
         if not os.environ.get(NO_DEADLINE_ENV):
             raise RequestInvalid(
                 "azure: nothing ends a machine there when this program is gone, and one that switches itself off still "
-                f"bills. Set {NO_DEADLINE_ENV}=yes to accept that, and let 'cloudaccel provision reap --yes' run often.",
+                f"bills. Set {NO_DEADLINE_ENV}=yes to accept that, and let 'cloudaccel provision reap --yes' run.",
                 provider="azure", operation="settle", code="no_deadline",
             )  # fmt: skip
         security_group(request)  # refuses early
