@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloudaccel import units
 from cloudaccel.api.quoting import build_query
 from cloudaccel.catalog.session import accelerator_table, open_session
-from cloudaccel.cost.lines import DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
+from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
 from cloudaccel.model import Accelerator, Offer
@@ -75,6 +75,8 @@ def plan(
     parsed = _job(job, overrides or {})
     if rank_by not in RANKS:
         raise QueryError(f"--rank: {rank_by!r} is none of {', '.join(RANKS)}.")
+    if parsed.workload.budget is not None:
+        _same_currency(parsed.workload.budget_currency, "budget")
     given: dict[str, Any] = {name: value for name, value in filters.items() if value and name != "limit"}
     wanted: dict[str, Any] = {**_policy_filters(parsed), **given}
     with open_session(catalog, price_file) as session:
@@ -165,7 +167,19 @@ def _setup_hours(setup: str | None) -> Decimal:
 
 
 def _price(given: str | Decimal | None, default: Assumption, flag: str) -> Decimal:
-    return Decimal(str(default.value)) if given is None else units.parse_money(str(given), flag)[0]
+    if given is None:
+        return Decimal(str(default.value))
+    amount, currency = units.parse_money(str(given), flag)
+    _same_currency(currency or CURRENCY, flag)
+    return amount
+
+
+def _same_currency(currency: str, what: str) -> None:
+    if currency != CURRENCY:
+        raise QueryError(
+            f"{what}: it is in {currency}, a plan's sums are in {CURRENCY}, and no exchange rate is loaded. "
+            f"Write it in {CURRENCY}."
+        )
 
 
 def _assumed(job: Job, setup: str | None, disk: object, transfer: object) -> Iterator[Assumption]:

@@ -2,14 +2,14 @@
 
 import argparse
 import json
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
 
 from cloudaccel.api import planning as api
 from cloudaccel.cli import common, plan_certificate, plan_table
 from cloudaccel.errors import ConfigError, QueryError, StorageError
 from cloudaccel.model.certificate import Certificate
-from cloudaccel.model.plan import Plan
+from cloudaccel.model.plan import Option, Plan
 
 EXAMPLES = """\
   cloudaccel plan job.yaml --explain
@@ -106,6 +106,7 @@ def run(a: argparse.Namespace) -> int:
         raise QueryError(
             "name a job file, such as 'cloudaccel plan job.yaml', or say what is to be done: --task --model …"
         )
+    max_increase = _max_increase(a)
     found = api.plan(
         a.job, overrides=overrides, accelerators=a.accel, rank_by=a.rank, mfu=a.mfu, measured=a.measured,
         max_nodes=a.max_nodes, setup=a.setup, disk_price=a.disk_price, transfer_price=a.transfer_price, options=a.limit,
@@ -123,7 +124,7 @@ def run(a: argparse.Namespace) -> int:
         common.write(plan_table.render(found, explain=a.explain, saved=saved))
         if certificate is not None:
             common.write(plan_certificate.render(certificate, explain=a.explain))
-    return _exit_code(found, a)
+    return _exit_code(found, a, max_increase)
 
 
 def _certificate(found: Plan, a: argparse.Namespace) -> Certificate:
@@ -174,38 +175,58 @@ def _save(text: str, where: str | None) -> str | None:
     return str(path)
 
 
-def _exit_code(found: Plan, a: argparse.Namespace) -> int:
+def _exit_code(found: Plan, a: argparse.Namespace, max_increase: Decimal | None) -> int:
     if found.best is None:
         common.note(plan_table.why_not(found))
         blocked = {reason for option in found.near for reason, _ in option.blocked}
         return 4 if blocked and blocked <= {"budget", "policy"} else 3
-    return _compared(found, a.against, a.max_increase) if a.against else 0
+    return _compared(found.best, a.against, max_increase) if a.against else 0
 
 
-def _compared(found: Plan, against: str, max_increase: str | None) -> int:
-    old = _old_total(against)
-    new = found.best.total if found.best else None
+def _compared(best: Option, against: str, max_increase: Decimal | None) -> int:
+    old, currency = _old_total(against)
+    new = best.total
     if new is None:
         common.note("error: the cost is unknown now, so it cannot be compared.")
         return 4
-    change = (new - old) / old * 100
-    common.note(f"total {new:,.2f} against {old:,.2f} in {against}: {change:+.1f} %")
-    if max_increase is None:
-        return 0
+    if currency != best.offer.price.currency:
+        raise ConfigError(
+            f"--against {against}: its total is in {currency}, and this plan's in {best.offer.price.currency}: they do "
+            "not compare. Make the earlier lock again in the same currency."
+        )
+    if old == 0:  # from nothing, any increase is without limit
+        change, words = (Decimal(0), "+0.0 %") if new == 0 else (Decimal("Infinity"), "from nothing")
+    else:
+        change = (new - old) / old * 100
+        words = f"{change:+.1f} %"
+    common.note(f"total {new:,.2f} {currency} against {old:,.2f} in {against}: {words}")
+    return 4 if max_increase is not None and change > max_increase else 0
+
+
+def _max_increase(a: argparse.Namespace) -> Decimal | None:
+    """The limit of ``--max-increase`` in percent, read before any work is done."""
+    if a.max_increase is None:
+        return None
+    if a.against is None:
+        raise QueryError("--max-increase compares with an earlier lock. Name it with --against.")
     try:
-        limit = float(max_increase.strip().rstrip("%"))
-    except ValueError:
-        raise QueryError(f"--max-increase: {max_increase!r} is no percentage. Write it as 5%.") from None
-    return 4 if change > limit else 0
+        limit = Decimal(a.max_increase.strip().removesuffix("%").strip())
+    except InvalidOperation:
+        limit = Decimal("NaN")
+    if not limit.is_finite():
+        raise QueryError(f"--max-increase: {a.max_increase!r} is no percentage. Write it as 5%.")
+    return limit
 
 
-def _old_total(path: str) -> Any:
-    from decimal import Decimal, InvalidOperation
-
+def _old_total(path: str) -> tuple[Decimal, str]:
+    """Total of the choice in an earlier lock, and its currency."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Decimal(data["chosen"]["total"])
+        chosen = json.loads(Path(path).read_text(encoding="utf-8"))["chosen"]
+        total, currency = Decimal(chosen["total"]), str(chosen["price"]["currency"])
     except (OSError, ValueError, KeyError, TypeError, InvalidOperation) as error:
         raise ConfigError(
             f"--against {path} is not a plan lock with a total ({error}). Make one with 'plan --lock'."
         ) from error
+    if not total.is_finite() or total < 0:
+        raise ConfigError(f"--against {path}: its total is {total}. Make the lock again with 'plan --lock'.")
+    return total, currency

@@ -42,7 +42,7 @@ def render(plan: Plan) -> str:
     if plan.best is not None:
         body += ["<h2>The sum of option 1</h2>", _sum(plan.best)]
     if plan.rejected:
-        rows = [[r.reason, str(r.count), "; ".join(r.examples)] for r in plan.rejected]
+        rows = [[r.reason, r.counted, "; ".join(r.examples)] for r in plan.rejected]
         body += ["<h2>Rejected</h2>", _table(["Reason", "Number", "First of them"], rows, numeric={1})]
     assumed = [[a.name, str(a.value), a.unit, f"{a.source}, {a.as_of}", a.flag] for a in plan.assumptions]
     body += ["<h2>Assumptions</h2>", _table(["Name", "Value", "Unit", "Source", "Flag"], assumed, numeric={1})]
@@ -73,7 +73,7 @@ def _subtitle(plan: Plan) -> str:
 def _row(number: int, option: Option) -> list[str]:
     offer, compute = option.offer, option.lines[0].amount
     other = None if option.total is None or compute is None else option.total - compute
-    verdict = "; ".join(text for _, text in option.blocked) or option.fit.verdict
+    verdict = "; ".join(text for _, text in option.blocked) or f"{option.fit.verdict}, {option.channel}"
     return [
         "·" if option.blocked else str(number), f"{offer.provider} {offer.region} {offer.instance}", what(option),
         offer.market.replace("_", "-"), duration(option.hours), _money(compute), _money(other), _money(option.total),

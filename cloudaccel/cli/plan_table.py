@@ -31,7 +31,7 @@ def why_not(plan: Plan) -> str:
         option = plan.near[0]
         reasons = "; ".join(text for _, text in option.blocked)
         lines.append(f"  nearest: {_place(option)} ×{option.nodes}: {reasons}")
-    lines += [f"  {r.count} × {r.reason}: {r.examples[0]}" for r in plan.rejected[:6]]
+    lines += [f"  {r.counted}, {r.reason}: {r.examples[0]}" for r in plan.rejected[:6]]
     lines += [f"  try: {text}" for text in plan.relaxations]
     return "\n".join(lines)
 
@@ -111,14 +111,13 @@ def _verdict(option: Option, number: int, plan: Plan) -> str:
         words.append({"cost": "cheapest", "time": "fastest", "carbon": "least carbon"}[plan.rank_by])
     if option.verdict == "unknown":
         words.append("policy unknown")
-    if option.startable:
-        words.append("startable")
+    words.append(option.channel)
     return ", ".join(words)
 
 
 def _rejected(plan: Plan) -> list[str]:
     return [
-        f"Rejected {r.count} × {r.reason}: {'; '.join(r.examples)}"
+        f"Rejected {r.counted}, {r.reason}: {'; '.join(r.examples)}"
         for r in plan.rejected
         if r.reason not in ("deadline", "budget") or not plan.options
     ]

@@ -23,6 +23,7 @@ SETUP_HOURS = Assumption(
     "setup_h", "0.75", "h", "estimate for start, load, warm-up and saving; nobody measured it", "2026-11-25", "--setup"
 )
 DEFAULTS = (DISK_PRICE, TRANSFER_PRICE, SETUP_HOURS)
+CURRENCY = "USD"  # of every sum: offers in another currency are ranked only with a rate, and none is loaded
 _TERM_HOURS = {"y": 8760, "m": HOURS_PER_MONTH, "d": 24, "h": 1}
 
 

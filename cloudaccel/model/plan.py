@@ -1,6 +1,6 @@
 """What a plan is made of: options with their cost lines, the rejected with reasons, and every assumption."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ class Option:
     energy
         What the run draws and emits; None when a factor is unknown.
     startable
-        True when ``cloudaccel provision`` can start it, False when it can only be quoted or exported.
+        True when ``cloudaccel provision`` can start it, False when it can only be quoted.
     """
 
     offer: Offer
@@ -85,6 +85,11 @@ class Option:
         return None if self.energy is None else self.energy.kg
 
     @property
+    def channel(self) -> str:
+        """``startable`` when ``cloudaccel provision`` can start it, else ``quote-only``: order it at the seller."""
+        return "startable" if self.startable else "quote-only"
+
+    @property
     def accelerators(self) -> int:
         """Accelerators in all."""
         return int(self.offer.count or 0) * self.nodes
@@ -92,11 +97,21 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Hardware shapes or offers that were left out for one reason: how many, and the first of them as examples."""
+    """What was left out for one reason: how many of which unit, and the first of them as examples.
+
+    `unit` is what `count` counts: ``hardware shape`` (an accelerator and how many in a machine: it cannot do the job),
+    ``offer`` (a rule forbids it) or ``option`` (an offer on so many machines: it misses a limit).
+    """
 
     reason: str
     count: int
     examples: tuple[str, ...]
+    unit: str
+
+    @property
+    def counted(self) -> str:
+        """The count with its unit: ``3 hardware shapes``."""
+        return f"{self.count:,} {self.unit}{'' if self.count == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +143,28 @@ class Plan:
 
     def pareto(self) -> tuple[Option, ...]:
         """Options that no other beats in both cost and time, cheapest first."""
+        rough = [self.options[n] for n in _perhaps_unbeaten(self.options)]
         front: list[Option] = []
         fastest: Decimal | None = None
-        priced = (o for o in self.options if o.total is not None)
-        for option in sorted(priced, key=lambda o: (o.total or 0, o.hours)):
+        for option in sorted(rough, key=lambda o: (o.total or 0, o.hours)):
             if fastest is None or option.hours < fastest:
                 front.append(option)
                 fastest = option.hours
         return tuple(front)
+
+
+def _perhaps_unbeaten(options: Sequence[Option]) -> Iterator[int]:
+    """Numbers of the priced options without those that are certainly beaten, by floats: four times as fast as Decimal.
+
+    Rounding to a float never turns an order round, so what is less as a float is less; ties are left to the caller.
+    """
+    totals = {n: float(o.total) for n, o in enumerate(options) if o.total is not None}
+    cheaper = group = float("inf")  # fewest hours of all that cost less, and of what costs the same as this one
+    last: float | None = None
+    for n in sorted(totals, key=totals.__getitem__):
+        hours = float(options[n].hours)
+        if totals[n] != last:
+            cheaper, group, last = min(cheaper, group), hours, totals[n]
+        if hours <= cheaper:
+            yield n
+        group = min(group, hours)

@@ -38,7 +38,9 @@ def lock(plan: Plan) -> dict[str, Any]:
         "failover": [option_json(option) for option in _failover(plan)],
         "options": [option_json(option) for option in plan.options],
         "near": [option_json(option) for option in plan.near],
-        "rejected": [{"reason": r.reason, "count": r.count, "examples": list(r.examples)} for r in plan.rejected],
+        "rejected": [
+            {"reason": r.reason, "count": r.count, "unit": r.unit, "examples": list(r.examples)} for r in plan.rejected
+        ],
         "hours": _hours(best.fit) if best else None,
         "limits": {
             "budget": None if workload.budget is None else _money(workload.budget),
@@ -89,6 +91,7 @@ def option_json(option: Option) -> dict[str, Any]:
         "policy": {"state": option.verdict, "rules": list(option.rules)},
         "carbon_kg": None if option.carbon_kg is None else round(option.carbon_kg, 1),
         "startable": option.startable,
+        "channel": option.channel,
     }  # fmt: skip
 
 

@@ -195,7 +195,8 @@ def _verdicts(
     verdicts = dict(zip(offers, context.judge(list(offers.values())), strict=True))
     for oid, (state, rules) in verdicts.items():
         if state in ("non_compliant", "unknown"):
-            rejections.add("policy", f"{offers[oid].provider} {offers[oid].region}", _policy_words(state, rules))
+            name = f"{offers[oid].provider} {offers[oid].region}"
+            rejections.add("policy", "offer", name, _policy_words(state, rules))
     return verdicts
 
 
@@ -227,7 +228,8 @@ def _node_counts(
             if fits or _hopeless(fit):
                 break
     if not fits and refused is not None and refused.reasons:
-        rejections.add(refused.reasons[0].code, f"{accelerator.family}:{count}", refused.reasons[0].text)
+        reason = refused.reasons[0]
+        rejections.add(reason.code, "hardware shape", f"{accelerator.family}:{count}", reason.text)
 
 
 # Reasons that more machines do not cure.
@@ -323,7 +325,7 @@ def _plan(request: Request, context: Context, options: list[Option], rejections:
     for option in blocked:
         reason, text = option.blocked[0]
         if reason != "policy":  # those were counted by offer
-            rejections.add(reason, _name(option), text)
+            rejections.add(reason, "option", _name(option), text)
     return Plan(
         workload=request.workload,
         model=request.model,
@@ -438,7 +440,8 @@ def _relaxations(request: Request, feasible: Sequence[Option], blocked: Sequence
         if best is not None and (nearest.total is None or nearest.total >= best):
             continue
         change = _relaxed(request.workload, nearest, reason)
-        yield f"{change}: {_name(nearest)} for {nearest.total:,.2f} USD in {duration(nearest.hours)}"
+        cost = f"{nearest.total:,.2f} {nearest.offer.price.currency}"
+        yield f"{change}: {_name(nearest)} for {cost} in {duration(nearest.hours)}"
 
 
 def _relaxed(workload: Workload, option: Option, reason: str) -> str:
@@ -455,18 +458,19 @@ def _assumptions(request: Request, options: Sequence[Option]) -> tuple[Assumptio
 
 
 class _Rejections:
-    """Reasons with the number of shapes or offers that each turned away."""
+    """Reasons with the number of hardware shapes, offers or options that each turned away: one unit to a count."""
 
     def __init__(self) -> None:
-        self._examples: dict[str, list[str]] = {}
-        self._counts: dict[str, int] = {}
+        self._examples: dict[tuple[str, str], list[str]] = {}
+        self._counts: dict[tuple[str, str], int] = {}
 
-    def add(self, reason: str, name: str, text: str) -> None:
-        self._counts[reason] = self._counts.get(reason, 0) + 1
-        examples = self._examples.setdefault(reason, [])
+    def add(self, reason: str, unit: str, name: str, text: str) -> None:
+        key = (reason, unit)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        examples = self._examples.setdefault(key, [])
         if len(examples) < _EXAMPLES:
             examples.append(f"{name} ({text})")
 
     def counted(self) -> tuple[Rejected, ...]:
         ordered = sorted(self._counts.items(), key=lambda item: -item[1])
-        return tuple(Rejected(reason, count, tuple(self._examples[reason])) for reason, count in ordered)
+        return tuple(Rejected(key[0], count, tuple(self._examples[key]), key[1]) for key, count in ordered)

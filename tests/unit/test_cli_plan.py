@@ -81,6 +81,64 @@ def test_u94_a_plan_that_got_dearer_fails_the_gate(job: Path) -> None:
     assert planned(str(job), "--against", "nothing.json").code == 2
 
 
+@pytest.mark.parametrize("words", ["nan%", "inf", "dear", "", "5%%"])
+def test_a_limit_that_is_no_percentage_is_refused_before_any_work(job: Path, words: str) -> None:
+    answer = planned(str(job), "--against", "main.lock.json", f"--max-increase={words}")
+    assert answer.code == 2
+    assert "is no percentage" in answer.err
+    assert not (job.parent / "plan.lock.json").exists()
+
+
+def test_a_limit_needs_something_to_compare_with(job: Path) -> None:
+    answer = planned(str(job), "--max-increase", "5%")
+    assert answer.code == 2
+    assert "--against" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("total", "currency", "code", "message"),
+    [
+        ("0", "USD", 4, "from nothing"),
+        ("NaN", "USD", 2, "its total is NaN"),
+        ("-5", "USD", 2, "its total is -5"),
+        ("10", "EUR", 2, "in EUR, and this plan's in USD"),
+        ("100000", "USD", 0, "-9"),
+    ],
+)
+def test_an_earlier_total_is_compared_only_when_it_can_be(
+    job: Path, total: str, currency: str, code: int, message: str
+) -> None:
+    old = {"chosen": {"total": total, "price": {"currency": currency}}}
+    (job.parent / "old.lock.json").write_text(json.dumps(old), encoding="utf-8")
+    answer = planned(str(job), "--against", "old.lock.json", "--max-increase", "5%")
+    assert answer.code == code, answer.err
+    assert message in answer.err
+
+
+@pytest.mark.parametrize(
+    "words", [("--budget", "300 EUR"), ("--disk-price", "0.08 EUR"), ("--transfer-price", "0.09 JPY")]
+)
+def test_money_in_a_currency_without_a_rate_is_refused(job: Path, words: tuple[str, str]) -> None:
+    answer = planned(str(job), *words)
+    assert answer.code == 2
+    assert "no exchange rate is loaded" in answer.err
+
+
+def test_every_count_of_the_rejected_says_what_it_counts(job: Path) -> None:
+    answer = planned(str(job), "--budget", "20 USD", "--json", "--lock", "-")
+    units = {r["reason"]: r["unit"] for r in answer.json["rejected"]}
+    assert units["budget"] == "option"
+    assert units["unsupported"] == "hardware shape"
+    assert "options, budget: " in answer.err
+
+
+def test_each_option_says_whether_it_can_be_started(job: Path) -> None:
+    answer = planned(str(job), "--limit", "40", "--budget", "5000 USD", "--json", "--lock", "-")
+    channels = {(o["provider"] in ("aws", "gcp"), o["channel"]) for o in answer.json["options"]}
+    assert channels == {(True, "startable"), (False, "quote-only")}
+    assert "quote-only" in planned(str(job), "--lock", "-").out
+
+
 def test_u103_a_cheap_card_without_bf16_is_rejected_with_its_source(job: Path) -> None:
     answer = planned(str(job), "--accel", "V100", "--lock", "-")
     assert answer.code == 3
