@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from operator import mul
 from typing import Any, NamedTuple
 
 from cloudaccel.model.offer import Offer
@@ -143,28 +144,23 @@ class Plan:
 
     def pareto(self) -> tuple[Option, ...]:
         """Options that no other beats in both cost and time, cheapest first."""
-        rough = [self.options[n] for n in _perhaps_unbeaten(self.options)]
         front: list[Option] = []
         fastest: Decimal | None = None
-        for option in sorted(rough, key=lambda o: (o.total or 0, o.hours)):
+        for option in sorted(_perhaps_unbeaten(self.options), key=lambda o: (o.total or 0, o.hours)):
             if fastest is None or option.hours < fastest:
                 front.append(option)
                 fastest = option.hours
         return tuple(front)
 
 
-def _perhaps_unbeaten(options: Sequence[Option]) -> Iterator[int]:
-    """Numbers of the priced options without those that are certainly beaten, by floats: four times as fast as Decimal.
+def _perhaps_unbeaten(options: Sequence[Option]) -> Iterator[Option]:
+    """The priced options that one good one does not certainly beat: a pass without sorting, most often to a handful.
 
     Rounding to a float never turns an order round, so what is less as a float is less; ties are left to the caller.
     """
-    totals = {n: float(o.total) for n, o in enumerate(options) if o.total is not None}
-    cheaper = group = float("inf")  # fewest hours of all that cost less, and of what costs the same as this one
-    last: float | None = None
-    for n in sorted(totals, key=totals.__getitem__):
-        hours = float(options[n].hours)
-        if totals[n] != last:
-            cheaper, group, last = min(cheaper, group), hours, totals[n]
-        if hours <= cheaper:
-            yield n
-        group = min(group, hours)
+    priced = [o for o in options if o.total is not None]
+    totals = [float(o.total or 0) for o in priced]
+    hours = [float(o.hours) for o in priced]
+    if priced:
+        _, total, hour = min(zip(map(mul, totals, hours), totals, hours, strict=True))
+        yield from (o for o, t, h in zip(priced, totals, hours, strict=True) if t <= total or h <= hour)

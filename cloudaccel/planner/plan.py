@@ -221,7 +221,7 @@ def _node_counts(
         if fit.verdict != "no":
             fits.append((nodes, fit))
             yield nodes, fit
-            if _enough(request.workload, fits):
+            if _enough(request, fits):
                 break
         else:
             refused = refused or fit
@@ -242,11 +242,12 @@ def _hopeless(fit: Fit) -> bool:
     return bool(fit.reasons) and fit.reasons[0].code in _HOPELESS
 
 
-def _enough(workload: Workload, fits: Sequence[tuple[int, Fit]]) -> bool:
+def _enough(request: Request, fits: Sequence[tuple[int, Fit]]) -> bool:
     hours = fits[-1][1].hours_likely
     if hours is None:
         return True
-    if workload.deadline_s is not None and hours * _SECONDS_PER_HOUR > workload.deadline_s:
+    deadline_s = request.workload.deadline_s
+    if deadline_s is not None and (hours + float(request.setup_h)) * _SECONDS_PER_HOUR > deadline_s:
         return False
     machine_hours = [n * fit.hours_likely for n, fit in fits if fit.hours_likely is not None]
     return hours < _SHORT_H or machine_hours[-1] > _WASTEFUL * min(machine_hours)
@@ -263,22 +264,25 @@ def _options(
     machines, hours = _machines_and_hours(request, fit, nodes, classes[0].offer)
     if hours is None:
         return
+    bases = {transfer: _basis(request, hours, machines, transfer) for transfer in {c.transfer for c in classes}}
+    late = _late(request.workload, hours)
     for c in classes:
-        lines = cost_lines(c.offer, _basis(request, hours, machines, c.transfer))
-        option = Option(
+        lines = cost_lines(c.offer, bases[c.transfer])
+        total = total_of(lines)
+        yield Option(
             offer=c.offer,
             same_price=tuple(row.oid for row in c.rows[1:]),
             nodes=machines,
             fit=fit,
             hours=hours,
             lines=lines,
-            total=total_of(lines),
+            total=total,
+            blocked=(*_policy(c), *late, *_over_budget(request.workload, total)),
             verdict=c.verdict,
             rules=c.rules,
             energy=context.energy(c.offer, accelerator, machines, hours) if context.energy else None,
             startable=context.startable is not None and context.startable(c.offer),
         )
-        yield replace(option, blocked=tuple(_blocked(request.workload, option)))
 
 
 def _basis(request: Request, hours: Decimal, machines: int, transfer: bool) -> CostBasis:
@@ -353,19 +357,28 @@ def _best_of_each(ordered: Sequence[Option]) -> Iterator[Option]:
             yield option
 
 
-def _blocked(workload: Workload, option: Option) -> Iterator[tuple[str, str]]:
-    """What is against this option, in the order in which it is said."""
-    if option.verdict in ("non_compliant", "unknown"):
-        yield "policy", _policy_words(option.verdict, option.rules)
-    if workload.deadline_s is not None and workload.serve is None:
-        late = option.hours - Decimal(str(workload.deadline_s)) / _SECONDS_PER_HOUR
-        if late > 0:
-            yield "deadline", f"misses the deadline by {duration(late)}"
-    if workload.budget is not None:
-        if option.total is None:
-            yield "budget", "cost unknown, so no budget can be kept"
-        elif option.total > workload.budget:
-            yield "budget", f"over budget by {option.total - workload.budget:,.2f} {workload.budget_currency}"
+# What is against an option, in the order in which it is said: a rule, the deadline, the budget.
+
+
+def _policy(price_class: _PriceClass) -> Iterator[tuple[str, str]]:
+    if price_class.verdict in ("non_compliant", "unknown"):
+        yield "policy", _policy_words(price_class.verdict, price_class.rules)
+
+
+def _late(workload: Workload, hours: Decimal) -> tuple[tuple[str, str], ...]:
+    if workload.deadline_s is None or workload.serve is not None:
+        return ()
+    late = hours - Decimal(str(workload.deadline_s)) / _SECONDS_PER_HOUR
+    return (("deadline", f"misses the deadline by {duration(late)}"),) if late > 0 else ()
+
+
+def _over_budget(workload: Workload, total: Decimal | None) -> Iterator[tuple[str, str]]:
+    if workload.budget is None:
+        return
+    if total is None:
+        yield "budget", "cost unknown, so no budget can be kept"
+    elif total > workload.budget:
+        yield "budget", f"over budget by {total - workload.budget:,.2f} {workload.budget_currency}"
 
 
 def duration(hours: Decimal) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 import pytest
 from hypothesis import given
@@ -16,9 +16,10 @@ from cloudaccel.model import Accelerator, Offer, Query, Source
 from cloudaccel.model.plan import Plan
 from cloudaccel.model.workload import Fit, ModelShape, Reason, Workload
 from cloudaccel.planner.lock import lock, lock_text
-from cloudaccel.planner.plan import Context, Judge, Request, make_plan
+from cloudaccel.planner.plan import NODE_STEPS, Context, Judge, Request, make_plan
 
 SPEED = {"nvidia-h100-sxm-80gb": 10.0, "nvidia-a100-sxm-80gb": 4.0}  # jobs per thousand accelerator-hours
+REGIONS = {"DE": "eu-central-1", "US": "us-east-1"}
 MODEL = ModelShape(
     id="toy", family="toy", architecture="", params=1e9, params_active=1e9, layers=1, hidden=1, heads=1, kv_heads=1,
     head_dim=1, ffn=1, vocab=1, context=1,
@@ -52,11 +53,18 @@ def sizer(accelerator: Accelerator, per_node: int, nodes: int) -> Fit:
     return Fit(verdict="fits", hours_low=hours * 0.8, hours_likely=hours, hours_high=hours * 1.2)
 
 
-def planned(rows: Sequence[Row], judge: Judge | None = None, rank_by: str = "cost", **limits: object) -> Plan:
+def planned(
+    rows: Sequence[Row],
+    judge: Judge | None = None,
+    rank_by: str = "cost",
+    query: Query | None = None,
+    setup_h: Decimal = Decimal(0),
+    **limits: object,
+) -> Plan:
     source = Source(id="t", name="t", path="", revision=None, licence="MIT", url=None)
     catalog = build_rows_in_memory(rows, [source], built_from="test")
     workload = Workload(task="finetune", method="lora", model="toy", tokens=1e6, **limits)  # pyright: ignore[reportArgumentType]
-    request = Request(workload=workload, model=MODEL, query=Query(), setup_h=Decimal(0), rank_by=rank_by)
+    request = Request(workload=workload, model=MODEL, query=query or Query(), setup_h=setup_h, rank_by=rank_by)
     return make_plan(request, Context(catalog.db, accelerator_table(), sizer, judge))
 
 
@@ -158,6 +166,62 @@ def test_brute_force_finds_the_same_cost(pairs: Sequence[tuple[str, int]]) -> No
     hours = {a: Decimal(str(1000 / (s * 8))) for a, s in SPEED.items()}
     assert plan.best is not None
     assert plan.best.total == min(hours[a] * price for a, price in pairs)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(SPEED)), st.integers(1, 500), st.sampled_from(["DE", "US"])),
+        min_size=1, max_size=8,
+    ),
+    st.none() | st.integers(1, 60),
+    st.none() | st.integers(50, 60_000),
+    st.sampled_from([None, frozenset({"DE"})]),
+)  # fmt: skip
+def test_brute_force_over_machines_and_limits_finds_the_same(
+    offered: Sequence[tuple[str, int, str]],
+    deadline_h: int | None,
+    budget: int | None,
+    countries: frozenset[str] | None,
+) -> None:
+    rows = [
+        row(f"i{n}", a, 8, str(price), provider="aws", partition="aws", region=REGIONS[country])
+        for n, (a, price, country) in enumerate(offered)
+    ]
+    limits = {
+        "deadline_s": None if deadline_h is None else deadline_h * 3600.0,
+        "budget": None if budget is None else Decimal(budget),
+    }
+    best = planned(rows, query=Query(countries=countries), **limits).best
+    costs = [
+        hours * nodes * price
+        for accelerator, price, country in offered
+        if countries is None or country in countries
+        for nodes in NODE_STEPS
+        if (hours := rounded_hours(accelerator, nodes)) <= (deadline_h or hours)
+    ]
+    within = [cost for cost in costs if budget is None or cost <= budget]
+    assert (None if best is None else best.total) == min(within, default=None)
+
+
+def test_the_time_to_start_counts_before_the_deadline() -> None:
+    # One machine takes 12.5 h: in time for 13 h by itself, and not with an hour of start-up, so it takes two.
+    plan = planned([row("h8", "nvidia-h100-sxm-80gb", 8, "24")], setup_h=Decimal(1), deadline_s=13 * 3600.0)
+    assert plan.best is not None
+    assert (plan.best.nodes, plan.best.hours) == (2, Decimal("7.25"))
+
+
+def rounded_hours(accelerator: str, nodes: int) -> Decimal:
+    hours = Decimal(str(1000 / (SPEED[accelerator] * 8 * nodes)))
+    return hours.quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
+
+
+@given(prices, st.integers(50, 5000), st.integers(50, 5000))
+def test_a_tighter_budget_is_never_cheaper(pairs: Sequence[tuple[str, int]], one: int, other: int) -> None:
+    loose = planned(offers_of(pairs), budget=Decimal(max(one, other))).best
+    tight = planned(offers_of(pairs), budget=Decimal(min(one, other))).best
+    if tight is not None:
+        assert loose is not None
+        assert loose.total == tight.total
 
 
 @given(prices, st.tuples(st.sampled_from(sorted(SPEED)), st.integers(1, 500)))
