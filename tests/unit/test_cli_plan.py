@@ -1,8 +1,10 @@
 """The verb `plan` on the bundled catalog: what it says, what it saves, and how it ends."""
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -55,6 +57,25 @@ def test_the_same_question_gives_the_same_bytes(job: Path) -> None:
     first, second = planned(str(job), "--json", "--lock", "-"), planned(str(job), "--json", "--lock", "-")
     assert first.out == second.out
     assert not (job.parent / "plan.lock.json").exists()
+
+
+def keys_of(value: object) -> set[str]:
+    """Every key in a JSON value, however deep; those of `request` are the user's own."""
+    if isinstance(value, list):
+        return {key for item in cast(list[object], value) for key in keys_of(item)}
+    if not isinstance(value, dict):
+        return set()
+    items = cast(dict[str, object], value).items()
+    return {key for key, _ in items} | {key for name, inner in items if name != "request" for key in keys_of(inner)}
+
+
+def test_every_field_of_the_json_is_in_the_reference(job: Path) -> None:
+    reference = (Path(__file__).parents[2] / "docs" / "reference" / "json.md").read_text(encoding="utf-8")
+    lock = planned(str(job), "--budget", "9000 USD", "--certify", "--samples", "50", "--json").json
+    proof = run("verify", "plan.lock.json", "--json").json
+    known = set(re.findall(r"`([a-z_0-9]+)(?:\[\])?`", reference)) | set(lock["considered"]["columns"].split())
+    shape = {"tp", "pp", "cp", "ep", "dp", "zero", "micro_batch", "accumulation", "recompute"}
+    assert keys_of(lock) | keys_of(proof) <= known | shape
 
 
 def test_too_small_a_budget_ends_with_4_and_the_nearest_change(job: Path) -> None:
