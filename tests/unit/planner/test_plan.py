@@ -187,11 +187,12 @@ def test_brute_force_over_machines_and_limits_finds_the_same(
         row(f"i{n}", a, 8, str(price), provider="aws", partition="aws", region=REGIONS[country])
         for n, (a, price, country) in enumerate(offered)
     ]
-    limits = {
-        "deadline_s": None if deadline_h is None else deadline_h * 3600.0,
-        "budget": None if budget is None else Decimal(budget),
-    }
-    best = planned(rows, query=Query(countries=countries), **limits).best
+    best = planned(
+        rows,
+        query=Query(countries=countries),
+        deadline_s=None if deadline_h is None else deadline_h * 3600.0,
+        budget=None if budget is None else Decimal(budget),
+    ).best
     costs = [
         hours * nodes * price
         for accelerator, price, country in offered
