@@ -41,7 +41,7 @@ def run(a: argparse.Namespace) -> int:
         except UnknownName as error:
             unknown = unknown or error
     if a.output == "json":
-        body = {"schema": "cloudaccel/v1", "kind": "explain", "names": [_json(e) for e in explained]}
+        body = {"schema": "cloudaccel/v1", "kind": "explain", "names": [explanation_json(e) for e in explained]}
         common.write_data(json.dumps(body, ensure_ascii=False, indent=1) + "\n")
     else:
         common.write("\n".join(line for e in explained for line in (*_lines(e), "")))
@@ -50,7 +50,8 @@ def run(a: argparse.Namespace) -> int:
     return 0
 
 
-def _json(e: api.Explanation) -> dict[str, Any]:
+def explanation_json(e: api.Explanation) -> dict[str, Any]:
+    """What a name means as plain JSON values."""
     return {
         "name": e.name,
         "count": None if e.count is None else str(e.count),
@@ -61,7 +62,7 @@ def _json(e: api.Explanation) -> dict[str, Any]:
         "note": e.note or None,
         "spelling": e.spelling,
         "spellings": dict(e.spellings),
-        "accelerators": [_accelerator_json(a) for a in e.accelerators],
+        "accelerators": [accelerator_json(a) for a in e.accelerators],
         "offers": [
             {
                 "id": o.id, "provider": o.provider, "region": o.region, "zone": o.zone, "instance": o.instance,
@@ -77,7 +78,8 @@ def _json(e: api.Explanation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _accelerator_json(accelerator: Accelerator) -> dict[str, Any]:
+def accelerator_json(accelerator: Accelerator) -> dict[str, Any]:
+    """One row of the accelerator table as plain JSON values."""
     values = {field.name: getattr(accelerator, field.name) for field in fields(accelerator)}
     peaks = {k.removeprefix("peak_tflops_"): values.pop(k) for k in list(values) if k.startswith("peak_tflops_")}
     return {**values, "peak_tflops": peaks}

@@ -1,0 +1,95 @@
+"""``cloudaccel serve``: the read-only verbs over HTTP."""
+
+import argparse
+import logging
+import socket
+import sys
+
+from cloudaccel import units
+from cloudaccel.catalog.session import open_session
+from cloudaccel.cli import common
+from cloudaccel.errors import ConfigError, QueryError
+
+EXAMPLES = """\
+  cloudaccel serve                                         http://127.0.0.1:8080, read-only
+  cloudaccel serve --port 9000 --max-age 30d               /readyz fails when the prices are older
+  cloudaccel serve --host 0.0.0.0 --allow-host gpu.example.org
+"""
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_DAY_S = 86_400
+_CONNECTIONS = 256  # at once; more are answered with 503 instead of being queued without end
+_DRAIN_S = 10
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser(
+        "serve",
+        "Prices over HTTP, read-only: the filters and the JSON of quote. Makes no outbound connection.",
+        EXAMPLES,
+    )
+    s = p.add_argument_group("service")
+    s.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default 127.0.0.1)")
+    s.add_argument("--port", default="8080", metavar="N", help="port to listen on (default 8080); 0 takes a free one")
+    s.add_argument(
+        "--allow-host",
+        action="append",
+        metavar="NAME",
+        help="name that clients call this service by; needed off loopback",
+    )
+    s.add_argument("--max-age", metavar="TIME", help="/readyz says no when the oldest prices are older: 30d")
+    s.add_argument("-q", "--quiet", action="store_true", help="no line per request on stderr")
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """Serve until interrupted; exit 2 when it cannot listen."""
+    port = _port(a.port)
+    if a.host not in _LOOPBACK and not a.allow_host:
+        raise QueryError(
+            f"--host {a.host} can be reached from other machines, and there is no sign-in. "
+            "If that is meant, name the service with --allow-host NAME ('*' for any name)."
+        )
+    max_age = units.parse_duration_s(a.max_age, "--max-age") / _DAY_S if a.max_age else None
+    try:
+        import uvicorn
+
+        from cloudaccel.service.app import LOOPBACK_NAMES, create_app
+    except ImportError as error:
+        raise ConfigError("serve needs more packages: pip install 'cloudaccel[service]'.") from error
+    _log_to_stderr(quiet=a.quiet)
+    app = create_app(a.catalog, max_age_days=max_age, hosts=(*LOOPBACK_NAMES, *(a.allow_host or ())))
+    settings = uvicorn.Config(
+        app, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
+        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_DRAIN_S,
+    )  # fmt: skip
+    with open_session(a.catalog):  # prices that cannot be read are said now, not at the first request
+        pass
+    with _listening(a.host, port) as listener:
+        host, real_port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        common.note(f"serving http://{shown}:{real_port}/v1/offers (read-only, no sign-in; stop with Ctrl-C)")
+        uvicorn.Server(settings).run(sockets=[listener])
+    return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise QueryError(f"--port: {text!r} is no port. Write a number from 0 to 65535.")
+    return int(text)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}. Name another with --port or --host."
+        ) from error
+
+
+def _log_to_stderr(*, quiet: bool) -> None:
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    logging.getLogger("cloudaccel.service").setLevel(level)

@@ -1,0 +1,152 @@
+"""The application: routes, and what every answer carries (request id, security headers, entity tags)."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import JSONResponse
+
+from cloudaccel import __version__
+from cloudaccel.api.explaining import explain
+from cloudaccel.catalog.session import open_session
+from cloudaccel.cli.explain import accelerator_json, explanation_json
+from cloudaccel.cli.quote_json import SCHEMA
+from cloudaccel.errors import UnknownName
+from cloudaccel.facts.accelerators import all_accelerators
+from cloudaccel.service import problems
+from cloudaccel.service.offers import OfferFilters, OfferPages
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost")
+_LOG = logging.getLogger("cloudaccel.service")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_COMPRESS_FROM_BYTES = 1024
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(
+    catalog: str | Path | None = None,
+    *,
+    max_age_days: float | None = None,
+    hosts: tuple[str, ...] = LOOPBACK_NAMES,
+) -> FastAPI:
+    """The service over one catalog.
+
+    Parameters
+    ----------
+    catalog
+        As ``--catalog``; None: the settings, else the user's own.
+    max_age_days
+        Age of the prices from which ``/readyz`` says no; None: never.
+    hosts
+        Names that a request may call this machine by, ``*`` for all. A page of a stranger that points its own name
+        at loopback gets nothing.
+    """
+    # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
+    app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None)
+    problems.install(app)
+    app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM_BYTES)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.middleware("http")(_around)
+    _add_prices(app, catalog)
+    _add_health(app, catalog, max_age_days)
+    return app
+
+
+async def _around(request: Request, call: Handler) -> Response:
+    """Give the request an id, the answer its headers, and the log one line."""
+    given = request.headers.get("x-request-id", "")
+    request.state.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    start = time.perf_counter()
+    response = await call(request)
+    response.headers["X-Request-ID"] = request.state.request_id
+    response.headers.update(_HEADERS)
+    took_ms = (time.perf_counter() - start) * 1000
+    # The query is left out: what is asked may be nobody else's business.
+    _LOG.info(
+        '{"request_id": "%s", "method": "%s", "route": "%s", "status": %d, "took_ms": %.1f}',
+        request.state.request_id, request.method, getattr(request.scope.get("route"), "path", "none"),
+        response.status_code, took_ms,
+    )  # fmt: skip
+    return response
+
+
+def _add_prices(app: FastAPI, catalog: str | Path | None) -> None:
+    pages = OfferPages(catalog)
+
+    def offers(request: Request, filters: Annotated[OfferFilters, Query()]) -> Response:
+        """Offers, cheapest per accelerator-hour first: the JSON of ``cloudaccel quote``, in pages."""
+        page = pages.page(filters)
+        headers = {"ETag": page.etag, "Cache-Control": "no-cache"}
+        if _has_tag(request.headers.get("if-none-match", ""), page.etag):
+            return Response(status_code=304, headers=headers)
+        return Response(page.body, media_type="application/json", headers=headers)
+
+    def accelerators() -> dict[str, Any]:
+        """Every accelerator that is known, with the source and the date of its facts."""
+        rows = [accelerator_json(row) for row in all_accelerators()]
+        return {"schema": SCHEMA, "kind": "accelerators", "accelerators": rows}
+
+    def accelerator(name: str, request: Request) -> Response:
+        """What a name means: an id, a family, a cloud's spelling, or an instance type."""
+        try:
+            found = explain(name, catalog=catalog)
+        except UnknownName as error:
+            return problems.problem(request, 404, error.code, str(error), choices=error.choices)
+        return JSONResponse({"schema": SCHEMA, "kind": "explain", "names": [explanation_json(found)]})
+
+    app.get("/v1/offers", response_class=JSONResponse)(offers)
+    app.get("/v1/accelerators")(accelerators)
+    app.get("/v1/accelerators/{name}", response_class=JSONResponse)(accelerator)
+
+
+def _has_tag(header: str, etag: str) -> bool:
+    """Whether ``If-None-Match`` names the entity tag; tags are compared weakly, as that header asks."""
+    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    return "*" in tags or etag.removeprefix("W/") in tags
+
+
+def _add_health(app: FastAPI, catalog: str | Path | None, max_age_days: float | None) -> None:
+    def healthz() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    def readyz() -> Response:
+        """Whether prices can be given, and are young enough."""
+        with open_session(catalog) as session:
+            meta = session.catalog.meta
+        as_of = meta["as_of"] or None
+        reason = _too_old(as_of, max_age_days)
+        body = {
+            "status": "unready" if reason else "ready", "reason": reason,
+            "catalog": {"id": meta["catalog_id"], "as_of": as_of, "as_of_until": meta["as_of_until"] or None},
+        }  # fmt: skip
+        return JSONResponse(body, status_code=503 if reason else 200)
+
+    app.get("/healthz")(healthz)
+    app.get("/readyz", response_class=JSONResponse)(readyz)
+
+
+def _too_old(as_of: str | None, max_age_days: float | None) -> str | None:
+    if max_age_days is None:
+        return None
+    if as_of is None:
+        return "the prices have no date. Run cloudaccel refresh, or serve without --max-age."
+    age = (datetime.now(UTC).date() - date.fromisoformat(as_of[:10])).days
+    if age <= max_age_days:
+        return None
+    return f"the oldest prices are {age} days old, and --max-age allows {max_age_days:g}. Run cloudaccel refresh."

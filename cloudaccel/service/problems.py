@@ -1,0 +1,82 @@
+"""Errors as problem documents (RFC 9457): every refusal says what failed, the facts, and what to do."""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cloudaccel.errors import CloudAccelError, ConfigError, PricingError, QueryError
+
+_LOG = logging.getLogger("cloudaccel.service")
+_FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+# First match wins. What is no fault of the caller is 5xx: settings, prices that are missing or damaged.
+_STATUS: tuple[tuple[type[CloudAccelError], int], ...] = ((QueryError, 400), (ConfigError, 500), (PricingError, 503))
+
+
+class CursorOutdated(QueryError):
+    """The catalog changed between two pages, so the next page would not continue the last one."""
+
+    code = "cursor_outdated"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with a problem document."""
+    app.add_exception_handler(CloudAccelError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _bug)
+
+
+def problem(request: Request, status: int, code: str, detail: str, *, choices: Sequence[str] = ()) -> JSONResponse:
+    """One problem document; `choices` are the nearest known names."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": code.replace("_", " "),
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": getattr(request.state, "request_id", None),
+    }
+    if choices:
+        body["choices"] = list(choices)
+    return JSONResponse(body, status_code=status, media_type="application/problem+json")
+
+
+def _ours(request: Request, error: Exception) -> JSONResponse:
+    ours = cast(CloudAccelError, error)
+    status = (
+        410 if isinstance(ours, CursorOutdated) else next((s for kind, s in _STATUS if isinstance(ours, kind)), 500)
+    )
+    if status >= 500:  # settings and paths of this machine are for its owner, not for the caller
+        _LOG.error("%s: %s", getattr(request.state, "request_id", "-"), ours)
+        return problem(request, status, ours.code, "no prices can be given now. The log of the service says why.")
+    return problem(request, status, ours.code, _without_flags(str(ours)), choices=ours.choices)
+
+
+def _without_flags(message: str) -> str:
+    """The message with the names of query parameters in place of flags: ``--max-price`` is ``max_price`` here."""
+    return _FLAG.sub(lambda found: found[1].replace("-", "_"), message)
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    faults = cast(RequestValidationError, error).errors()
+    said = "; ".join(f"{'.'.join(str(part) for part in fault['loc'][1:])}: {fault['msg']}" for fault in faults[:5])
+    return problem(request, 400, "usage", f"{said}. The parameters are listed at /openapi.json.")
+
+
+def _http(request: Request, error: Exception) -> JSONResponse:
+    http = cast(HTTPException, error)
+    answer = problem(request, http.status_code, "http", f"{http.detail}. What there is: /openapi.json.")
+    answer.headers.update(http.headers or {})
+    return answer
+
+
+def _bug(request: Request, error: Exception) -> JSONResponse:
+    """What was not foreseen; the log has the details, the answer has only the id to find them by."""
+    del error
+    return problem(request, 500, "error", "an unexpected error. The log of the service has it under this request id.")
