@@ -31,28 +31,34 @@ class OfferFilters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    accelerator: Text | None = Field(None, description="such as H100:8, A100-80GB:8x2, 80GB+:8")
-    instance: Text | None = Field(None, description="one instance type instead of an accelerator")
-    kind: Texts = Field([], description="kind of accelerator: gpu, tpu, neuron, hpu")
-    provider: Texts = Field([], description="seller")
-    region: Texts = Field([], description="the provider's own name of a region")
-    country: Texts = Field([], description="country of the region: a code or a name")
-    residency: Text | None = Field(None, description="EU, EEA, a continent, or countries; unknown places are hidden")
-    market: Texts = Field(["on-demand"], description="on-demand, spot, reserved-1y, capacity-block, flex, any …")
-    min_mem: Text | None = Field(None, description="memory of each accelerator, nominal GB")
-    min_total_mem: Text | None = Field(None, description="accelerator memory of the machine, nominal GB")
-    host_mem: Text | None = Field(None, description="memory of the host")
-    vcpu: Text | None = Field(None, description="vCPUs of the host")
-    interconnect: Text | None = Field(None, description=f"one of {', '.join(quoting.LINKS)}")
-    max_price: Text | None = Field(None, description="per accelerator-hour")
-    max_hourly: Text | None = Field(None, description="per hour for the whole request")
-    max_age: Text | None = Field(None, description="mark older prices as stale: 24h, 30d")
-    require_available: bool = Field(False, description="only what a source says is really sold there")
-    allow_fraction: bool = Field(False, description="include shares of an accelerator")
-    currency: Text | None = Field(None, description="rank rows of that list currency; nothing is converted")
-    sort: Text = Field("price", description="price, hourly, memory, age, provider")
-    limit: int = Field(100, ge=1, le=MAX_PAGE, description="offers on a page")
-    cursor: Annotated[str, Field(max_length=400)] | None = Field(None, description="next_cursor of the page before")
+    accelerator: Text | None = Field(default=None, description="such as H100:8, A100-80GB:8x2, 80GB+:8")
+    instance: Text | None = Field(default=None, description="one instance type instead of an accelerator")
+    kind: Texts = Field(default=[], description="kind of accelerator: gpu, tpu, neuron, hpu")
+    provider: Texts = Field(default=[], description="seller")
+    region: Texts = Field(default=[], description="the provider's own name of a region")
+    country: Texts = Field(default=[], description="country of the region: a code or a name")
+    residency: Text | None = Field(
+        default=None, description="EU, EEA, a continent, or countries; unknown places are hidden"
+    )
+    market: Texts = Field(
+        default=["on-demand"], description="on-demand, spot, reserved-1y, capacity-block, flex, any …"
+    )
+    min_mem: Text | None = Field(default=None, description="memory of each accelerator, nominal GB")
+    min_total_mem: Text | None = Field(default=None, description="accelerator memory of the machine, nominal GB")
+    host_mem: Text | None = Field(default=None, description="memory of the host")
+    vcpu: Text | None = Field(default=None, description="vCPUs of the host")
+    interconnect: Text | None = Field(default=None, description=f"one of {', '.join(quoting.LINKS)}")
+    max_price: Text | None = Field(default=None, description="per accelerator-hour")
+    max_hourly: Text | None = Field(default=None, description="per hour for the whole request")
+    max_age: Text | None = Field(default=None, description="mark older prices as stale: 24h, 30d")
+    require_available: bool = Field(default=False, description="only what a source says is really sold there")
+    allow_fraction: bool = Field(default=False, description="include shares of an accelerator")
+    currency: Text | None = Field(default=None, description="rank rows of that list currency; nothing is converted")
+    sort: Text = Field(default="price", description="price, hourly, memory, age, provider")
+    limit: int = Field(default=100, ge=1, le=MAX_PAGE, description="offers on a page")
+    cursor: Annotated[str, Field(max_length=400)] | None = Field(
+        default=None, description="next_cursor of the page before"
+    )
 
 
 class Rendered(NamedTuple):

@@ -14,14 +14,18 @@ from cloudaccel.errors import CloudAccelError, ConfigError, PricingError, QueryE
 
 _LOG = logging.getLogger("cloudaccel.service")
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
-# First match wins. What is no fault of the caller is 5xx: settings, prices that are missing or damaged.
-_STATUS: tuple[tuple[type[CloudAccelError], int], ...] = ((QueryError, 400), (ConfigError, 500), (PricingError, 503))
 
 
 class CursorOutdated(QueryError):
     """The catalog changed between two pages, so the next page would not continue the last one."""
 
     code = "cursor_outdated"
+
+
+# First match wins. What is no fault of the caller is 5xx: settings, prices that are missing or damaged.
+_STATUS: tuple[tuple[type[CloudAccelError], int], ...] = (
+    (CursorOutdated, 410), (QueryError, 400), (ConfigError, 500), (PricingError, 503),
+)  # fmt: skip
 
 
 def install(app: FastAPI) -> None:

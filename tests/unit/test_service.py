@@ -85,7 +85,8 @@ def test_answer_is_kept_until_the_catalog_changes_or_room_runs_out() -> None:
 
 def test_own_price_file_is_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prices = tmp_path / "prices.csv"
-    row = "provider,region,instance,accelerator,count,market,price_per_hour,currency\nmine,here,box,H100-SXM,8,on_demand,{},USD\n"
+    head = "provider,region,instance,accelerator,count,market,price_per_hour,currency"
+    row = head + "\nmine,here,box,H100-SXM,8,on_demand,{},USD\n"
     prices.write_text(row.format("4.00"), encoding="utf-8")
     monkeypatch.setenv("CLOUDACCEL_PRICE_FILE", str(prices))
     pages = OfferPages()

@@ -1,0 +1,70 @@
+"""``cloudaccel serve`` as a process: it listens, answers many at once, sees new prices, and stops when told."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+ROW = "provider,instance,accelerator,count,price_per_hour,as_of\nmine,box,H100-SXM,8,{},2026-09-01\n"
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> Path:
+    file = tmp_path / "prices.csv"
+    file.write_text(ROW.format("4"), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def served(prices: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    command = [sys.executable, "-m", "cloudaccel", "--catalog", str(prices), "serve", "--port", "0", "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert found, line + process.stderr.read()
+    yield process, found.group()
+    process.kill()
+    process.wait(10)
+    process.stderr.close()
+
+
+def _price(address: str) -> str:
+    with urllib.request.urlopen(f"{address}/v1/offers?accelerator=H100:8", timeout=30) as answer:  # noqa: S310
+        return json.load(answer)["offers"][0]["price"]["price_per_hour"]
+
+
+def test_answers_many_at_once_and_sees_new_prices(served: tuple[subprocess.Popen[str], str], prices: Path) -> None:
+    _, address = served
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(_price, [address] * 64)) == {"4"}
+    prices.write_text(ROW.format("5"), encoding="utf-8")
+    assert _price(address) == "5"
+
+
+def test_port_in_use_is_one_clear_line(served: tuple[subprocess.Popen[str], str]) -> None:
+    port = served[1].rpartition(":")[2]
+    command = [sys.executable, "-m", "cloudaccel", "serve", "--port", port]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert second.returncode == 2
+    assert second.stderr.startswith(f"error: cannot listen on 127.0.0.1 port {port}:")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals on Windows")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stops_when_told_without_a_traceback(served: tuple[subprocess.Popen[str], str], number: signal.Signals) -> None:
+    process, address = served
+    assert _price(address) == "4"
+    process.send_signal(number)
+    process.wait(30)
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
