@@ -228,21 +228,22 @@ def _fact_filters(query: Query, accelerator: Accelerator | None) -> Iterator[_Fi
 
 
 def _count(db: sqlite3.Connection, group: _Group, hidden: dict[str, Hidden]) -> int:
-    """Number of matches in `group`; what its filters hid is added to `hidden`, under the first that failed."""
-    reasons = "".join(f" WHEN NOT COALESCE(({f.sql}), 0) THEN {i}" for i, f in enumerate(group.filters))
-    sql = f"SELECT CASE{reasons} ELSE -1 END, count(*) FROM offer o WHERE {group.base} AND {group.size} GROUP BY 1"
-    counted: list[tuple[int, int]] = db.execute(sql, (*_params(group.filters), *group.base_params)).fetchall()
-    matched = 0
-    for index, number in counted:
-        if index == -1:
-            matched = number
-        else:
-            _hide(hidden, group.filters[index], number)
+    """Number of matches in `group`; what its filters hid is added to `hidden`, under the first that failed.
+
+    One pass over the index counts what is left after each filter; grouping by the reason takes twice the time.
+    """
+    passed = (" AND ".join(f"({f.sql})" for f in group.filters[: n + 1]) for n in range(len(group.filters)))
+    sums = "".join(f", COALESCE(sum({condition}), 0)" for condition in passed)
+    sql = f"SELECT count(*){sums} FROM offer o WHERE {group.base} AND {group.size}"
+    params = tuple(param for n in range(len(group.filters)) for param in _params(group.filters[: n + 1]))
+    counted: tuple[int, ...] = db.execute(sql, (*params, *group.base_params)).fetchone()
+    for failed, before, after in zip(group.filters, counted, counted[1:], strict=False):
+        _hide(hidden, failed, before - after)
     if group.several:
         # Prices of one accelerator are never multiplied into a machine; they are counted so that nobody misses them.
         where, params = group.per_accelerator()
         _hide(hidden, _PER_ACCELERATOR, db.execute(f"SELECT count(*) FROM offer o WHERE {where}", params).fetchone()[0])
-    return matched
+    return counted[-1]
 
 
 def _params(filters: Sequence[_Filter]) -> tuple[object, ...]:
