@@ -67,6 +67,10 @@ class InstanceRequest:
         Size of the root disk; None takes the image's.
     ssh_cidrs
         Sources that may reach port 22; empty: no inbound rule at all.
+    max_price_per_hour
+        Of one machine, as text, in USD: a spot machine dearer than that is not started, and ends, where a cloud can.
+    accept_no_deadline
+        Whether to start where the cloud cannot end a machine by itself at `deadline`.
     settled
         What `Instances.settle` found (image, subnet, interfaces), in the cloud's own words; empty before.
     """
@@ -87,6 +91,8 @@ class InstanceRequest:
     ssh_cidrs: tuple[str, ...] = ()
     image: str | None = None
     key_name: str | None = None
+    max_price_per_hour: str | None = None
+    accept_no_deadline: bool = False
     settled: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
     def __post_init__(self) -> None:

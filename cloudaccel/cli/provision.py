@@ -140,6 +140,11 @@ def _up(verbs: "Actions") -> None:
     m.add_argument(
         "--lease", metavar="TIME", help="end it after this long (default: the plan's high estimate and a margin, or 4h)"
     )
+    m.add_argument(
+        "--accept-no-deadline",
+        action="store_true",
+        help="start also where the cloud ends no machine by itself: if this program is gone, it runs on and bills",
+    )
     m.add_argument("--wait", metavar="TIME", help="go round again for so long when capacity is missing")
     d = p.add_argument_group("doing it")
     d.add_argument("--dry-run", action="store_true", help="check prices, permission and quota; create nothing")

@@ -85,6 +85,7 @@ def _options(a: argparse.Namespace) -> Options:
         disk_gib=_disk_gib(a.disk),
         ssh_cidrs=tuple(a.ssh_cidr or ()),
         key_name=a.key_name,
+        accept_no_deadline=a.accept_no_deadline,
     )
 
 

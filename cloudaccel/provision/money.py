@@ -61,6 +61,13 @@ def deadline(candidate: Candidate, limits: Limits, lease_s: float, now: datetime
     return (now + span).replace(microsecond=0)
 
 
+def most_per_machine(candidate: Candidate, limits: Limits) -> str | None:
+    """What one spot machine may come to cost per hour, in USD as text; None: no such limit, or not in USD."""
+    if candidate.market != "spot" or limits.max_hourly is None or limits.currency != "USD":
+        return None
+    return str(limits.max_hourly / candidate.nodes)
+
+
 def worst_case(candidate: Candidate, until: datetime, now: datetime) -> Decimal | None:
     """Cost of all machines from `now` to `until`; None when the price is unknown. Disks and traffic are not in it."""
     hourly = candidate.request_price_per_hour

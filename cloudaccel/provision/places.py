@@ -134,6 +134,8 @@ def build_request(
         ssh_cidrs=spec.options.ssh_cidrs,
         image=spec.options.image,
         key_name=spec.options.key_name,
+        max_price_per_hour=money.most_per_machine(candidate, spec.limits),
+        accept_no_deadline=spec.options.accept_no_deadline,
     )
 
 
@@ -146,7 +148,8 @@ def sample_request(spec: Spec, candidate: Candidate, zone: str, now: datetime) -
         name=identity.group_name("rehearsal"), provider=candidate.provider, region=candidate.region,
         zone=zone, instance_type=candidate.instance, count=candidate.nodes, market=candidate.market,
         reservation_id=o.reservation_id, deadline=until, disk_gib=o.disk_gib, ssh_cidrs=o.ssh_cidrs, image=o.image,
-        key_name=o.key_name, user_data=userdata.user_data("rehearsal", until),
+        key_name=o.key_name, max_price_per_hour=money.most_per_machine(candidate, spec.limits),
+        accept_no_deadline=o.accept_no_deadline, user_data=userdata.user_data("rehearsal", until),
         tags=identity.tags("rehearsal", "rehearsal", until, o.owner),
     )  # fmt: skip
 

@@ -76,6 +76,7 @@ class Options:
     disk_gib: int | None = None
     ssh_cidrs: tuple[str, ...] = ()
     key_name: str | None = None
+    accept_no_deadline: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,17 @@
 from cloudaccel.protocols import Instances, Prices, Quotas
 from cloudaccel_azure.instances import AzureInstances
 from cloudaccel_azure.sdk import Sdk
+from cloudaccel_azure.skus import AzureQuotas, Skus
 
 
 class AzureProvider:
     """One resource group. `consistency_s`: how long a read by name may lag behind a create, seconds."""
 
     def __init__(self, *, consistency_s: float = 5.0) -> None:
-        self._instances = AzureInstances(Sdk(), consistency_s=consistency_s)
+        sdk = Sdk()
+        skus = Skus(sdk)
+        self._instances = AzureInstances(sdk, skus, consistency_s=consistency_s)
+        self._quotas = AzureQuotas(sdk, skus)
 
     @property
     def name(self) -> str:
@@ -23,8 +27,8 @@ class AzureProvider:
 
     @property
     def quotas(self) -> Quotas | None:
-        """Not read beforehand; a create that is over a quota says so."""
-        return None
+        """vCPUs of the family and of the region."""
+        return self._quotas
 
     @property
     def instances(self) -> Instances | None:

@@ -8,6 +8,7 @@ Not imitated: roles, throttling by rate, network traffic, prices, templates, oth
 """
 
 import argparse
+import importlib
 import json
 import re
 import sys
@@ -21,7 +22,14 @@ from urllib.parse import urlsplit
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 GROUP = "fake-group"
-SIZES = ("Standard_NC4as_T4_v3", "Standard_NC8as_T4_v3", "Standard_NC24ads_A100_v4", "Standard_D2s_v5")
+# size → vCPUs, family of the quota, InfiniBand (Azure VM sizes)
+SIZES = {
+    "Standard_NC4as_T4_v3": (4, "Standard NCASv3_T4 Family", False),
+    "Standard_NC8as_T4_v3": (8, "Standard NCASv3_T4 Family", False),
+    "Standard_NC24ads_A100_v4": (24, "standardNCADSA100v4Family", False),
+    "Standard_ND96isr_H100_v5": (96, "standardNDSH100v5Family", True),
+    "Standard_D2s_v5": (2, "standardDSv5Family", False),
+}
 Body = dict[str, Any]
 _MODEL = re.compile(r"_models\.(\w+)")
 
@@ -59,6 +67,9 @@ class FakeAzure:
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.capacity: dict[tuple[str, str], int] = {}  # (size, zone number) → machines left; absent: as many as asked
+        self.quotas: dict[str, int] = {"cores": 1000, "lowPriorityCores": 1000}  # by name; a family absent: 1000
+        self.lag_s = 0.0  # for how long a listing does not show what is new; a read by name does
+        self._born: dict[tuple[str, str], float] = {}
         self.things: dict[tuple[str, str], Body] = {}  # (type, name) → resource
         self._ending: dict[str, float] = {}
         self.lock = threading.RLock()
@@ -94,9 +105,9 @@ class FakeAzure:
         self, method: str, kind: str, name: str, body: Body, headers: dict[str, str], fault: Fault | None
     ) -> tuple[int, Body]:
         if kind in ("usages", "skus", "virtualNetworks"):
-            return 200, {"value": _fixed(kind)}
+            return 200, {"value": self._usages() if kind == "usages" else _fixed(kind)}
         if method == "GET" and not name:
-            return 200, {"value": [thing for (k, _), thing in self.things.items() if k == kind]}
+            return 200, {"value": self._listed(kind)}
         found = self.things.get((kind, name))
         if method == "GET":
             return (200, self._view(name, found)) if found else _error(404, "ResourceNotFound", f"no {name}")[:2]
@@ -104,7 +115,7 @@ class FakeAzure:
             return self._delete(kind, name)
         if found is not None and headers.get("if-none-match") == "*":
             return _error(412, "PreconditionFailed", f"{name} exists")[:2]
-        wrong = _unknown(body, "VirtualMachine") if kind == "virtualMachines" else ""
+        wrong = _unknown(body, *_MODELS[kind])
         if wrong:
             return _error(400, "InvalidRequestContent", f"no such field: {wrong}")[:2]
         self._make(kind, name, body, fault)
@@ -114,6 +125,7 @@ class FakeAzure:
         made = {**body, "id": _id(kind, name), "name": name, "type": kind}
         made["properties"] = {**body["properties"], "provisioningState": "Succeeded"}
         self.things[kind, name] = made
+        self._born[kind, name] = time.monotonic()
         if kind == "virtualMachines":
             self._make_machine(name, made, fault)
 
@@ -123,6 +135,7 @@ class FakeAzure:
         disk = properties["storageProfile"]["osDisk"]
         card = properties["networkProfile"]["networkInterfaceConfigurations"][0]
         for kind, named in (("disks", disk["name"]), ("networkInterfaces", card["name"])):
+            self._born[kind, named] = time.monotonic()
             thing = {"id": _id(kind, named), "name": named, "location": made["location"], "tags": made["tags"]}
             self.things[kind, named] = {**thing, "properties": {"provisioningState": "Succeeded"}}
         properties["networkProfile"] = {"networkInterfaces": [{"id": _id("networkInterfaces", card["name"])}]}
@@ -138,6 +151,26 @@ class FakeAzure:
             statuses = [{"code": f"ProvisioningState/failed/{code}", "message": fault.message if fault else "no room"}]
         properties["instanceView"] = {"statuses": statuses}
 
+    def _listed(self, kind: str) -> list[Body]:
+        """What a listing shows: nothing that is younger than `lag_s`."""
+        seen = time.monotonic() - self.lag_s
+        return [thing for (k, name), thing in self.things.items() if k == kind and self._born.get((k, name), 0) <= seen]
+
+    def _usages(self) -> list[Body]:
+        """Quotas with the vCPUs of the machines that exist."""
+        used: dict[str, int] = {}
+        for (kind, _), thing in self.things.items():
+            if kind == "virtualMachines":
+                vcpus, family, _ib = SIZES[thing["properties"]["hardwareProfile"]["vmSize"]]
+                counted = ["lowPriorityCores"] if thing["properties"]["priority"] == "Spot" else ["cores", family]
+                for name in counted:
+                    used[name] = used.get(name, 0) + vcpus
+        families = {family for _, family, _ in SIZES.values()}
+        return [
+            {"unit": "Count", "currentValue": used.get(n, 0), "limit": self.quotas.get(n, 1000), "name": {"value": n}}
+            for n in sorted({*families, *self.quotas})
+        ]
+
     def _view(self, name: str, found: Body) -> Body:
         if name not in self._ending:
             return found
@@ -152,11 +185,13 @@ class FakeAzure:
             self._remove(name)
         elif kind in ("disks", "networkInterfaces") and ("virtualMachines", name.rpartition("-")[0]) in self.things:
             return _error(409, "OperationNotAllowed", f"{name} is attached")[:2]
+        elif kind == "availabilitySets" and any(k == "virtualMachines" for k, _ in self.things):
+            return _error(409, "OperationNotAllowed", f"{name} has machines")[:2]
         elif kind == "networkSecurityGroups" and any(k == "networkInterfaces" for k, _ in self.things):
             return _error(400, "InUseNetworkSecurityGroupCannotBeDeleted", f"{name} is in use")[:2]
         else:
             del self.things[kind, name]
-        return 202, {}
+        return (200 if kind == "availabilitySets" else 202), {}
 
     def _remove(self, name: str) -> None:
         self._ending.pop(name, None)
@@ -179,18 +214,23 @@ def _what(path: str) -> tuple[str, str]:
 
 
 def _id(kind: str, name: str) -> str:
-    service = "Compute" if kind in ("virtualMachines", "disks") else "Network"
+    service = "Compute" if kind in ("virtualMachines", "disks", "availabilitySets") else "Network"
     return f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.{service}/{kind}/{name}"
 
 
 def _fixed(kind: str) -> list[Body]:
-    if kind == "usages":
-        return [{"unit": "Count", "currentValue": 0, "limit": 100, "name": {"value": "cores"}}]
     if kind == "skus":
         place = {"location": "eastus", "zones": ["1", "2"]}
         return [
-            {"resourceType": "virtualMachines", "name": s, "locationInfo": [place], "restrictions": []} for s in SIZES
-        ]
+            {
+                "resourceType": "virtualMachines", "name": size, "family": family, "locationInfo": [place],
+                "restrictions": [],
+                "capabilities": [
+                    {"name": "vCPUs", "value": str(vcpus)}, {"name": "RdmaEnabled", "value": str(infiniband)},
+                ],
+            }
+            for size, (vcpus, family, infiniband) in SIZES.items()
+        ]  # fmt: skip
     subnet = {"name": "default", "id": f"{_id('virtualNetworks', 'net')}/subnets/default"}
     return [{"name": "net", "id": _id(kind, "net"), "location": "eastus", "properties": {"subnets": [subnet]}}]
 
@@ -199,13 +239,19 @@ def _error(status: int, code: str, message: str) -> tuple[int, Body, bool]:
     return status, {"error": {"code": code, "message": message}}, False
 
 
-def _unknown(value: Any, model: str) -> str:
-    """The first field of `value` that the SDK's model does not have; empty: all are known."""
-    from azure.mgmt.compute import models
+_MODELS = {
+    "virtualMachines": ("compute", "VirtualMachine"),
+    "availabilitySets": ("compute", "AvailabilitySet"),
+    "networkSecurityGroups": ("network", "NetworkSecurityGroup"),
+}
 
+
+def _unknown(value: Any, service: str, model: str) -> str:
+    """The first field of `value` that the SDK's model does not have; empty: all are known."""
+    models = importlib.import_module(f"azure.mgmt.{service}.models")
     kind: Any = getattr(models, model)
     if isinstance(value, list):
-        return next((wrong for item in cast("list[Any]", value) if (wrong := _unknown(item, model))), "")
+        return next((wrong for item in cast("list[Any]", value) if (wrong := _unknown(item, service, model))), "")
     if not isinstance(value, dict) or not hasattr(kind, "_attr_to_rest_field"):
         return ""
     kind({})  # fills the table of fields
@@ -217,7 +263,7 @@ def _unknown(value: Any, model: str) -> str:
         if key not in fields:
             return f"{model}.{key}"
         named = _MODEL.search(str(hints.get(fields[key], "")))
-        wrong = _unknown(inner, named.group(1)) if named and "dict[" not in str(hints.get(fields[key])) else ""
+        wrong = _unknown(inner, service, named.group(1)) if named and "dict[" not in str(hints.get(fields[key])) else ""
         if wrong:
             return wrong
     return ""
@@ -281,7 +327,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(
             f"A fake cloud is on {server.url}; nothing in it is real or costs anything. In another terminal:\n"
             f"  export CLOUDACCEL_AZURE_ENDPOINT={server.url} CLOUDACCEL_AZURE_RESOURCE_GROUP={GROUP}\n"
-            f"  export AZURE_SUBSCRIPTION_ID={SUBSCRIPTION} CLOUDACCEL_AZURE_ACCEPT_NO_DEADLINE=yes\n"
+            f"  export AZURE_SUBSCRIPTION_ID={SUBSCRIPTION}\n"
         )
         sys.stdout.flush()
         threading.Event().wait()

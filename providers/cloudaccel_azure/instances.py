@@ -1,23 +1,41 @@
 """Virtual machines in one resource group, and the disks, interfaces and security groups that go with them.
 
 Azure has no deadline of its own for a machine: a machine that switches itself off still bills. So nothing is started
-unless it is accepted (`NO_DEADLINE_ENV`) that only this program, run again, ends it.
+unless the request accepts (`accept_no_deadline`) that only this program, run again, ends it.
 """
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
-from cloudaccel.errors import Conflict, InstanceNotFound, OutcomeUnknown, ProviderError, RequestInvalid
+from cloudaccel.errors import (
+    CapacityUnavailable,
+    Conflict,
+    InstanceNotFound,
+    OutcomeUnknown,
+    PolicyDenied,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    RequestInvalid,
+)
 from cloudaccel.protocols import Instance, InstanceRequest, Resource
 from cloudaccel_azure.failures import from_answer
-from cloudaccel_azure.launching import TOKEN_TAG, invalid, machine, names, names_of, security_group
+from cloudaccel_azure.launching import (
+    TOKEN_TAG,
+    availability_set,
+    invalid,
+    machine,
+    names,
+    names_of,
+    needs_set,
+    security_group,
+)
 from cloudaccel_azure.sdk import Sdk
+from cloudaccel_azure.skus import Skus, capabilities
 
-NO_DEADLINE_ENV = "CLOUDACCEL_AZURE_ACCEPT_NO_DEADLINE"
 PATIENCE_S = 900.0
 # Azure marketplace, not tried on a real account: drivers and InfiniBand are in the first.
 _GPU_IMAGE = {"publisher": "microsoft-dsvm", "offer": "ubuntu-hpc", "sku": "2204", "version": "latest"}
@@ -25,16 +43,17 @@ _PLAIN_IMAGE = {
     "publisher": "Canonical", "offer": "0001-com-ubuntu-server-jammy", "sku": "22_04-lts-gen2", "version": "latest",
 }  # fmt: skip
 _POWER = {"running": "running", "starting": "pending", "stopping": "stopping", "deallocating": "stopping"}
+_PASSING = (Conflict, RateLimited, ProviderUnavailable)  # what asking again may mend
 Found = dict[str, Any]
 
 
 class AzureInstances:
     """Machines of one resource group, in every region of the subscription."""
 
-    def __init__(self, sdk: Sdk, *, consistency_s: float) -> None:
+    def __init__(self, sdk: Sdk, skus: Skus, *, consistency_s: float) -> None:
         self._sdk = sdk
         self._consistency_s = consistency_s
-        self._skus: dict[str, list[Found]] = {}
+        self._skus = skus
 
     @property
     def consistency_s(self) -> float:
@@ -55,11 +74,11 @@ class AzureInstances:
 
     def regions(self, *, region: str) -> Sequence[str]:
         """Regions that sell machines to the subscription; asked of `region` only, which is therefore all."""
-        return [region] if self._all_skus(region) else []
+        return [region] if self._skus.all(region) else []
 
     def zones(self, instance_type: str, region: str) -> Sequence[str]:
         """Zones ``region-N`` that offer the size; the region itself where it has no zones."""
-        sku = self._sku(instance_type, region)
+        sku = self._skus.of(instance_type, region)
         if sku is None:
             return []
         places = _rows(sku.get("locationInfo"))
@@ -71,11 +90,12 @@ class AzureInstances:
 
     def settle(self, request: InstanceRequest) -> InstanceRequest:
         """With image, subnet and an SSH key."""
-        if not os.environ.get(NO_DEADLINE_ENV):
-            raise RequestInvalid(
+        if not request.accept_no_deadline:
+            raise PolicyDenied(  # of this cloud only: another place may do
                 "azure: nothing ends a machine there when this program is gone, and one that switches itself off still "
-                f"bills. Set {NO_DEADLINE_ENV}=yes to accept that, and let 'cloudaccel provision reap --yes' run.",
-                provider="azure", operation="settle", code="no_deadline",
+                "bills. Add --accept-no-deadline to accept that, and let 'cloudaccel provision reap --yes' run again "
+                "and again.",
+                provider="azure", operation="settle", code="no_deadline", scope="provider",
             )  # fmt: skip
         security_group(request)  # refuses early
         if request.image:
@@ -83,7 +103,9 @@ class AzureInstances:
         else:
             image = _GPU_IMAGE if request.instance_type.startswith("Standard_N") else _PLAIN_IMAGE
         subnet = self._subnet(request.region)
-        settled = {**request.settled, "image": image, "subnet": subnet, "key": self._key(request)}
+        sku = self._skus.of(request.instance_type, request.region) or {}
+        rdma = capabilities(sku).get("RdmaEnabled") == "True"
+        settled = {**request.settled, "image": image, "subnet": subnet, "key": self._key(request), "rdma": rdma}
         return replace(request, settled=settled)
 
     def rehearse(self, request: InstanceRequest) -> None:
@@ -92,7 +114,7 @@ class AzureInstances:
         machine(stand_in, names(request)[0])
 
     def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
-        """With a security group of the run's own."""
+        """With a security group of the run's own, and an availability set where InfiniBand needs one."""
         group, name = self._sdk.group, request.name
         where = "network.network_security_groups"
         self._sdk.call(f"{where}.begin_create_or_update", group, name, security_group(request), polling=False)
@@ -100,7 +122,12 @@ class AzureInstances:
         made = Resource(
             kind="security_group", id=name, region=request.region, state="live", tags=request.tags, bills=False
         )
-        return replace(request, settled={**request.settled, "group": str(found["id"])}), (made,)
+        settled = {**request.settled, "group": str(found["id"])}
+        if not needs_set(request):
+            return replace(request, settled=settled), (made,)
+        near = self._sdk.call("compute.availability_sets.create_or_update", group, name, availability_set(request))
+        settled = {**settled, "set": str(near["id"])}
+        return replace(request, settled=settled), (made, replace(made, kind="placement_group"))
 
     # -- machines -----------------------------------------------------------------------------------------------------
 
@@ -121,7 +148,9 @@ class AzureInstances:
         found: list[Instance] = []
         for name in names_of(token):
             with suppress(InstanceNotFound):
-                found.append(self.get(name, region=region))
+                machine = self._view(name)
+                if _row(machine.get("tags")).get(TOKEN_TAG) == token:
+                    found.append(_instance(machine, region))
         return tuple(found)
 
     def get(self, instance_id: str, *, region: str) -> Instance:
@@ -152,6 +181,9 @@ class AzureInstances:
             raise _not_found(resource.id)
         path = _PATHS[resource.kind]
         self._sdk.call(f"{path}.get", self._sdk.group, resource.id)
+        if resource.kind == "placement_group":
+            self._sdk.call(f"{path}.delete", self._sdk.group, resource.id)
+            return
         self._sdk.call(f"{path}.begin_delete", self._sdk.group, resource.id, polling=False)
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -185,20 +217,32 @@ class AzureInstances:
     def _undo(self, request: InstanceRequest, error: ProviderError) -> None:
         """Delete all machines of the request, and see them gone: what failed stays there, and may bill."""
         until = time.monotonic() + PATIENCE_S
-        waiting = set(names(request))
-        while waiting:
+        waiting, wait_s = set(names(request)), 0.1
+        while True:
             for name in sorted(waiting):
                 try:
-                    self.delete(name, region=request.region)
+                    self._delete_own(name, request.token)
                 except InstanceNotFound:
                     waiting.discard(name)
-                except Conflict:
-                    pass
+                except _PASSING:
+                    continue
                 except ProviderError as second:
                     raise _unsure(request, f"{error} Then: {second}") from second
-            if waiting and time.monotonic() > until:
+            if not waiting:
+                return
+            if time.monotonic() > until:
                 raise _unsure(request, f"{error} {', '.join(sorted(waiting))} would not go") from error
-            time.sleep(0.2 if waiting else 0)
+            time.sleep(wait_s)
+            wait_s = min(wait_s * 2, 10)
+
+    def _delete_own(self, name: str, token: str) -> None:
+        """Begin to delete a machine of `token`; one of the same name that is not ours stays, and is not found."""
+        found = self._view(name)
+        if _row(found.get("tags")).get(TOKEN_TAG) != token:
+            raise _not_found(name)
+        if _state(found) == "stopping":
+            return
+        self._sdk.call("compute.virtual_machines.begin_delete", self._sdk.group, name, polling=False)
 
     def _until_settled(self, path: str, *names_of_it: str, **more: Any) -> Found:
         """A resource once it is no longer being made."""
@@ -231,18 +275,6 @@ class AzureInstances:
     def _view(self, name: str) -> Found:
         return self._sdk.call("compute.virtual_machines.get", self._sdk.group, name, expand="instanceView")
 
-    def _all_skus(self, region: str) -> list[Found]:
-        if region not in self._skus:
-            self._skus[region] = self._sdk.pages("compute.resource_skus.list", filter=f"location eq '{region}'")
-        return self._skus[region]
-
-    def _sku(self, instance_type: str, region: str) -> Found | None:
-        for sku in self._all_skus(region):
-            if sku.get("resourceType") == "virtualMachines" and sku.get("name") == instance_type:
-                whole = [r for r in _rows(sku.get("restrictions")) if r.get("type") == "Location"]
-                return None if whole else sku
-        return None
-
     def _subnet(self, region: str) -> str:
         """The subnet named ``cloudaccel`` or ``default`` of a network of the group in `region`. Nothing is made."""
         for network in self._sdk.pages("network.virtual_networks.list", self._sdk.group):
@@ -252,9 +284,10 @@ class AzureInstances:
             subnet = by_name.get("cloudaccel") or by_name.get("default")
             if subnet is not None:
                 return str(subnet["id"])
-        raise from_answer(
-            "settle", "SubnetIsFull", f"{self._sdk.group} has no subnet cloudaccel or default in {region}", 0
-        )
+        raise CapacityUnavailable(
+            f"azure: no network of {self._sdk.group} in {region} has a subnet named cloudaccel or default.",
+            provider="azure", operation="virtual_networks.list", code="no_subnet", scope="region", ttl_s=30,
+        )  # fmt: skip
 
     def _key(self, request: InstanceRequest) -> str:
         """The named public key of the group, or one whose private half nobody has: a machine must have one."""
@@ -273,6 +306,7 @@ _PATHS = {
     "disk": "compute.disks",
     "interface": "network.network_interfaces",
     "address": "network.public_ip_addresses",
+    "placement_group": "compute.availability_sets",
     "security_group": "network.network_security_groups",
 }
 _LISTINGS = (
@@ -280,6 +314,7 @@ _LISTINGS = (
     ("compute.disks.list_by_resource_group", "disk"),
     ("network.network_interfaces.list", "interface"),
     ("network.public_ip_addresses.list", "address"),
+    ("compute.availability_sets.list", "placement_group"),
     ("network.network_security_groups.list", "security_group"),
 )
 
@@ -315,7 +350,7 @@ def _instance(found: Found, region: str) -> Instance:
     return Instance(
         id=str(found["name"]),
         region=location,
-        zone=f"{location}-{zones[0]}" if zones else location,
+        zone=f"{location}-{zones[0]}" if zones else None if properties.get("availabilitySet") else location,
         state=_state(found),
         instance_type=str(_row(properties.get("hardwareProfile")).get("vmSize", "")),
         market="spot" if properties.get("priority") == "Spot" else "on_demand",
@@ -334,4 +369,4 @@ def _not_found(identifier: str) -> ProviderError:
     return InstanceNotFound(f"azure: {identifier} is not there.", provider="azure", operation="get", code="NotFound")
 
 
-__all__ = ["NO_DEADLINE_ENV", "AzureInstances", "invalid"]
+__all__ = ["AzureInstances"]

@@ -15,8 +15,7 @@ _MOST_NAMES = 8  # a gang has at most 8 machines
 
 def names_of(token: str) -> tuple[str, ...]:
     """Every name that machines of `token` may have."""
-    short = token.replace("-", "")[:20]
-    return tuple(f"ca-{short}-{n}" for n in range(_MOST_NAMES))
+    return tuple(f"ca-{token.replace('-', '')[:48]}-{n}" for n in range(_MOST_NAMES))
 
 
 def names(request: InstanceRequest) -> tuple[str, ...]:
@@ -50,9 +49,26 @@ def machine(request: InstanceRequest, name: str) -> dict[str, Any]:
             **_market(request),
         },
     }
-    if request.zone != request.region:
+    if request.settled.get("set"):
+        body["properties"]["availabilitySet"] = {"id": request.settled["set"]}  # which stands in no zone
+    elif request.zone != request.region:
         body["zones"] = [request.zone.rpartition("-")[2]]
     return body
+
+
+def needs_set(request: InstanceRequest) -> bool:
+    """Whether the machines reach each other over InfiniBand only inside one availability set.
+
+    Neither spot machines nor capacity reservations go with a set (Azure: availability sets; not tried on an account).
+    """
+    plain = request.market == "on_demand" and request.reservation_id is None
+    return bool(request.settled.get("rdma")) and request.count > 1 and plain
+
+
+def availability_set(request: InstanceRequest) -> dict[str, Any]:
+    """Body of the run's availability set: one fault domain, since the machines are wanted near to each other."""
+    properties = {"platformFaultDomainCount": 1, "platformUpdateDomainCount": 1}
+    return {"location": request.region, "tags": tags(request), "sku": {"name": "Aligned"}, "properties": properties}
 
 
 def security_group(request: InstanceRequest) -> dict[str, Any]:
@@ -127,10 +143,16 @@ def _market(request: InstanceRequest) -> dict[str, Any]:
         if request.reservation_id is not None:
             raise invalid("reservation", "a capacity reservation does not go with spot")
         # -1: evicted for capacity only, and never dearer than on demand.
-        return {"priority": "Spot", "evictionPolicy": "Delete", "billingProfile": {"maxPrice": -1}}
+        most = -1 if request.max_price_per_hour is None else float(request.max_price_per_hour)  # the API has a double
+        return {"priority": "Spot", "evictionPolicy": "Delete", "billingProfile": {"maxPrice": most}}
     if request.market == "capacity_block":
         raise invalid("market", "there are no capacity blocks here; name a capacity reservation group")
     if request.reservation_id is None:
         return {"priority": "Regular"}
+    if "/capacityreservationgroups/" not in request.reservation_id.lower():
+        raise invalid(
+            "reservation", f"{request.reservation_id!r} is no id of a capacity reservation group, such as "
+            "/subscriptions/S/resourceGroups/G/providers/Microsoft.Compute/capacityReservationGroups/NAME",
+        )  # fmt: skip
     group = {"id": request.reservation_id}
     return {"priority": "Regular", "capacityReservation": {"capacityReservationGroup": cast(Any, group)}}

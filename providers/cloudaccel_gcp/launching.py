@@ -17,8 +17,8 @@ _DESCRIBED = "cloudaccel "
 
 def names(request: InstanceRequest) -> tuple[str, ...]:
     """Names of the machines; they follow from the token, so that the same call can never make others."""
-    short = request.token.replace("-", "")[:12]
-    return tuple(f"{request.name[:45]}-{short}-{n}" for n in range(request.count))
+    whole = request.token.replace("-", "")  # a uuid: a part of it would be another token's too, once in a while
+    return tuple(f"{request.name[:27]}-{whole[:32]}-{n}" for n in range(request.count))
 
 
 def labels(request: InstanceRequest) -> dict[str, str]:

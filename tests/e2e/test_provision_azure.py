@@ -1,6 +1,8 @@
 """Runs on Azure from start to verified end, through the real SDK against a fake on loopback."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,6 @@ def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["FakeAzur
     with Server(fake) as server:
         monkeypatch.setenv("CLOUDACCEL_AZURE_ENDPOINT", server.url)
         monkeypatch.setenv("CLOUDACCEL_AZURE_RESOURCE_GROUP", GROUP)
-        monkeypatch.setenv("CLOUDACCEL_AZURE_ACCEPT_NO_DEADLINE", "yes")
         monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
         monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
         monkeypatch.chdir(tmp_path)
@@ -37,6 +38,10 @@ def provision(*words: str) -> Answer:
 
 
 def up(*words: str, what: str = "Standard_NC4as_T4_v3") -> Answer:
+    return bare_up(what, "--accept-no-deadline", *words)
+
+
+def bare_up(what: str, *words: str) -> Answer:
     return provision("up", what, "--provider", "azure", "--region", "eastus", "--yes", *words)
 
 
@@ -67,13 +72,10 @@ def test_a_machine_comes_up_is_shown_and_goes_with_all_that_it_has(cloud: "FakeA
     assert "Nothing is left over" in provision("reap", "--reconcile").out
 
 
-def test_without_a_word_about_the_missing_deadline_nothing_starts(
-    cloud: "FakeAzure", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CLOUDACCEL_AZURE_ACCEPT_NO_DEADLINE")
-    answer = up()
-    assert answer.code != 0
-    assert "CLOUDACCEL_AZURE_ACCEPT_NO_DEADLINE" in answer.err
+def test_without_a_word_about_the_missing_deadline_nothing_starts(cloud: "FakeAzure") -> None:
+    answer = bare_up("Standard_NC4as_T4_v3")
+    assert answer.code == 7, answer.err
+    assert "--accept-no-deadline" in answer.err
     assert not cloud.live()
 
 
@@ -171,3 +173,106 @@ def test_spot_is_evicted_by_deletion_and_never_dearer_than_on_demand() -> None:
     assert properties["priority"] == "Spot"
     assert properties["evictionPolicy"] == "Delete"
     assert properties["billingProfile"] == {"maxPrice": -1}
+    capped = machine(replace(request, max_price_per_hour="0.25"), "n")["properties"]
+    assert capped["billingProfile"] == {"maxPrice": 0.25}
+
+
+GROUP_ID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/capacityReservationGroups/mine"
+
+
+def test_held_capacity_is_used_by_the_id_of_its_group(cloud: "FakeAzure") -> None:
+    assert up("--reservation", GROUP_ID).code == 0
+    (sent,) = puts(cloud)
+    assert sent["properties"]["capacityReservation"] == {"capacityReservationGroup": {"id": GROUP_ID}}
+    assert sent["properties"]["priority"] == "Regular"
+
+
+def test_a_reservation_that_is_no_groups_id_is_refused_with_an_example(cloud: "FakeAzure") -> None:
+    answer = up("--reservation", "mine")
+    assert answer.code != 0
+    assert "capacityReservationGroups/NAME" in answer.err
+    assert not cloud.live()
+
+
+def test_a_quota_that_is_too_small_is_named_before_anything_is_created(cloud: "FakeAzure") -> None:
+    cloud.quotas["Standard NCASv3_T4 Family"] = 3
+    answer = up()
+    assert answer.code == 7, answer.err
+    assert "Standard NCASv3_T4 Family" in answer.err
+    assert "needs 4 vCPU, 3 of 3 left" in answer.err
+    assert not puts(cloud)
+
+
+def test_u79_the_second_quota_of_the_whole_region_is_named(cloud: "FakeAzure") -> None:
+    cloud.quotas["cores"] = 2
+    answer = up()
+    assert answer.code == 7, answer.err
+    assert "quota cores" in answer.err
+    assert not puts(cloud)
+
+
+def test_machines_with_infiniband_stand_in_one_availability_set_that_goes_with_them(cloud: "FakeAzure") -> None:
+    answer = up("--allow-unpriced", what="Standard_ND96isr_H100_v5:8x2")
+    assert answer.code == 0, answer.err
+    first, second = puts(cloud)
+    assert first["properties"]["availabilitySet"] == second["properties"]["availabilitySet"]
+    assert "zones" not in first
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
+def test_listings_that_lag_hide_nothing_from_down(cloud: "FakeAzure") -> None:
+    cloud.lag_s = 3600.0
+    assert up().code == 0
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
+def test_throttling_is_waited_out(cloud: "FakeAzure") -> None:
+    script(cloud, "PUT virtualMachines", code="TooManyRequests", status=429, times=2)
+    answer = up()
+    assert answer.code == 0, answer.err
+    assert len(machines(cloud)) == 1
+
+
+def test_a_machine_of_others_with_the_same_name_is_left_alone(cloud: "FakeAzure") -> None:
+    assert up().code == 0
+    (mine,) = machines(cloud)
+    cloud.things["virtualMachines", mine]["tags"] = {"cloudaccel-token": "theirs"}
+    from cloudaccel_azure import provider
+
+    instances = provider().instances
+    assert instances is not None
+    assert not instances.find(mine.removeprefix("ca-").removesuffix("-0"), region="eastus")
+
+
+# What calls need, where it is more than the method on the type itself (Azure: resource provider operations).
+_TYPES = {
+    "virtualMachines": "Microsoft.Compute/virtualMachines", "disks": "Microsoft.Compute/disks",
+    "availabilitySets": "Microsoft.Compute/availabilitySets", "skus": "Microsoft.Compute/skus",
+    "usages": "Microsoft.Compute/locations/usages", "virtualNetworks": "Microsoft.Network/virtualNetworks",
+    "networkInterfaces": "Microsoft.Network/networkInterfaces",
+    "publicIPAddresses": "Microsoft.Network/publicIPAddresses",
+    "networkSecurityGroups": "Microsoft.Network/networkSecurityGroups",
+}  # fmt: skip
+_VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete"}
+# A machine makes its disk and interface with the caller's rights, and joins a subnet, a group and a set.
+_WITH_A_MACHINE = {
+    "Microsoft.Compute/disks/write", "Microsoft.Network/networkInterfaces/write",
+    "Microsoft.Network/networkInterfaces/join/action", "Microsoft.Network/virtualNetworks/subnets/join/action",
+    "Microsoft.Network/networkSecurityGroups/join/action",
+}  # fmt: skip
+
+
+def test_the_role_that_is_shipped_allows_every_call_that_is_made_and_no_more(cloud: "FakeAzure") -> None:
+    assert up("--allow-unpriced", "--ssh-cidr", "203.0.113.0/24", what="Standard_ND96isr_H100_v5:8x2").code == 0
+    assert provision("down", "--all", "--yes").code == 0
+    assert provision("reap", "--reconcile").code == 0
+    role = json.loads((Path(__file__).parents[2] / "deploy" / "azure" / "role.json").read_text(encoding="utf-8"))
+    needed = {f"{_TYPES[k]}/{_VERBS[v]}" for v, k in (call.action.split() for call in cloud.calls)} | _WITH_A_MACHINE
+    allowed = set(role["Actions"])
+    assert needed <= allowed
+    leftovers = {f"{_TYPES[k]}/delete" for k in ("disks", "networkInterfaces", "publicIPAddresses")}  # strays
+    options = {"Microsoft.Compute/sshPublicKeys/read", "Microsoft.Compute/capacityReservationGroups/deploy/action"}
+    assert allowed - needed <= leftovers | options
+    assert not role["DataActions"]
