@@ -119,7 +119,7 @@ class FakeAzure:
         if wrong:
             return _error(400, "InvalidRequestContent", f"no such field: {wrong}")[:2]
         self._make(kind, name, body, fault)
-        return 201, self.things[kind, name]
+        return (200 if kind == "availabilitySets" else 201), self.things[kind, name]
 
     def _make(self, kind: str, name: str, body: Body, fault: Fault | None) -> None:
         made = {**body, "id": _id(kind, name), "name": name, "type": kind}

@@ -26,7 +26,6 @@ from cloudaccel_azure.failures import from_answer
 from cloudaccel_azure.launching import (
     TOKEN_TAG,
     availability_set,
-    invalid,
     machine,
     names,
     names_of,
