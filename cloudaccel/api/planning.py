@@ -1,5 +1,6 @@
 """`plan`: from a workload to the cheapest offer that fits, with the sums shown."""
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -75,6 +76,7 @@ def plan(
     parsed = _job(job, overrides or {})
     if rank_by not in RANKS:
         raise QueryError(f"--rank: {rank_by!r} is none of {', '.join(RANKS)}.")
+    _check_numbers(mfu, measured, options, max_nodes)
     if parsed.workload.budget is not None:
         _same_currency(parsed.workload.budget_currency, "budget")
     given: dict[str, Any] = {name: value for name, value in filters.items() if value and name != "limit"}
@@ -98,6 +100,17 @@ def plan(
             },
         )  # fmt: skip
         return session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured)))
+
+
+def _check_numbers(mfu: float | None, measured: float | None, options: int, max_nodes: int) -> None:
+    """Refuse what would divide by zero, run for ever, or answer nonsense; a nan passes no comparison."""
+    if mfu is not None and not 0 < mfu <= 1:
+        raise QueryError(f"--mfu: {mfu} is no share of the peak. Write a number above 0 and up to 1, such as 0.40.")
+    if measured is not None and not 0 < measured < math.inf:
+        raise QueryError(f"--measured: {measured} is no rate. Write tokens per second and accelerator, above 0.")
+    for flag, number in (("--limit", options), ("--max-nodes", max_nodes)):
+        if number < 1:
+            raise QueryError(f"{flag}: {number} must be at least 1.")
 
 
 def _job(job: JobLike, overrides: Mapping[str, Any]) -> Job:

@@ -137,6 +137,14 @@ def test_an_earlier_total_is_compared_only_when_it_can_be(
     assert message in answer.err
 
 
+@pytest.mark.parametrize("flag", ["--mfu", "--measured", "--limit", "--max-nodes"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf"])
+def test_a_number_that_means_nothing_is_refused_by_its_flag(job: Path, flag: str, value: str) -> None:
+    answer = planned(str(job), f"{flag}={value}", "--lock", "-")
+    assert answer.code == 2
+    assert flag in answer.err
+
+
 @pytest.mark.parametrize(
     "words", [("--budget", "300 EUR"), ("--disk-price", "0.08 EUR"), ("--transfer-price", "0.09 JPY")]
 )
