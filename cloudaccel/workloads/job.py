@@ -152,6 +152,11 @@ def _word(allowed: tuple[str, ...]) -> Callable[[str, Any], str]:
     return read
 
 
+# Ten thousand times what the largest published runs processed, and far below any share of an hour: what is beyond is a
+# slip of the keyboard, and would only overflow later, where no message can name the key.
+_MOST, _LEAST = 1e18, 1e-9
+
+
 def _number(key: str, value: Any) -> float:
     try:
         if isinstance(value, bool):
@@ -161,6 +166,8 @@ def _number(key: str, value: Any) -> float:
         raise ConfigError(f"{key}: {value!r} is no number. Write it as 200e6 or 4096.") from None
     if not math.isfinite(number) or number < 0:
         raise ConfigError(f"{key}: {value!r} must be a number of 0 or more.")
+    if number > _MOST or 0 < number < _LEAST:
+        raise ConfigError(f"{key}: {value!r} is beyond any real job. Write a number between {_LEAST:g} and {_MOST:g}.")
     return number
 
 

@@ -122,3 +122,11 @@ def test_serving_job() -> None:
 def test_what_is_missing_or_misplaced(given: dict[str, object], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         parse_job(given)
+
+
+@pytest.mark.parametrize("key", ["tokens", "seq", "rank-lora", "batch"])
+@pytest.mark.parametrize("value", [1e308, "9" * 60, "1e-320"])
+def test_a_number_beyond_any_job_is_refused_by_its_key(key: str, value: object) -> None:
+    job = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": "1e6"}
+    with pytest.raises(ConfigError, match=key):
+        parse_job({**job, key: value})
