@@ -21,6 +21,7 @@ from cloudaccel.provision import identity
 from cloudaccel.provision.clock import Clock
 from cloudaccel.provision.values import Operation, Run, Spec, Tracked, spec_from_json, spec_to_json
 
+GROUP_KINDS = ("placement_group", "security_group")  # named by us: the same name may exist again after its end
 HOLD = timedelta(minutes=5)  # longer than any single call
 _RUN_TIMES = ("created_at", "launched_at", "lease_until", "deadline_at", "ended_at", "idle_since", "held_until")
 _OPERATION_TIMES = ("created_at", "sent_at", "ended_at")
@@ -190,7 +191,10 @@ class Journal:
     def seen(
         self, run_id: str, provider: str, region: str, found: Iterable[tuple[str, str]], token: str | None = None
     ) -> None:
-        """Write that these exist: pairs of kind and id. A fact, so it needs no hold; known ones stay as they are."""
+        """Write that these exist: pairs of kind and id. A fact, so it needs no hold; known ones stay as they are.
+
+        Only a group that was gone is live again: another attempt of the run has made it again under its name.
+        """
         with self._engine.begin() as db:
             for kind, identifier in found:
                 key = (
@@ -198,6 +202,9 @@ class Journal:
                     & (state.resource.c.kind == kind)
                     & (state.resource.c.id == identifier)
                 )
+                if kind in GROUP_KINDS:
+                    again = {"state": "live", "gone_at": None, "first_seen_at": self._now()}
+                    db.execute(state.resource.update().where(key, state.resource.c.state == "gone").values(**again))
                 if db.execute(sa.select(state.resource.c.id).where(key)).first() is None:
                     db.execute(
                         state.resource.insert().values(

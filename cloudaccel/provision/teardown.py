@@ -14,7 +14,7 @@ from cloudaccel.protocols import RESOURCE_KINDS, Instance, Instances, Provider, 
 from cloudaccel.provision import identity
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import Backoff, Clock
-from cloudaccel.provision.journal import Journal
+from cloudaccel.provision.journal import GROUP_KINDS, Journal, request_from_json
 from cloudaccel.provision.values import OVER, Ending, Operation, Run, Tracked
 
 WAIT_S = 900.0
@@ -93,6 +93,7 @@ class Ender:
     def _settle(self, run: Run, instances: Instances, operation: Operation, until: datetime) -> None:
         """Find out whether a call ran: look for its token for as long as a listing may lag."""
         if operation.state == "intent" or operation.sent_at is None:
+            self._regroup(run, instances, operation)
             self._journal.settled(operation.token, "failed")  # it was never sent
             return
         window = operation.sent_at + timedelta(seconds=instances.consistency_s)
@@ -110,6 +111,19 @@ class Ender:
                 return
             self._log(f"run {run.id}: looking for machines of a lost answer until {window:%H:%M:%S}Z")
             self._clock.sleep(backoff.next_s())
+
+    def _regroup(self, run: Run, instances: Instances, operation: Operation) -> None:
+        """Learn which groups were made for a call that was never sent, by making them again under the same name.
+
+        The process may have died after it made them and before it wrote so, and a listing may not show them yet.
+        """
+        live = self._journal.resources(run.id, live=True)
+        here = [r for r in live if (r.provider, r.region) == (operation.provider, operation.region)]
+        if any(r.kind in GROUP_KINDS for r in here):
+            return
+        request = request_from_json(operation.request)
+        _, groups = self._calls.read(lambda: instances.prepare(request))
+        self._journal.seen(run.id, operation.provider, operation.region, [(g.kind, g.id) for g in groups])
 
     def _note(self, run: Run, provider: str, found: Iterable[Instance], token: str | None = None) -> None:
         for machine in found:

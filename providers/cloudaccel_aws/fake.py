@@ -59,7 +59,9 @@ class Fault:
 class FakeAws:
     """The WSGI application. Attributes may be set at any time; calls are served one at a time."""
 
-    def __init__(self, *, lag_s: float = 0.0, ending_s: float = 0.0) -> None:
+    def __init__(
+        self, *, lag_s: float = 0.0, ending_s: float = 0.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         os.environ.setdefault("MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "1")
         os.environ.setdefault("MOTO_ENABLE_AMI_VALIDATION", "1")
         os.environ.setdefault("MOTO_ENABLE_KEYPAIR_VALIDATION", "1")
@@ -70,6 +72,7 @@ class FakeAws:
 
         self._moto: Any = DomainDispatcherApplication(create_backend_app)
         self._lock = threading.RLock()
+        self._monotonic = monotonic
         self.lag_s = lag_s
         self.ending_s = ending_s
         self.account = ACCOUNT
@@ -254,7 +257,7 @@ class FakeAws:
         for machine in self._machines(region):
             if machine.id not in ids:
                 continue
-            self._born[machine.id] = time.monotonic()
+            self._born[machine.id] = self._monotonic()
             if p.get("Placement.GroupName"):
                 self._in_group[machine.id] = p["Placement.GroupName"]
             for card in machine.nics.values():
@@ -285,7 +288,7 @@ class FakeAws:
     def _edit_machine(self, item: ET.Element, identifier: str) -> None:
         state = item.find("instanceState")
         ended = self._ended.get(identifier)
-        if state is not None and ended is not None and time.monotonic() - ended < self.ending_s:
+        if state is not None and ended is not None and self._monotonic() - ended < self.ending_s:
             state.find("code").text, state.find("name").text = "32", "shutting-down"  # type: ignore[union-attr]
         if identifier in self._reasons:
             old = item.find("stateReason")
@@ -301,7 +304,7 @@ class FakeAws:
         if answer[0] == 200:
             for key, identifier in p.items():
                 if key.startswith("InstanceId"):
-                    self._ended.setdefault(identifier, time.monotonic())
+                    self._ended.setdefault(identifier, self._monotonic())
         return answer
 
     # -- EC2: what goes with machines ------------------------------------------------------------------------------
@@ -328,7 +331,7 @@ class FakeAws:
     def _on_create_security_group(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
         answer = self._pass(environ, body)
         for identifier in re.findall(r"<groupId>(sg-[0-9a-f]+)</groupId>", answer[2].decode()):
-            self._born[identifier] = time.monotonic()
+            self._born[identifier] = self._monotonic()
         return answer
 
     def _on_delete_security_group(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
@@ -401,11 +404,11 @@ class FakeAws:
 
     def _still_there(self, machine: Any) -> bool:
         ended = self._ended.get(machine.id)
-        return machine.state != "terminated" or (ended is not None and time.monotonic() - ended < self.ending_s)
+        return machine.state != "terminated" or (ended is not None and self._monotonic() - ended < self.ending_s)
 
     def _young(self, identifier: str) -> bool:
         born = self._born.get(identifier)
-        return born is not None and time.monotonic() - born < self.lag_s
+        return born is not None and self._monotonic() - born < self.lag_s
 
     def _end(self, instance_id: str, reason: str) -> None:
         with self._lock:
@@ -413,7 +416,7 @@ class FakeAws:
                 if any(machine.id == instance_id for machine in self._machines(region)):
                     self._backend(region).terminate_instances([instance_id])
                     self._reasons[instance_id] = reason
-                    self._ended[instance_id] = time.monotonic()
+                    self._ended[instance_id] = self._monotonic()
 
     def _live_in(self, region: str) -> Iterable[dict[str, Any]]:
         backend = self._backend(region)
