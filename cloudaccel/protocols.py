@@ -5,6 +5,7 @@ from the core. Everything here is plain and synchronous; building a provider mak
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -146,11 +147,70 @@ class Resource:
             raise ValueError(f"{self.kind!r} is no kind of resource")
 
 
+class Answer(Protocol):
+    """What a source answered, to be read once; `ProviderError` when it breaks off or is too long."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives, unpacked: for files of any size."""
+        ...
+
+    def lines(self) -> Iterator[str]:
+        """The body's lines without their ends, as UTF-8."""
+        ...
+
+    def json(self) -> Json:
+        """The body as JSON. Raises `MalformedResponse` for anything else; numbers with a point are `Decimal`."""
+        ...
+
+
+class Web(Protocol):
+    """How an adapter reaches its sources. Retries, deadlines, proxies, mirrors and limits are the core's and within."""
+
+    def ask(
+        self,
+        url: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Json = None,
+    ) -> AbstractContextManager[Answer]:
+        """Ask `url`, by POST when there is a `body` (sent as JSON), else by GET; the answer is closed on leaving.
+
+        Write the address as its owner publishes it: a mirror is put in its place inside. Keys go into `headers`, never
+        into the address.
+
+        Raises
+        ------
+        ProviderError
+            After the last try; `AuthError` for 401 and 403, `RateLimited`, `ProviderUnavailable`, `RequestInvalid`.
+        """
+        ...
+
+
 class Prices(Protocol):
-    """Public price lists; they need no credentials."""
+    """Price lists as offers. An adapter pages and translates; it filters, keeps and repeats nothing."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Addresses below which all its calls go (``https://host/path``); empty when it needs no network."""
+        ...
+
+    def over(self, web: Web) -> "Prices":
+        """The same price lists, read through `web`. Asks nobody."""
+        ...
+
+    def scopes(self) -> Sequence[Scope]:
+        """What can be read, each apart from the others: one failing empties no other. May ask the network."""
+        ...
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
-        """Offers of `scope`, sold-out ones included."""
+        """Offers of `scope` as they are read, sold-out ones included.
+
+        Raises
+        ------
+        ProviderError
+            As soon as a page cannot be had or understood: part of a price list must never look like the whole.
+        """
         ...
 
 
@@ -259,6 +319,7 @@ class Provider(Protocol):
 __all__ = [
     "MACHINE_STATES",
     "RESOURCE_KINDS",
+    "Answer",
     "Instance",
     "InstanceRequest",
     "Instances",
@@ -269,4 +330,5 @@ __all__ = [
     "Quotas",
     "Resource",
     "Scope",
+    "Web",
 ]

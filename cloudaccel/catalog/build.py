@@ -16,7 +16,7 @@ from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 
-from cloudaccel.catalog.rows import OFFER_COLUMNS, OFFER_KEY
+from cloudaccel.catalog.rows import OFFER_COLUMNS
 from cloudaccel.catalog.schema import (
     APART_BIT,
     APART_MASK,
@@ -27,7 +27,7 @@ from cloudaccel.catalog.schema import (
     SCHEMA_VERSION,
 )
 from cloudaccel.errors import StorageError
-from cloudaccel.model import Source
+from cloudaccel.model import Source, offer_id
 from cloudaccel.model.money import parse_amount, to_nano
 
 _BUILDING = ".building-"
@@ -36,12 +36,6 @@ _INSERT_OFFER = f"INSERT INTO offer VALUES (?,?{',?' * 24})"
 
 CountryOf = Callable[[str, str, str | None], str | None]
 OperatorCountryOf = Callable[[str, str], str | None]
-
-
-def offer_id(row: Mapping[str, str]) -> str:
-    """16 hex digits from an offer's key: who sells what, where and how. Prices and dates are not part of it."""
-    key = "\x1f".join(row[field] for field in OFFER_KEY)
-    return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 
 class Builder:

@@ -60,3 +60,36 @@ def _part(piece: str) -> PricePart:
     unit_price = None if unit_text == "?" else Decimal(unit_text)
     amount = None if unit_price is None else quantity * unit_price
     return PricePart(name=name, quantity=quantity, unit_price=unit_price, amount=amount)
+
+
+def row_of(offer: Offer) -> dict[str, str]:
+    """`offer` as a row of the snapshot format: the way back from `offer_from_row`."""
+    price = offer.price
+    values: dict[str, object] = {
+        "provider": offer.provider, "partition": offer.partition, "region": offer.region, "zone": offer.zone,
+        "service": offer.service, "instance": offer.instance, "accelerator_id": offer.accelerator_id,
+        "accelerator_name": offer.accelerator_name, "count": offer.count,
+        "accelerator_memory_gib": offer.accelerator_memory_gib, "hosts": offer.hosts, "sold_per": offer.sold_per,
+        "vcpus": offer.vcpus, "memory_gib": offer.memory_gib, "market": offer.market, "term": offer.term,
+        "payment": offer.payment, "offering_class": offer.offering_class, "price_per_hour": price.amount,
+        "currency": price.currency, "upfront": price.upfront, "status": price.status, "parts": _parts_text(price.parts),
+        "availability": offer.availability.state, "last_seen": offer.availability.last_seen, "as_of": price.as_of,
+        "as_of_until": price.as_of_until, "effective_at": price.effective_at, "source": price.source.id,
+        "note": price.note,
+    }  # fmt: skip
+    return {column: _plain(value) for column, value in values.items()}
+
+
+def _parts_text(parts: Sequence[PricePart]) -> str:
+    return ";".join(
+        f"{part.name}={part.quantity:f}*{'?' if part.unit_price is None else format(part.unit_price, 'f')}"
+        for part in parts
+    )
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from operator import itemgetter
 
 from cloudaccel.model.money import MAX_AMOUNT
-from cloudaccel.model.offer import AVAILABILITIES, MARKETS, PRICE_STATUSES
+from cloudaccel.model.offer import AVAILABILITIES, MARKETS, OFFER_KEY, PRICE_STATUSES
 
 Row = dict[str, str]
 Key = Callable[[Row], tuple[str, ...]]
@@ -24,10 +24,6 @@ OFFER_COLUMNS = (
     "accelerator_memory_gib", "hosts", "sold_per", "vcpus", "memory_gib", "market", "term", "payment",
     "offering_class", "price_per_hour", "currency", "upfront", "status", "parts", "availability", "last_seen",
     "as_of", "as_of_until", "effective_at", "source", "note",
-)  # fmt: skip
-OFFER_KEY = (
-    "provider", "partition", "region", "zone", "service", "instance", "accelerator_id", "accelerator_name", "market",
-    "term", "payment", "offering_class", "currency",
 )  # fmt: skip
 HISTORY_COLUMNS = (
     "provider", "partition", "region", "zone", "service", "instance", "accelerator_id", "accelerator_name", "count",

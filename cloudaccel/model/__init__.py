@@ -12,11 +12,14 @@ from cloudaccel.model.money import NANO, from_nano, parse_amount, to_nano
 from cloudaccel.model.offer import (
     HOURS_PER_MONTH,
     MARKETS,
+    OFFER_KEY,
     Availability,
     Offer,
     Price,
     PricePart,
     Source,
+    identified,
+    offer_id,
 )
 from cloudaccel.model.request import AcceleratorTerm, Hidden, Query, QueryResult
 
@@ -64,6 +67,7 @@ __all__ = [
     "HOURS_PER_MONTH",
     "MARKETS",
     "NANO",
+    "OFFER_KEY",
     "Accelerator",
     "AcceleratorTerm",
     "Assumption",
@@ -93,6 +97,8 @@ __all__ = [
     "Verdict",
     "Workload",
     "from_nano",
+    "identified",
+    "offer_id",
     "parse_amount",
     "to_nano",
 ]

@@ -1,6 +1,7 @@
 """What is for sale: an offer, its price, and where the price comes from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
@@ -10,6 +11,11 @@ HOURS_PER_MONTH = 730  # the convention of the AWS, Azure and Google Cloud calcu
 MARKETS = ("on_demand", "spot", "reserved", "savings_plan", "capacity_block", "flex_start", "owned")
 PRICE_STATUSES = ("exact", "estimated", "upper_bound", "unknown", "quarantined")
 AVAILABILITIES = ("offered", "listed", "not_seen", "not_sold")
+# What tells one offer from another: who sells what, where and how. Prices and dates are not part of it.
+OFFER_KEY = (
+    "provider", "partition", "region", "zone", "service", "instance", "accelerator_id", "accelerator_name", "market",
+    "term", "payment", "offering_class", "currency",
+)  # fmt: skip
 
 
 class Source(NamedTuple):
@@ -147,3 +153,17 @@ class Offer:
         if self.accelerator_memory_gib is None or self.count is None:
             return None
         return self.accelerator_memory_gib * max(1.0, float(self.count))
+
+
+def offer_id(row: Mapping[str, str]) -> str:
+    """16 hex digits from the columns of `OFFER_KEY`, an empty text for what does not apply."""
+    import hashlib  # a quote reads ids and makes none
+
+    key = "\x1f".join(row[field] for field in OFFER_KEY)
+    return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
+
+
+def identified(offer: Offer) -> Offer:
+    """`offer` with the id that follows from its key: how an adapter finishes an offer."""
+    own = {field: getattr(offer, field) or "" for field in OFFER_KEY if field != "currency"}
+    return replace(offer, id=offer_id({**own, "currency": offer.price.currency}))

@@ -5,14 +5,14 @@ out by the core (``cloudaccel compare --inventory``); here only a price that the
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 from cloudaccel.errors import ConfigError
 from cloudaccel.facts.inventory import offer_of, read_inventory
 from cloudaccel.model import Offer
-from cloudaccel.protocols import Instances, Prices, Quota, Quotas, Scope
+from cloudaccel.protocols import Instances, Prices, Quota, Quotas, Scope, Web
 
 INVENTORY_ENV = "CLOUDACCEL_INVENTORY"
 
@@ -28,6 +28,20 @@ class Inventory:
         if not named:
             raise ConfigError(f"no inventory is named. Set {INVENTORY_ENV} to its path.")
         return Path(named)
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """None: a file is read."""
+        return ()
+
+    def over(self, web: Web) -> "Inventory":  # noqa: ARG002  # no network is needed
+        """The same inventory."""
+        return self
+
+    def scopes(self) -> Sequence[Scope]:
+        """One for each site."""
+        sites = sorted({machine.site for machine in read_inventory(self._file())})
+        return tuple(Scope(provider="onprem", partition="onprem", region=site) for site in sites)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """One offer for each kind of machine at a site; without a price unless the file states one."""

@@ -1,0 +1,273 @@
+"""The one way to a price source: retries, deadlines, mirrors, proxies and limits; no adapter has any of them."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlencode, urlsplit
+
+from cloudaccel.errors import (
+    AuthError,
+    ConfigError,
+    MalformedResponse,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    RequestInvalid,
+)
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+    from cloudaccel.protocols import Json
+
+_RETRIED = (429, 500, 502, 503, 504)
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one call. `json_bytes` and `line_bytes` bound memory, `body_bytes` what a zip bomb can unfold to.
+
+    `deadline_s` is for the whole answer, `silence_s` for the longest pause within it, both seconds.
+    """
+
+    tries: int = 5
+    backoff_s: float = 0.5
+    longest_wait_s: int = 60
+    silence_s: float = 30.0
+    deadline_s: float = 900.0
+    body_bytes: int = 16 << 30
+    json_bytes: int = 32 << 20
+    line_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """Where calls go. `mirrors`: published address → address to ask instead, the longest match wins.
+
+    `proxy` None: as ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` say. `ca_file` None: ``SSL_CERT_FILE``, else the
+    system's own authorities.
+    """
+
+    mirrors: Mapping[str, str] = field(default_factory=dict[str, str])
+    proxy: str | None = None
+    ca_file: str | None = None
+
+
+class HttpWeb:
+    """A `cloudaccel.protocols.Web` over urllib3. Opens nothing before the first call; threads may share it."""
+
+    def __init__(
+        self,
+        provider: str,
+        connection: Connection | None = None,
+        limits: Limits | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._provider = provider
+        self._connection = connection or Connection()
+        self._limits = limits or Limits()
+        self._now = now
+        self._pools: dict[str | None, PoolManager] = {}
+
+    @contextmanager
+    def ask(
+        self,
+        url: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: "Json" = None,
+    ) -> "Iterator[HttpAnswer]":
+        """See `cloudaccel.protocols.Web.ask`."""
+        address = self._mirrored(url)
+        if query:
+            address += ("&" if "?" in address else "?") + urlencode(query)
+        deadline = self._now() + self._limits.deadline_s
+        response = self._send(address, {"Accept-Encoding": "gzip", **(headers or {})}, body)
+        try:
+            self._judge(response.status, address)
+            yield HttpAnswer(response, self._limits, self._provider, address, lambda: self._now() > deadline)
+        finally:
+            response.close()
+
+    def _send(self, address: str, headers: dict[str, str], body: "Json") -> "BaseHTTPResponse":
+        import urllib3
+
+        payload = None
+        if body is not None:
+            payload = json.dumps(body).encode()
+            headers = {"Content-Type": "application/json", **headers}
+        try:
+            return self._pool(address).request(
+                "GET" if payload is None else "POST", address, headers=headers, body=payload, preload_content=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            # The text of the library's error holds the address with its query, so only its kind is told.
+            raise ProviderUnavailable(
+                f"{self._provider}: {_place(address)} does not answer ({_kind(error)}). Try again later; behind a "
+                "proxy or a company's own authority set HTTPS_PROXY and SSL_CERT_FILE.",
+                provider=self._provider,
+                operation="prices",
+                code=_kind(error),
+            ) from None
+
+    def _pool(self, address: str) -> "PoolManager":
+        try:
+            import urllib3
+        except ImportError as error:
+            raise ConfigError("prices are read with urllib3. Install it: pip install 'cloudaccel[refresh]'.") from error
+
+        proxy = self._connection.proxy or _proxy_of(address)
+        if proxy not in self._pools:
+            limits = self._limits
+            retry = urllib3.Retry(
+                total=limits.tries - 1,
+                status_forcelist=_RETRIED,
+                allowed_methods=frozenset({"GET", "POST"}),  # every call of a price list only reads
+                backoff_factor=limits.backoff_s,
+                backoff_max=limits.longest_wait_s,
+                backoff_jitter=limits.backoff_s,
+                retry_after_max=limits.longest_wait_s,
+                redirect=3,
+                raise_on_status=False,
+            )
+            timeout = urllib3.Timeout(connect=limits.silence_s, read=limits.silence_s)
+            ca_file = self._connection.ca_file or os.environ.get("SSL_CERT_FILE")
+            made = (
+                urllib3.ProxyManager(proxy, retries=retry, timeout=timeout, ca_certs=ca_file)
+                if proxy
+                else urllib3.PoolManager(retries=retry, timeout=timeout, ca_certs=ca_file)
+            )
+            self._pools[proxy] = made
+        return self._pools[proxy]
+
+    def _mirrored(self, url: str) -> str:
+        known = [base for base in self._connection.mirrors if url == base or url.startswith(base.rstrip("/") + "/")]
+        if not known:
+            return url
+        base = max(known, key=len)
+        return self._connection.mirrors[base].rstrip("/") + url[len(base.rstrip("/")) :]
+
+    def _judge(self, status: int, address: str) -> None:
+        if status == 200:
+            return
+        kind, advice = _meaning(status)
+        raise kind(
+            f"{self._provider}: {_place(address)} answered {status}. {advice}",
+            provider=self._provider,
+            operation="prices",
+            code=str(status),
+        )
+
+
+class HttpAnswer:
+    """A `cloudaccel.protocols.Answer`: bounded in size and time, whatever is sent."""
+
+    def __init__(
+        self, response: "BaseHTTPResponse", limits: Limits, provider: str, address: str, late: Callable[[], bool]
+    ) -> None:
+        self._response = response
+        self._limits = limits
+        self._provider = provider
+        self._address = address
+        self._late = late
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives, unpacked."""
+        import urllib3
+
+        size = 0
+        try:
+            for chunk in self._response.stream(_CHUNK, decode_content=True):
+                size += len(chunk)
+                if size > self._limits.body_bytes:
+                    raise self._malformed(f"is longer than {self._limits.body_bytes} bytes")
+                if self._late():
+                    raise self._broken(f"took longer than {self._limits.deadline_s:g} s")
+                yield chunk
+        except urllib3.exceptions.DecodeError:
+            raise self._malformed("is not packed as it says") from None
+        except urllib3.exceptions.HTTPError as error:
+            raise self._broken(f"broke off after {size} bytes ({_kind(error)})") from None
+
+    def lines(self) -> Iterator[str]:
+        """The body's lines without their ends."""
+        rest = b""
+        for chunk in self.chunks():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                yield self._text(line)
+            if len(rest) > self._limits.line_bytes:
+                raise self._malformed(f"has a line of more than {self._limits.line_bytes} bytes")
+        if rest:
+            yield self._text(rest)
+
+    def json(self) -> "Json":
+        """The body as JSON."""
+        body = bytearray()
+        for chunk in self.chunks():
+            body += chunk
+            if len(body) > self._limits.json_bytes:
+                raise self._malformed(f"is longer than {self._limits.json_bytes} bytes of JSON")
+        try:
+            return cast("Json", json.loads(body, parse_float=Decimal, parse_constant=_no_number))
+        except (ValueError, RecursionError):
+            raise self._malformed(f"is no JSON: it begins {bytes(body[:40])!r}") from None
+
+    def _text(self, line: bytes) -> str:
+        try:
+            return line.removesuffix(b"\r").decode()
+        except UnicodeDecodeError:
+            raise self._malformed("is no UTF-8") from None
+
+    def _malformed(self, what: str) -> ProviderError:
+        message = f"{self._provider}: the answer of {_place(self._address)} {what}. Nothing of it is used."
+        return MalformedResponse(message, provider=self._provider, operation="prices")
+
+    def _broken(self, what: str) -> ProviderError:
+        message = (
+            f"{self._provider}: the answer of {_place(self._address)} {what}. Nothing of it is used; try again later."
+        )
+        return ProviderUnavailable(message, provider=self._provider, operation="prices")
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _meaning(status: int) -> tuple[type[ProviderError], str]:
+    if status in (401, 403):
+        return AuthError, "Check the key or the credentials of this source."
+    if status == 429:
+        return RateLimited, "It was asked too often; try again later."
+    if status >= 500:
+        return ProviderUnavailable, "Try again later."
+    return RequestInvalid, "The address may have changed; look for a newer version of this program."
+
+
+def _place(address: str) -> str:
+    """Host and path of an address: no user, no password, no query."""
+    parts = urlsplit(address)
+    return f"{parts.hostname}{parts.path}"
+
+
+def _kind(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    return type(reason if isinstance(reason, BaseException) else error).__name__
+
+
+def _proxy_of(address: str) -> str | None:
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(address)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+__all__ = ["Connection", "HttpAnswer", "HttpWeb", "Limits"]
