@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -84,7 +84,7 @@ class HttpWeb:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: "Json" = None,
-    ) -> "Iterator[HttpAnswer]":
+    ) -> "Generator[HttpAnswer]":
         """See `cloudaccel.protocols.Web.ask`."""
         address = self._mirrored(url)
         if query:

@@ -92,14 +92,15 @@ class PricesContract:
 
     def test_making_one_asks_nobody(self) -> None:
         prices = self.prices().over(Refuse())
-        assert all(source.startswith(("https://", "http://")) for source in prices.sources)
+        strange = [source for source in prices.sources if not source.startswith("https://")]
+        assert not strange, f"no https address: {strange}"
 
     @pytest.mark.network
     def test_scopes_are_apart(self) -> None:
         with self.cloud() as cloud:
             scopes = self.prices().over(self.web(cloud)).scopes()
         assert scopes, "an adapter without a scope can never be read"
-        assert len(set(scopes)) == len(scopes)
+        assert len(set(scopes)) == len(scopes), f"a scope is there twice: {scopes}"
         whole = {(s.provider, s.partition) for s in scopes if s.region is None}
         assert not [s for s in scopes if s.region and (s.provider, s.partition) in whole], (
             "a region would be read twice"
@@ -111,8 +112,9 @@ class PricesContract:
             prices = self.prices().over(self.web(cloud))
             for scope in prices.scopes():
                 for offer in prices.offers(scope):
-                    assert (offer.provider, offer.partition) == (scope.provider, scope.partition)
-                    assert scope.region in (None, offer.region)
+                    where = (offer.provider, offer.partition, scope.region and offer.region)
+                    asked = (scope.provider, scope.partition, scope.region)
+                    assert where == asked, f"{offer.instance} is of {where}, the scope is {asked}"
 
     @pytest.mark.network
     def test_offers_are_well_formed(self) -> None:
@@ -120,7 +122,8 @@ class PricesContract:
         with self.cloud() as cloud:
             offers = self.read(cloud)
         assert offers, "the fake must serve at least one offer"
-        assert [fault for offer in offers if (fault := check(row_of(offer)))] == []
+        faults = [f"{offer.instance}: {fault}" for offer in offers if (fault := check(row_of(offer)))]
+        assert not faults, faults
         assert [offer.instance for offer in offers if not offer.price.as_of] == [], "a price needs the date it was read"
         assert [offer.id for offer in offers if identified(offer).id != offer.id] == [], (
             "finish offers with identified()"
@@ -135,7 +138,7 @@ class PricesContract:
     @pytest.mark.network
     def test_the_same_answer_gives_the_same_offers(self) -> None:
         with self.cloud() as cloud:
-            assert self.read(cloud) == self.read(cloud)
+            assert self.read(cloud) == self.read(cloud), "two readings of one answer differ"
 
     @pytest.mark.network
     def test_only_its_sources_are_asked(self) -> None:
@@ -144,7 +147,8 @@ class PricesContract:
             prices = self.prices().over(note)
             for scope in prices.scopes():
                 list(prices.offers(scope))
-        assert [url for url in note.urls if not url.startswith(tuple(prices.sources))] == []
+        strange = [url for url in note.urls if not url.startswith(tuple(prices.sources))]
+        assert not strange, f"not below its sources: {strange}"
 
     @pytest.mark.network
     @pytest.mark.parametrize("fault", ["cut", "html", "empty", "error", "reset"])

@@ -1,6 +1,8 @@
 """The contract suite, on an adapter that keeps it and on adapters that break it in the ways that adapters do."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
@@ -53,8 +55,9 @@ class AcmePrices:
         source = Source(id="acme", name="Acme", path="list", revision=None, licence="public", url=HOME)
         return identified(
             Offer(
-                id="", provider=scope.provider, partition=scope.partition, region=item["region"], zone=None, country=None,
-                operator_country=None, service="vm", instance=item["type"], accelerator_id="nvidia-h100-sxm-80gb",
+                id="", provider=scope.provider, partition=scope.partition, region=item["region"], zone=None,
+                country=None, operator_country=None, service="vm", instance=item["type"],
+                accelerator_id="nvidia-h100-sxm-80gb",
                 accelerator_name="H100", count=Fraction(item["type"][1:]), accelerator_memory_gib=80.0, hosts=1,
                 sold_per="instance", vcpus=None, memory_gib=None, market="on_demand", term=None, payment=None,
                 offering_class=None, availability=Availability("listed"),
@@ -68,8 +71,6 @@ class AcmePrices:
 
 def serve(cloud: FakeCloud) -> None:
     def route(asked: Asked) -> Reply:
-        import json
-
         return Reply(body=json.dumps(PAGES[asked.query.get("page", "")]).encode())
 
     cloud.serve("/v1/list", route)
@@ -105,8 +106,6 @@ class Nameless(AcmePrices):
     """Does not finish its offers."""
 
     def offer(self, scope: Scope, item: Mapping[str, str]) -> Offer:
-        from dataclasses import replace
-
         return replace(super().offer(scope, item), id="1")
 
 
@@ -121,13 +120,13 @@ class Stray(AcmePrices):
 @pytest.mark.parametrize(
     ("adapter", "test", "said"),
     [
-        (Forgiving, lambda s: s.test_a_fault_on_any_call_is_an_error_never_a_shorter_list("cut"), "handed on"),
-        (Twice, lambda s: s.test_no_two_offers_have_one_key(), "one offer"),
-        (Nameless, lambda s: s.test_offers_are_well_formed(), "identified"),
-        (Stray, lambda s: s.test_offers_belong_to_their_scope(), "south"),
+        (Forgiving, "test_a_fault_on_any_call_is_an_error_never_a_shorter_list", "handed on"),
+        (Twice, "test_no_two_offers_have_one_key", "one offer"),
+        (Nameless, "test_offers_are_well_formed", "identified"),
+        (Stray, "test_offers_belong_to_their_scope", "south"),
     ],
 )
-def test_the_suite_finds_what_an_adapter_does_wrong(adapter: type[AcmePrices], test: Any, said: str) -> None:
+def test_the_suite_finds_what_an_adapter_does_wrong(adapter: type[AcmePrices], test: str, said: str) -> None:
     class Suite(PricesContract):
         def prices(self) -> Prices:
             return adapter()
@@ -136,4 +135,4 @@ def test_the_suite_finds_what_an_adapter_does_wrong(adapter: type[AcmePrices], t
             serve(cloud)
 
     with pytest.raises((AssertionError, pytest.fail.Exception), match=said):
-        test(Suite())
+        getattr(Suite(), test)(*(["cut"] if adapter is Forgiving else []))
