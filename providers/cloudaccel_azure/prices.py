@@ -1,0 +1,272 @@
+"""Azure's Retail Prices: on-demand, spot, savings plans and reservations of every size with an accelerator.
+
+The list needs no account. It has no field for accelerators, so ``data/sizes.csv`` says what a size holds; a size of the
+N families that the table lacks is offered with its price and an unknown accelerator, never dropped and never guessed.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from functools import cache
+from urllib.parse import quote, urlsplit
+
+from cloudaccel.facts.listing import (
+    Listed,
+    Place,
+    Shape,
+    Terms,
+    amount,
+    decode,
+    make_offer,
+    malformed,
+    mapping,
+    per_hour,
+    sequence,
+)
+from cloudaccel.facts.loader import read_table
+from cloudaccel.model import Offer, Source
+from cloudaccel.protocols import Scope
+
+PROVIDER = "azure"
+OPERATION = "retail/prices"
+# learn.microsoft.com/rest/api/cost-management/retail-prices, version of 2023-01-01; the endpoint itself was not called.
+BASE_URL = "https://prices.azure.com/api/retail/prices"
+API_VERSION = "2023-01-01-preview"
+MAX_PAGES = 2_000  # of 1,000 items: one region has about 27 (westus, 2026-08)
+_HOURS_OF_TERM = {"1 Year": 8_760, "3 Years": 26_280, "5 Years": 43_800}
+_SHORT_TERM = {"1 Year": "1y", "3 Years": "3y", "5 Years": "5y"}
+_ACCELERATED = re.compile(r"Standard_N[A-Z]", re.IGNORECASE)
+_WINDOWS = re.compile(r"\bWin(dows)?\b", re.IGNORECASE)
+_OTHER_PRODUCT = re.compile(r"Cloud ?Services|Dedicated", re.IGNORECASE)
+_NOT_FOR_SALE = re.compile(r"\bExpired\b", re.IGNORECASE)
+_SOURCE = Source(
+    id="azure-retail-prices", name="Azure Retail Prices", path="api/retail/prices", revision=API_VERSION,
+    licence="public price list", url=BASE_URL,
+)  # fmt: skip
+
+Fetch = Callable[[str], bytes]
+
+
+class AzurePrices:
+    """The public price list. `fetch` returns the body of a GET; `base_url` may be a mirror."""
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        *,
+        base_url: str = BASE_URL,
+        currency: str = "USD",
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._fetch = fetch
+        self._base_url = base_url
+        self._currency = currency
+        self._now = now or (lambda: datetime.now(UTC))
+
+    def offers(self, scope: Scope) -> Iterator[Offer]:
+        """Offers of `scope`: one list holds the partitions ``azure-public`` and ``azure-gov``, and not China's.
+
+        Raises
+        ------
+        MalformedResponse
+            If a page has not the documented shape, or pages never end.
+        """
+        if scope.partition not in ("azure-public", "azure-gov"):
+            return
+        for offer in offers_of_items(self._items(scope.region), now=self._now(), region=scope.region):
+            if offer.partition == scope.partition:
+                yield offer
+
+    def _items(self, region: str | None) -> Iterator[Mapping[str, object]]:
+        query: str | None = _first_query(region, self._currency)
+        seen: set[str] = set()
+        while query is not None:
+            if query in seen or len(seen) >= MAX_PAGES:
+                raise malformed(PROVIDER, OPERATION, "the pages do not end")
+            seen.add(query)
+            page = decode(self._fetch(f"{self._base_url}?{query}"), provider=PROVIDER, operation=OPERATION)
+            yield from items_of_page(page)
+            query = _next_query(page)
+
+
+def _first_query(region: str | None, currency: str) -> str:
+    where = "serviceName eq 'Virtual Machines' and contains(armSkuName, 'Standard_N')"
+    if region is not None:
+        where += f" and armRegionName eq '{region}'"
+    return (
+        f"api-version={API_VERSION}&currencyCode={quote(repr(currency))}&meterRegion={quote(repr('primary'))}"
+        f"&$filter={quote(where)}"
+    )
+
+
+def _next_query(page: Mapping[str, object]) -> str | None:
+    """The query of the next page. Only the query is taken: no list sends us to another host, and a mirror stays one."""
+    link = page.get("NextPageLink")
+    if link is None or link == "":
+        return None
+    if not isinstance(link, str):
+        raise malformed(PROVIDER, OPERATION, "NextPageLink is no text")
+    return urlsplit(link).query or None
+
+
+def items_of_page(page: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """The items of one decoded page. Raises `MalformedResponse`."""
+    for item in sequence(page.get("Items"), provider=PROVIDER, operation=OPERATION, what="Items"):
+        yield mapping(item, provider=PROVIDER, operation=OPERATION, what="an item")
+
+
+def offers_of_items(
+    items: Iterable[Mapping[str, object]], *, now: datetime, region: str | None = None
+) -> Iterator[Offer]:
+    """Offers of Linux virtual machines with accelerators among `items`.
+
+    Of several prices of one offer the newest that is in force at `now` holds; two that disagree and began on the same
+    day quarantine the price. Keeps one offer of each key, not the items.
+
+    Raises
+    ------
+    MalformedResponse
+        If an item of a machine with accelerators has a price that is no amount of money.
+    """
+    found: dict[str, Offer] = {}
+    for item in items:
+        if not _is_linux_machine(item) or (region is not None and _text(item, "armRegionName") != region):
+            continue
+        if (effective := _text(item, "effectiveStartDate")) > now.strftime("%Y-%m-%dT%H:%M:%SZ"):
+            continue
+        for terms, per_hour_amount, note in _prices(item):
+            offer = _offer(item, terms, _listed(item, per_hour_amount, effective, note, now))
+            found[offer.id] = _newer(found.get(offer.id), offer)
+    yield from found.values()
+
+
+def _is_linux_machine(item: Mapping[str, object]) -> bool:
+    product, names = _text(item, "productName"), f"{_text(item, 'skuName')} {_text(item, 'meterName')}"
+    return (
+        _ACCELERATED.match(_text(item, "armSkuName")) is not None
+        and bool(_text(item, "armRegionName"))
+        and item.get("type") in ("Consumption", "Reservation")  # DevTestConsumption is a rate for subscribers
+        and item.get("isPrimaryMeterRegion") is not False  # else a second copy under another billing region
+        and _text(item, "serviceName") in ("", "Virtual Machines")
+        and not _WINDOWS.search(product)
+        and not _OTHER_PRODUCT.search(product)
+        and not _NOT_FOR_SALE.search(names)
+        and "Low Priority" not in names  # for Batch only
+        and item.get("tierMinimumUnits", 0) == 0
+    )
+
+
+def _prices(item: Mapping[str, object]) -> Iterator[tuple[Terms, Decimal | None, str]]:
+    if item.get("type") == "Reservation":
+        yield _reservation(item)
+        return
+    spot = any(_text(item, name).endswith(" Spot") for name in ("skuName", "meterName"))
+    yield Terms(market="spot" if spot else "on_demand"), *_hourly(item, item.get("retailPrice", item.get("unitPrice")))
+    plans = item.get("savingsPlan")
+    for entry in sequence(plans, provider=PROVIDER, operation=OPERATION, what="savingsPlan") if plans else ():
+        plan = mapping(entry, provider=PROVIDER, operation=OPERATION, what="a savings plan")
+        term = _SHORT_TERM.get(_text(plan, "term"))
+        if term is not None:
+            # Paid by the month or at once, at the same price.
+            yield Terms(market="savings_plan", term=term, payment="monthly"), *_hourly(item, plan.get("unitPrice"))
+
+
+def _reservation(item: Mapping[str, object]) -> tuple[Terms, Decimal | None, str]:
+    """A reservation's price is the total of its term, though the unit of measure says one hour."""
+    term = _text(item, "reservationTerm")
+    terms = Terms(market="reserved", term=_SHORT_TERM.get(term), payment="monthly")
+    total = _amount(item, item.get("retailPrice", item.get("unitPrice")))
+    if term not in _HOURS_OF_TERM:
+        return terms, None, "the list does not say for which term the reservation is"
+    return terms, per_hour(total, _HOURS_OF_TERM[term]) if total else None, f"{total} for the whole term"
+
+
+def _hourly(item: Mapping[str, object], value: object) -> tuple[Decimal | None, str]:
+    if (unit := _text(item, "unitOfMeasure")) != "1 Hour":
+        return None, f"priced per {unit[:20] or 'unknown unit'}, not per hour"
+    return _amount(item, value), ""
+
+
+def _amount(item: Mapping[str, object], value: object) -> Decimal | None:
+    try:
+        return amount(value)
+    except ValueError as error:
+        raise malformed(PROVIDER, OPERATION, f"{_text(item, 'armSkuName')[:60]}: {error}") from None
+
+
+def _listed(item: Mapping[str, object], price: Decimal | None, effective: str, note: str, now: datetime) -> Listed:
+    currency = _text(item, "currencyCode")
+    if not re.fullmatch("[A-Z]{3}", currency):
+        raise malformed(PROVIDER, OPERATION, f"{_text(item, 'armSkuName')[:60]}: no currency")
+    return Listed(
+        amount=price, currency=currency, observed_at=now, source=_SOURCE, effective_at=effective or None, note=note
+    )
+
+
+def _offer(item: Mapping[str, object], terms: Terms, listed: Listed) -> Offer:
+    region = _text(item, "armRegionName")
+    partition = "azure-gov" if region.startswith("usgov") else "azure-public"
+    place = Place(provider=PROVIDER, partition=partition, region=region)
+    size = _text(item, "armSkuName")
+    return make_offer(place, sizes().get(size.lower()) or _unknown_size(size), terms, listed)
+
+
+def _newer(one: Offer | None, other: Offer) -> Offer:
+    if one is None:
+        return other
+    first, second = one.price.effective_at or "", other.price.effective_at or ""
+    if first != second:
+        return one if first > second else other
+    for offer in (one, other):  # a dispute is settled by no third row, in whatever order they come
+        if offer.price.status == "quarantined":
+            return offer
+    # A row of 0 stands beside the price of some sizes: it is no second opinion.
+    if one.price.amount is None or other.price.amount in (None, one.price.amount):
+        return other if one.price.amount is None else one
+    return _disputed(one, other)
+
+
+def _disputed(one: Offer, other: Offer) -> Offer:
+    note = f"the list states both {one.price.amount} and {other.price.amount}"
+    price = replace(one.price, amount=None, status="quarantined", note=note)
+    return replace(one, price=price, apart=("unknown_price", *one.apart))
+
+
+def _unknown_size(size: str) -> Shape:
+    # Standard_ND96isr_H100_v5 → H100: the name of the accelerator where the size says it, else the whole size.
+    words = re.sub(r"_v\d+$", "", size).split("_")
+    name = words[-1] if len(words) > 2 else size
+    return Shape(instance=size, accelerator_id=None, accelerator_name=name, count=None)
+
+
+@cache
+def sizes() -> Mapping[str, Shape]:
+    """What each size holds, by its name in lower case: the list writes ``Standard_`` and ``standard_``."""
+    table = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "sizes.csv")
+    return {row["size"].lower(): _shape(row) for row in read_table(table)}
+
+
+def _shape(row: Mapping[str, str]) -> Shape:
+    return Shape(
+        instance=row["size"],
+        accelerator_id=row["accelerator_id"] or None,
+        accelerator_name=row["accelerator_name"],
+        count=Fraction(row["count"]) if row["count"] else None,
+        accelerator_memory_gib=float(row["accelerator_memory_gib"]) if row["accelerator_memory_gib"] else None,
+        vcpus=float(row["vcpus"]) if row["vcpus"] else None,
+        memory_gib=float(row["memory_gib"]) if row["memory_gib"] else None,
+        hosts=1 if row["count"] else None,
+    )
+
+
+def _text(item: Mapping[str, object], name: str) -> str:
+    """The text of a field, "" where it is missing."""
+    value = item.get(name)
+    return value if isinstance(value, str) else ""
+
+
+__all__ = ["BASE_URL", "AzurePrices", "items_of_page", "offers_of_items", "sizes"]

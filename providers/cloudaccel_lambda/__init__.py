@@ -1,0 +1,1 @@
+"""Lambda: its list of instance types. Machines are not started there."""

@@ -1,0 +1,1 @@
+"""Oracle Cloud Infrastructure: its public price list. Machines are not started there."""

@@ -1,0 +1,193 @@
+"""Google's billing catalog: machines put together from their parts. ``trap_NN`` names the mistake kept out."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from cloudaccel.errors import MalformedResponse
+from cloudaccel.facts import listing
+from cloudaccel.model import Offer
+from cloudaccel.protocols import Scope
+from cloudaccel_gcp.prices import GcpPrices, offers_of_skus, skus_of_page
+
+GOLDEN = Path(__file__).parents[1] / "golden/prices"
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+SCOPE = Scope(provider="gcp", partition="gcp", region="us-central1")
+
+
+def sku(text: str, price: str, *, usage: str = "OnDemand", unit: str = "h", currency: str = "USD") -> dict[str, object]:
+    """One SKU of us-central1, assembled."""
+    whole, _, rest = price.partition(".")
+    rate = {"currencyCode": currency, "units": whole, "nanos": int(rest.ljust(9, "0"))}
+    expression = {"usageUnit": unit, "tieredRates": [{"startUsageAmount": 0, "unitPrice": rate}]}
+    return {
+        "skuId": text[:20],
+        "description": text,
+        "category": {"usageType": usage},
+        "serviceRegions": ["us-central1"],
+        "pricingInfo": [{"effectiveTime": "2026-01-01T00:00:00Z", "pricingExpression": expression}],
+    }
+
+
+GPU = sku("Nvidia H100 80GB GPU running in Americas", "9.5")
+CORE = sku("A3 Instance Core running in Americas", "0.03")
+RAM = sku("A3 Instance Ram running in Americas", "0.003", unit="GiBy.h")
+SSD = sku("SSD backed Local Storage", "0.073", unit="GiBy.mo")
+EIGHT = 8 * Decimal("9.5") + 208 * Decimal("0.03") + 1872 * Decimal("0.003") + 6000 * Decimal("0.0001")
+
+
+def offers(*skus: Mapping[str, object]) -> dict[tuple[str, str, str | None], Offer]:
+    return {(o.instance, o.market, o.term): o for o in offers_of_skus(skus, now=NOW)}
+
+
+def eight(*skus: Mapping[str, object]) -> Offer:
+    return offers(*skus)["a3-highgpu-8g", "on_demand", None]
+
+
+def test_the_real_page_gives_the_price_of_the_snapshot() -> None:
+    body = (GOLDEN / "gcp_a100_2023.json").read_bytes()
+    page = listing.decode(body, provider="gcp", operation="skus")
+    found = list(offers_of_skus(skus_of_page(page), now=NOW, region="us-central1"))
+    prices = {offer.instance: offer.price.amount for offer in found}
+    # pricing_cache/gcp.csv, 2026-07-30: 3.673385. The parts have not moved since 2023.
+    assert prices["a2-highgpu-1g"] == Decimal("3.673385")
+    assert sorted(prices) == ["a2-highgpu-1g", "a2-highgpu-2g", "a2-highgpu-4g", "a2-highgpu-8g", "a2-megagpu-16g"]
+    (small,) = [offer for offer in found if offer.instance == "a2-highgpu-1g"]
+    assert [(part.name, part.amount) for part in small.price.parts] == [
+        ("vCPU", Decimal("0.379332")),
+        ("memory GiB", Decimal("0.360145")),
+        ("A100", Decimal("2.933908")),
+    ]
+    assert sum(part.amount or 0 for part in small.price.parts) == small.price.amount
+
+
+def test_traps_31_32_36_a_machine_is_all_its_parts_with_its_local_disks() -> None:
+    offer = eight(GPU, CORE, RAM, SSD)
+    assert offer.price.amount is not None
+    assert offer.price.amount.quantize(Decimal("1e-6")) == EIGHT.quantize(Decimal("1e-6"))
+    assert [part.name for part in offer.price.parts] == ["vCPU", "memory GiB", "H100", "local disk GiB"]
+
+
+@pytest.mark.parametrize("left_out", [1, 2, 3])
+def test_trap_54_a_missing_part_leaves_the_machine_without_a_price(left_out: int) -> None:
+    parts = [GPU, CORE, RAM, SSD]
+    del parts[left_out]
+    offer = eight(*parts)
+    assert (offer.price.amount, offer.apart) == (None, ("unknown_price",))
+    assert "no price of" in offer.price.note
+
+
+def test_trap_33_whole_units_count() -> None:
+    gpu = sku("Nvidia L4 GPU attached to nothing", "2.25")
+    assert offers(gpu) == {}
+    found = offers(sku("Nvidia Tesla T4 GPU running in Americas", "2.25"))
+    assert found["attach/Nvidia Tesla T4 GPU", "on_demand", None].price.amount == Decimal("2.25")
+
+
+def test_trap_35_an_unknown_accelerator_is_shown_and_never_free() -> None:
+    (offer,) = offers(sku("Nvidia R200 288GB GPU running in Americas", "0")).values()
+    assert (offer.accelerator_id, offer.price.amount, offer.sold_per) == (None, None, "accelerator")
+
+
+def test_trap_37_memory_per_gb_is_turned_into_gib() -> None:
+    per_gb = sku("A3 Instance Ram running in Americas", "0.003", unit="GBy.h")
+    memory = eight(GPU, CORE, per_gb, SSD).price.parts[1]
+    assert memory.amount == Decimal("6.030134084")  # 1872 x 0.003 x 1.073741824
+
+
+def test_trap_39_mega_takes_cores_of_a3plus() -> None:
+    mega = sku("Nvidia H100 80GB Mega GPU running in Americas", "9.5")
+    offer = offers(mega, CORE, RAM, SSD)["a3-megagpu-8g", "on_demand", None]
+    assert offer.price.amount is None
+    plus = [
+        sku("A3Plus Instance Core running in Americas", "0.03"),
+        RAM | {"description": "A3Plus Instance Ram running in"},
+    ]
+    assert offers(mega, SSD, *plus)["a3-megagpu-8g", "on_demand", None].price.status == "unknown"
+    plus[1] = sku("A3Plus Instance Ram running in Americas", "0.003", unit="GiBy.h")
+    assert offers(mega, SSD, *plus)["a3-megagpu-8g", "on_demand", None].price.status == "exact"
+
+
+def test_trap_41_spot_may_be_said_in_the_description_alone() -> None:
+    found = offers(sku("Nvidia L4 GPU attached to Spot Preemptible VMs running in Americas", "0.2"))
+    assert {market for _, market, _ in found} == {"spot"}
+
+
+@pytest.mark.parametrize(
+    "text", ["DWS Defined Duration Nvidia H100 80GB GPU running in", "Reserved Nvidia H100 80GB GPU in"]
+)
+def test_trap_42_other_ways_to_buy_are_not_on_demand(text: str) -> None:
+    assert offers(sku(text, "4.2")) == {}
+
+
+def test_trap_44_a_commitment_is_never_on_demand() -> None:
+    text = "Commitment v1: Nvidia H100 80GB GPU in Americas for 1 Year"
+    assert offers(sku(text, "6")) == {}
+    found = offers(sku(text, "6", usage="Commit1Yr"))
+    assert {(market, term) for _, market, term in found} == {("reserved", "1y")}
+
+
+def test_trap_50_a_workstation_licence_is_not_the_accelerator() -> None:
+    assert offers(sku("Nvidia L4 vWS GPU running in Americas", "0.9")) == {}
+
+
+def test_trap_52_two_prices_of_one_part_are_a_dispute_in_any_order() -> None:
+    other = sku("A3 Instance Core running in Americas", "0.01")
+    for cores in permutations([CORE, other, CORE]):
+        assert eight(GPU, *cores, RAM, SSD).price.amount is None
+
+
+def test_trap_59_a_part_at_zero_is_no_second_opinion() -> None:
+    free = sku("A3 Instance Core running in Americas", "0")
+    for cores in permutations([CORE, free]):
+        assert eight(GPU, *cores, RAM, SSD).price.status == "exact"
+
+
+def test_trap_55_the_free_tier_is_not_the_price() -> None:
+    def rate(nanos: int) -> dict[str, object]:
+        return {"unitPrice": {"currencyCode": "USD", "units": "0", "nanos": nanos}}
+
+    expression = {"usageUnit": "h", "tieredRates": [rate(0), rate(500_000_000)]}
+    tiered = GPU | {"pricingInfo": [{"pricingExpression": expression}]}
+    assert eight(tiered, CORE, RAM, SSD).price.parts[2].unit_price == Decimal("0.5")
+
+
+def test_parts_in_two_currencies_do_not_add_up() -> None:
+    euro = sku("A3 Instance Core running in Americas", "0.03", currency="EUR")
+    assert "one currency" in eight(GPU, euro, RAM, SSD).price.note
+
+
+def test_trap_46_every_page_is_followed_and_pages_must_end() -> None:
+    asked: list[str] = []
+
+    def fetch(url: str) -> bytes:
+        asked.append(url)
+        last = len(asked) == 2
+        return json.dumps(
+            {"skus": [CORE, RAM, SSD] if last else [GPU], "nextPageToken": "" if last else "a/b"}
+        ).encode()
+
+    found = list(GcpPrices(fetch, base_url="http://mirror.example/x", now=lambda: NOW).offers(SCOPE))
+    assert len(found) == 4
+    assert asked[1].startswith("http://mirror.example/x?")
+    assert asked[1].endswith("pageToken=a%2Fb")
+    endless = GcpPrices(lambda _url: b'{"skus": [], "nextPageToken": "a"}', now=lambda: NOW)
+    with pytest.raises(MalformedResponse, match="do not end"):
+        list(endless.offers(SCOPE))
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"skus": [{}]}', b'{"skus": [1]}', b'{"skus": [NaN]}'])
+def test_a_page_of_another_shape_is_refused(body: bytes) -> None:
+    with pytest.raises(MalformedResponse, match="prices stay as they were"):
+        list(GcpPrices(lambda _url: body, now=lambda: NOW).offers(SCOPE))
+
+
+def test_a_negative_rate_is_refused() -> None:
+    bad = sku("Nvidia L4 GPU running in Americas", "-1.0")
+    with pytest.raises(MalformedResponse, match="Nvidia L4"):
+        offers(bad)
