@@ -14,6 +14,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,13 +63,16 @@ class Call:
 class FakeAzure:
     """The state of one resource group. Attributes may be set at any time; calls are served one at a time."""
 
-    def __init__(self, *, ending_s: float = 0.0) -> None:
+    def __init__(
+        self, *, lag_s: float = 0.0, ending_s: float = 0.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._monotonic = monotonic
         self.ending_s = ending_s
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.capacity: dict[tuple[str, str], int] = {}  # (size, zone number) → machines left; absent: as many as asked
         self.quotas: dict[str, int] = {"cores": 1000, "lowPriorityCores": 1000}  # by name; a family absent: 1000
-        self.lag_s = 0.0  # for how long a listing does not show what is new; a read by name does
+        self.lag_s = lag_s  # for how long a listing does not show what is new; a read by name does
         self._born: dict[tuple[str, str], float] = {}
         self.things: dict[tuple[str, str], Body] = {}  # (type, name) → resource
         self._ending: dict[str, float] = {}
@@ -125,7 +129,7 @@ class FakeAzure:
         made = {**body, "id": _id(kind, name), "name": name, "type": kind}
         made["properties"] = {**body["properties"], "provisioningState": "Succeeded"}
         self.things[kind, name] = made
-        self._born[kind, name] = time.monotonic()
+        self._born[kind, name] = self._monotonic()
         if kind == "virtualMachines":
             self._make_machine(name, made, fault)
 
@@ -135,9 +139,11 @@ class FakeAzure:
         disk = properties["storageProfile"]["osDisk"]
         card = properties["networkProfile"]["networkInterfaceConfigurations"][0]
         for kind, named in (("disks", disk["name"]), ("networkInterfaces", card["name"])):
-            self._born[kind, named] = time.monotonic()
+            self._born[kind, named] = self._monotonic()
             thing = {"id": _id(kind, named), "name": named, "location": made["location"], "tags": made["tags"]}
             self.things[kind, named] = {**thing, "properties": {"provisioningState": "Succeeded"}}
+        group = card["properties"]["networkSecurityGroup"]
+        self.things["networkInterfaces", card["name"]]["properties"]["networkSecurityGroup"] = group
         properties["networkProfile"] = {"networkInterfaces": [{"id": _id("networkInterfaces", card["name"])}]}
         properties["osProfile"].pop("customData", None)
         statuses = [{"code": "ProvisioningState/succeeded"}, {"code": "PowerState/running"}]
@@ -153,7 +159,7 @@ class FakeAzure:
 
     def _listed(self, kind: str) -> list[Body]:
         """What a listing shows: nothing that is younger than `lag_s`."""
-        seen = time.monotonic() - self.lag_s
+        seen = self._monotonic() - self.lag_s
         return [thing for (k, name), thing in self.things.items() if k == kind and self._born.get((k, name), 0) <= seen]
 
     def _usages(self) -> list[Body]:
@@ -180,18 +186,23 @@ class FakeAzure:
         if (kind, name) not in self.things:
             return 204, {}
         if kind == "virtualMachines" and self.ending_s > 0:
-            self._ending.setdefault(name, time.monotonic() + self.ending_s)
+            self._ending.setdefault(name, self._monotonic() + self.ending_s)
         elif kind == "virtualMachines":
             self._remove(name)
         elif kind in ("disks", "networkInterfaces") and ("virtualMachines", name.rpartition("-")[0]) in self.things:
             return _error(409, "OperationNotAllowed", f"{name} is attached")[:2]
-        elif kind == "availabilitySets" and any(k == "virtualMachines" for k, _ in self.things):
+        elif kind == "availabilitySets" and self._used_by("virtualMachines", "availabilitySet", name):
             return _error(409, "OperationNotAllowed", f"{name} has machines")[:2]
-        elif kind == "networkSecurityGroups" and any(k == "networkInterfaces" for k, _ in self.things):
+        elif kind == "networkSecurityGroups" and self._used_by("networkInterfaces", "networkSecurityGroup", name):
             return _error(400, "InUseNetworkSecurityGroupCannotBeDeleted", f"{name} is in use")[:2]
         else:
             del self.things[kind, name]
         return (200 if kind == "availabilitySets" else 202), {}
+
+    def _used_by(self, kind: str, field: str, name: str) -> bool:
+        """Whether something of `kind` names it in `field`."""
+        users = [cast(Body, thing["properties"].get(field) or {}) for (k, _), thing in self.things.items() if k == kind]
+        return any(str(user.get("id", "")).endswith(f"/{name}") for user in users)
 
     def _remove(self, name: str) -> None:
         self._ending.pop(name, None)
@@ -200,7 +211,7 @@ class FakeAzure:
 
     def _settle(self) -> None:
         for name, until in list(self._ending.items()):
-            if time.monotonic() >= until:
+            if self._monotonic() >= until:
                 self._remove(name)
 
 
@@ -275,6 +286,7 @@ class Server:
     def __init__(self, fake: FakeAzure, port: int = 0) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each answer waits 40 ms for the packet before it to be confirmed
 
             def _any(self) -> None:
                 data = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -24,6 +24,8 @@ from cloudaccel.errors import (
 from cloudaccel.protocols import Instance, InstanceRequest, Resource
 from cloudaccel_azure.failures import from_answer
 from cloudaccel_azure.launching import (
+    GROUP_PREFIX,
+    RUN_TAG,
     TOKEN_TAG,
     availability_set,
     machine,
@@ -162,17 +164,27 @@ class AzureInstances:
         self._sdk.call("compute.virtual_machines.begin_delete", self._sdk.group, instance_id, polling=False)
 
     def resources(self, *, tags: Mapping[str, str], region: str) -> Iterator[Resource]:
-        """Everything of the group in `region` that carries `tags`."""
+        """Everything of the group in `region` that carries `tags`; a run's groups also before a listing has them."""
+        seen: set[tuple[str, str]] = set()
+        for kind, found in self._everything(tags):
+            carried = {str(k): str(v) for k, v in _row(found.get("tags")).items()}
+            here = str(found.get("location", "")).replace(" ", "").lower() == region
+            new = (kind, str(found["name"])) not in seen
+            if here and new and all(k in carried and v in ("*", carried[k]) for k, v in tags.items()):
+                seen.add((kind, str(found["name"])))
+                state = str(_row(found.get("properties")).get("provisioningState", "live"))
+                bills = kind in ("machine", "disk", "address")
+                yield Resource(kind=kind, id=str(found["name"]), region=region, state=state, tags=carried, bills=bills)
+
+    def _everything(self, tags: Mapping[str, str]) -> Iterator[tuple[str, Found]]:
+        """Kind and text of all that listings show, and of the groups that follow from the name of one run."""
         for path, kind in _LISTINGS:
             for found in self._sdk.pages(path, self._sdk.group):
-                carried = {str(k): str(v) for k, v in _row(found.get("tags")).items()}
-                here = str(found.get("location", "")).replace(" ", "").lower() == region
-                if here and all(k in carried and v in ("*", carried[k]) for k, v in tags.items()):
-                    state = str(_row(found.get("properties")).get("provisioningState", "live"))
-                    bills = kind in ("machine", "disk", "address")
-                    yield Resource(
-                        kind=kind, id=str(found["name"]), region=region, state=state, tags=carried, bills=bills
-                    )
+                yield kind, found
+        run = tags.get(RUN_TAG, "*")
+        for kind in ("placement_group", "security_group") if run != "*" else ():
+            with suppress(InstanceNotFound):
+                yield kind, self._sdk.call(f"{_PATHS[kind]}.get", self._sdk.group, f"{GROUP_PREFIX}{run}")
 
     def remove(self, resource: Resource) -> None:
         """Delete what is no machine. `Conflict` while something uses it, or while it is being deleted."""

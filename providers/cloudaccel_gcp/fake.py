@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -73,7 +73,12 @@ class Call:
 class FakeGcp:
     """The state of one project. Attributes may be set at any time; calls are served one at a time."""
 
-    def __init__(self, *, lag_s: float = 0.0, ending_s: float = 0.0) -> None:
+    def __init__(
+        self, *, lag_s: float = 0.0, ending_s: float = 0.0, monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
+        self._now = now
+        self._monotonic = monotonic
         self.lag_s = lag_s
         self.ending_s = ending_s
         self.faults: list[Fault] = []
@@ -114,7 +119,7 @@ class FakeGcp:
     def advance(self, seconds: float) -> None:
         """Let time pass for the machines: those whose termination time is over are deleted."""
         with self.lock:
-            now = datetime.fromtimestamp(time.time() + seconds, UTC)
+            now = self._now() + timedelta(seconds=seconds)
             for (zone, name), body in list(self.instances.items()):
                 end = body.get("scheduling", {}).get("terminationTime")
                 if end and datetime.fromisoformat(end) <= now:
@@ -166,7 +171,7 @@ class FakeGcp:
     def _settle(self) -> None:
         """End the machines whose slow ending is over."""
         for key, (until, _) in list(self._ending.items()):
-            if time.monotonic() >= until:
+            if self._monotonic() >= until:
                 self._remove(key)
 
     # -- operations ---------------------------------------------------------------------------------------------------
@@ -212,7 +217,10 @@ class FakeGcp:
 
     def on_project(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """The project."""
-        return {"name": where["project"], "id": "1"}
+        used = sum(bool(_metric(b)) and not _metric(b).startswith("PREEMPTIBLE") for b in self.instances.values())
+        limit = self.quotas.get("GPUS_ALL_REGIONS", 64.0)
+        quota = {"metric": "GPUS_ALL_REGIONS", "limit": limit, "usage": float(used)}
+        return {"name": where["project"], "id": "1", "quotas": [quota]}
 
     def on_regions(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """All regions."""
@@ -280,7 +288,7 @@ class FakeGcp:
             if before != text:
                 raise _Refused(400, "invalid", "the request id was used with another request")
             return self._pending(self.operations[operation])
-        _check(body, names)
+        _check(body, names, self._now())
         self._refuse(zone, kind, body, names)
         error = self._error(zone, kind, body, len(names))
         action = "bulkInsert" if "count" in said else "insert"
@@ -329,7 +337,7 @@ class FakeGcp:
             "creationTimestamp": datetime.now(UTC).isoformat(), "networkInterfaces": [card],
             "disks": [{"boot": True, "autoDelete": made.get("autoDelete", False), "source": f"{base}/disks/{name}"}],
         }  # fmt: skip
-        self._born[zone, name] = time.monotonic()
+        self._born[zone, name] = self._monotonic()
 
     def _remove(self, key: tuple[str, str]) -> None:
         self._ending.pop(key, None)
@@ -349,7 +357,7 @@ class FakeGcp:
 
     def on_instances(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """Machines of a zone; the youngest may be missing."""
-        now = time.monotonic()
+        now = self._monotonic()
         seen = [key for key in self.instances if key[0] == where["zone"] and now - self._born[key] >= self.lag_s]
         return _listed([self.on_instance({**where, "name": name}, {}, {}) for _, name in seen], query)
 
@@ -359,7 +367,7 @@ class FakeGcp:
         self.on_instance(where, query, body)
         operation = self._operation("delete", key[0], f"zones/{key[0]}/instances/{key[1]}")
         if self.ending_s > 0:
-            self._ending.setdefault(key, (time.monotonic() + self.ending_s, str(operation["name"])))
+            self._ending.setdefault(key, (self._monotonic() + self.ending_s, str(operation["name"])))
         else:
             self._remove(key)
         return self._pending(operation)
@@ -452,7 +460,7 @@ def _strict(action: str, data: bytes) -> Body:
         raise _Refused(400, "invalid", f"Invalid JSON payload received: {error}") from error
 
 
-def _check(body: Body, names: list[str]) -> None:
+def _check(body: Body, names: list[str], now: datetime) -> None:
     """What the real cloud checks before it takes a request."""
     for name in names:
         if not _NAME.fullmatch(name):
@@ -462,7 +470,7 @@ def _check(body: Body, names: list[str]) -> None:
             if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
                 raise _Refused(400, "invalid", f"Invalid label {key}={value}")
     end = body.get("scheduling", {}).get("terminationTime")
-    if end and datetime.fromisoformat(end) <= datetime.now(UTC):
+    if end and datetime.fromisoformat(end) <= now:
         raise _Refused(400, "invalid", "terminationTime is in the past")
 
 
@@ -491,6 +499,7 @@ class Server:
     def __init__(self, fake: FakeGcp, port: int = 0) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each answer waits 40 ms for the packet before it to be confirmed
 
             def _any(self) -> None:
                 data = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -4,12 +4,15 @@ import csv
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from cloudaccel.protocols import Quota
 from cloudaccel_gcp.sdk import Sdk, rows
 
 # GPUs of g2-standard-N by its vCPUs (Compute Engine: G2 machine types, read 2026-07-30); the others say it in the name.
 _G2 = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
+
+_ALL_REGIONS = "GPUS_ALL_REGIONS"  # the project's second quota, over all families (Compute Engine: GPU quota)
 
 
 @cache
@@ -30,22 +33,35 @@ class GcpQuotas:
         return instance_type.rpartition("-")[0] or instance_type
 
     def remaining(self, region: str, family: str, market: str) -> Quota | None:
-        """What regions.get says of the family's GPUs; None where it has no such quota."""
+        """Of the family's quota in the region and that of all GPUs everywhere, what has least left; None: not said."""
         row = table().get(family)
         if row is None:
             return None
         metric = f"PREEMPTIBLE_{row['metric']}" if market == "spot" else row["metric"]
-        found = self._sdk.call("Regions", "get", project=self._sdk.project, region=region)
-        for quota in rows(found.get("quotas")):
-            if quota.get("metric") == metric:
-                limit, used = (Decimal(str(quota.get(key, 0))) for key in ("limit", "usage"))
-                return Quota(name=metric, code=metric, limit=limit, used=used, unit=row["unit"])
-        return None
+        project = self._sdk.project
+        there = self._sdk.call("Regions", "get", project=project, region=region)
+        counted = _named(there, metric, row["unit"])
+        if market != "spot":  # whose quotas are apart
+            everywhere = self._sdk.call("Projects", "get", project=project)
+            counted += _named(everywhere, _ALL_REGIONS, row["unit"])
+        return min(counted, key=lambda quota: quota.remaining, default=None)
 
     def needed(self, instance_type: str, count: int, region: str) -> Decimal | None:
         """GPUs of `count` machines, by the type's name."""
         gpus = accelerators(instance_type)
         return None if gpus is None or not region else Decimal(gpus * count)
+
+
+def _named(found: dict[str, Any], metric: str, unit: str) -> list[Quota]:
+    """The quotas of that name in a region or project."""
+    return [
+        Quota(
+            name=metric, code=metric, unit=unit,
+            limit=Decimal(str(quota.get("limit", 0))), used=Decimal(str(quota.get("usage", 0))),
+        )
+        for quota in rows(found.get("quotas"))
+        if quota.get("metric") == metric
+    ]  # fmt: skip
 
 
 def accelerators(instance_type: str) -> int | None:

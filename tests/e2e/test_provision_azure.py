@@ -228,6 +228,19 @@ def test_listings_that_lag_hide_nothing_from_down(cloud: "FakeAzure") -> None:
     assert not cloud.live()
 
 
+def test_a_group_that_no_listing_shows_yet_is_found_by_the_name_of_its_run(cloud: "FakeAzure") -> None:
+    from cloudaccel.provision import identity
+    from cloudaccel_azure import provider
+
+    assert up().code == 0
+    cloud.lag_s = 3600.0
+    (run_id,) = [listed["id"] for listed in provision("list", "--json").json["runs"]]
+    instances = provider().instances
+    assert instances is not None
+    found = list(instances.resources(tags={identity.TAG_RUN: run_id}, region="eastus"))
+    assert [(thing.kind, thing.id) for thing in found] == [("security_group", identity.group_name(run_id))]
+
+
 def test_throttling_is_waited_out(cloud: "FakeAzure") -> None:
     script(cloud, "PUT virtualMachines", code="TooManyRequests", status=429, times=2)
     answer = up()

@@ -121,6 +121,14 @@ def test_a_quota_is_named_before_anything_is_sent(cloud: "FakeGcp") -> None:
     assert not [c for c in cloud.calls if "nsert" in c.action]
 
 
+def test_u79_the_second_quota_over_all_regions_is_named(cloud: "FakeGcp") -> None:
+    cloud.quotas |= {"NVIDIA_L4_GPUS": 4, "GPUS_ALL_REGIONS": 0}
+    answer = up()
+    assert answer.code == 7, answer.err
+    assert "GPUS_ALL_REGIONS" in answer.err
+    assert not cloud.live()
+
+
 def test_a_quota_that_only_the_operation_tells_is_a_quota(cloud: "FakeGcp") -> None:
     script(cloud, "instances.insert", code="QUOTA_EXCEEDED", status=403, in_operation=True, times=9)
     answer = up()
