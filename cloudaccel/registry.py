@@ -1,14 +1,16 @@
 """Providers by name. Ours come with the package; a stranger's is loaded only when it is on an explicit list."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from cloudaccel.errors import ConfigError, UnknownName
+from cloudaccel.model.deployment import Deployment, Exported
 from cloudaccel.protocols import Provider
 
 GROUP = "cloudaccel.providers"
+EXPORTS = "cloudaccel.exports"  # entry points of the form ``export.provider``
 ALLOWED_ENV = "CLOUDACCEL_PROVIDERS"
 _OURS = "cloudaccel"
 
@@ -38,14 +40,28 @@ def load(name: str) -> Provider:
     return cast(Provider, factory())
 
 
-def _entries() -> Mapping[str, EntryPoint]:
+def exports() -> tuple[tuple[str, str], ...]:
+    """Pairs of export and provider whose packages write them, sorted. Loads none of them."""
+    pairs = (name.rpartition(".") for name in _entries(EXPORTS))
+    return tuple(sorted((export, provider) for export, _, provider in pairs if export))
+
+
+def exporter(name: str, provider: str) -> Callable[[Deployment], Exported]:
+    """The function that writes export `name` for `provider`. Raises `UnknownName` when there is none."""
+    entries = _entries(EXPORTS)
+    if f"{name}.{provider}" not in entries:
+        raise UnknownName(f"no export {name!r} for {provider!r}.", choices=sorted(entries))
+    return cast("Callable[[Deployment], Exported]", entries[f"{name}.{provider}"].load())
+
+
+def _entries(group: str = GROUP) -> Mapping[str, EntryPoint]:
     """Entry points by name; ours win over a stranger's of the same name."""
     allowed = {word.strip() for word in os.environ.get(ALLOWED_ENV, "").split(",")} - {""}
     found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(group=group):
         if _is_ours(entry):
             found[entry.name] = entry
-        elif entry.name in allowed:
+        elif entry.name.rpartition(".")[2] in allowed:
             found.setdefault(entry.name, entry)
     return found
 

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from cloudaccel.api import planning as api
-from cloudaccel.cli import common, plan_certificate, plan_table
+from cloudaccel.cli import common, plan_certificate, plan_export, plan_table
 from cloudaccel.errors import ConfigError, QueryError, StorageError
 from cloudaccel.model.certificate import Certificate
 from cloudaccel.model.plan import Option, Plan
@@ -16,6 +16,8 @@ EXAMPLES = """\
   cloudaccel plan --task finetune --method lora --model llama-3-70b --tokens 200e6 --deadline 24h --residency EU
   cloudaccel plan --task pretrain --params 7e9 --tokens 1e12 --accel A100-80GB --mfu 0.40
   cloudaccel plan job.yaml --against main.lock.json --max-increase 5%        for continuous integration
+  cloudaccel plan job.yaml --startable --export terraform --export-to infra
+  cloudaccel plan plan.lock.json --export kubernetes --export-to -          from a lock, without planning again
 """
 LOCK_NAME = "plan.lock.json"
 # What a launch configuration can be written for, and the file that it becomes.
@@ -33,7 +35,7 @@ _JOB_FLAGS = ("task", "model", "method", "dtype", "tokens", "seq", "batch", "par
 def parser() -> argparse.ArgumentParser:
     """The parser of the verb."""
     p = common.verb_parser("plan", "What to rent for a model and a deadline, cheapest first, with the sums.", EXAMPLES)
-    p.add_argument("job", nargs="?", metavar="FILE", help="job.yaml or .json; flags go over what it says")
+    p.add_argument("job", nargs="?", metavar="FILE", help="job.yaml or .json; flags go over it. With --export: a lock")
     j = p.add_argument_group("the job")
     for flag in _JOB_FLAGS:
         j.add_argument(f"--{flag}", metavar="VALUE", dest=f"job_{flag.replace('-', '_')}", help=_HELP.get(flag, ""))
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--html", metavar="FILE", help="also write the plan as one page that needs no network")
     v.add_argument("--launch", metavar="DIR", help="also write the launch configuration of option 1 into a folder")
     v.add_argument("--target", metavar="NAME", default=None, help="what --launch writes for: " + ", ".join(TARGETS))
+    _add_export(p)
     v.add_argument(
         "--certify", action="store_true", help="say how sure option 1 is, what flips it, what is worth knowing"
     )
@@ -82,6 +85,18 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--explain", action="store_true", help="formulas with numbers, sources, and what was rejected")
     common.add_output(p)
     return p
+
+
+def _add_export(p: argparse.ArgumentParser) -> None:
+    e = p.add_argument_group("for other engines")
+    e.add_argument(
+        "--export", action="append", metavar="NAME",
+        help="also write option 1 for another engine: terraform, kubernetes, jobset, karpenter …; may be repeated",
+    )  # fmt: skip
+    e.add_argument("--export-to", default=".", metavar="DIR", help="folder of --export (default .); - prints only it")
+    e.add_argument(
+        "--lease", metavar="TIME", help="with --export: how long machines may live (default: high estimate × 1.2 + 30m)"
+    )
 
 
 _HELP = {
@@ -106,6 +121,9 @@ def run(a: argparse.Namespace) -> int:
         raise QueryError(
             "name a job file, such as 'cloudaccel plan job.yaml', or say what is to be done: --task --model …"
         )
+    if (lock := plan_export.planned_already(a)) is not None:
+        plan_export.write(lock, a)
+        return 0
     max_increase = _max_increase(a)
     found = api.plan(
         a.job, overrides=overrides, accelerators=a.accel, rank_by=a.rank, mfu=a.mfu, measured=a.measured,
@@ -118,6 +136,10 @@ def run(a: argparse.Namespace) -> int:
     saved = _save(text, a.lock) if found.best else None
     _write_more(found, a)
     certificate = _certificate(found, a) if a.certify and found.best else None
+    if a.export and found.best:
+        plan_export.write(found, a)
+        if a.export_to == "-":
+            return _exit_code(found, a, max_increase)
     if a.output == "json":
         common.write(text if certificate is None else _with_certificate(text, certificate))
     else:

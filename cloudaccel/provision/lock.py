@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel.errors import QueryError
+from cloudaccel.model.deployment import LEASE_MARGIN, LEASE_START_H
 
 SCHEMA = "cloudaccel-lock/1"
-MARGIN = Decimal("1.2")  # a lease over the plan's high estimate, and half an hour to start
-START_H = Decimal("0.5")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ -]{0,127}")
 _MAX_BYTES = 10_000_000
 
@@ -47,7 +46,7 @@ class Lock:
     @property
     def lease_s(self) -> float | None:
         """The high estimate with its margin, seconds; None when the file has no estimate."""
-        return None if self.high_hours is None else float((self.high_hours * MARGIN + START_H) * 3600)
+        return None if self.high_hours is None else float((self.high_hours * LEASE_MARGIN + LEASE_START_H) * 3600)
 
 
 def read_lock(path: Path) -> Lock:

@@ -1,0 +1,70 @@
+"""What an export writes down: machines, where they may stand, and how long they may live. No price is taken from it."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+# A lease is the high estimate of the run with this margin, and time to start.
+LEASE_MARGIN = Decimal("1.2")
+LEASE_START_H = Decimal("0.5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One place that the plan allows, in the seller's own words. `zone` None: any zone of the region."""
+
+    provider: str
+    partition: str
+    region: str
+    zone: str | None
+    country: str | None
+    instance: str
+    market: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """`nodes` machines of one kind, at the first of `sites` that has them.
+
+    Attributes
+    ----------
+    name
+        A DNS label that follows from the plan, so that the same plan has the same names.
+    sites
+        The chosen place first, then the places that the plan may move to.
+    accelerator_id, family, vendor, kind, memory_gib
+        The accelerator of every site, as the hardware table has it; `per_node` how many a machine has.
+    lease_s
+        How long the machines may live; None when the work has no end (serving).
+    disk_gib
+        Size of the root disk.
+    price_per_hour, currency
+        Of one machine when the plan was made; only for comments and price caps.
+    """
+
+    name: str
+    sites: tuple[Site, ...]
+    nodes: int
+    accelerator_id: str
+    family: str
+    vendor: str
+    kind: str
+    memory_gib: float | None
+    per_node: int
+    lease_s: int | None
+    disk_gib: int
+    price_per_hour: Decimal | None
+    currency: str
+
+    @property
+    def site(self) -> Site:
+        """The chosen place."""
+        return self.sites[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A file for another engine: its usual name, its text, and what it cannot promise."""
+
+    file: str
+    text: str
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,266 @@
+"""Plans written for other engines: the text as golden files, what real validators say of it, and what is refused.
+
+``REWRITE_GOLDEN=1 pytest tests/unit/export`` writes the files again.
+"""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cloudaccel.catalog.session import accelerator_table
+from cloudaccel.errors import CloudAccelError, QueryError, UnknownName
+from cloudaccel.export import deployment_of, export
+from tests.support import run
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "export"
+# Where a machine may hold provider plugins of Terraform; nothing is fetched.
+PLUGINS = Path(os.environ.get("CLOUDACCEL_TERRAFORM_PLUGINS", "/opt/tf-plugins"))
+WORLD = ("0.0.0.0/0", "::/0")
+
+
+def option(**changes: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {
+        "offer_id": "0123456789abcdef", "provider": "aws", "partition": "aws", "region": "eu-north-1", "zone": None,
+        "country": "SE", "instance": "p5.48xlarge", "accelerator": {"id": "nvidia-h100-sxm-80gb", "count": "8"},
+        "nodes": 1, "market": {"type": "on_demand", "term": None},
+        "price": {"price_per_hour": "55.04", "currency": "USD"},
+    }  # fmt: skip
+    return {**base, **changes}
+
+
+def lock(*, high: float | None = 10.0, disk: str | None = None, failover: Any = (), **changes: Any) -> dict[str, Any]:
+    return {
+        "schema": "cloudaccel-lock/1", "catalog_id": "sha256:00", "chosen": option(**changes),
+        "failover": [option(**{**changes, **other}) for other in failover], "hours": {"high": high},
+        "request": {"job": {"disk": disk} if disk else {}},
+    }  # fmt: skip
+
+
+T4: dict[str, Any] = {
+    "provider": "gcp",
+    "partition": "gcp",
+    "region": "europe-west4",
+    "accelerator": {"id": "nvidia-t4", "count": "1"},
+}
+TRN: dict[str, Any] = {"instance": "trn1.32xlarge", "accelerator": {"id": "aws-trainium1", "count": "16"}}
+PLANS: dict[str, dict[str, Any]] = {
+    "one": lock(),
+    "gang": lock(
+        nodes=4, disk="1TB", failover=[{"region": "eu-west-1"}, {"region": "eu-north-1", "zone": "eu-north-1b"}]
+    ),
+    "spot": lock(market={"type": "spot"}, instance="g6e.12xlarge", accelerator={"id": "nvidia-l40s", "count": "4"}),
+    "serving": lock(high=None, instance="g5g.xlarge", accelerator={"id": "nvidia-t4g", "count": "1"}),
+    "neuron": lock(**TRN),
+    "attached": lock(instance="n1-standard-4+nvidia-tesla-t4x1", **T4),
+}
+MADE = [
+    *((name, plan) for name in ("kubernetes", "jobset") for plan in PLANS),
+    *((name, plan) for name in ("terraform", "karpenter") for plan in PLANS if plan != "attached"),
+]
+
+
+def written(name: str, plan: str) -> str:
+    return export(name, deployment_of(PLANS[plan], accelerator_table())).text
+
+
+@pytest.mark.parametrize(("name", "plan"), MADE)
+def test_text(name: str, plan: str) -> None:
+    made = export(name, deployment_of(PLANS[plan], accelerator_table()))
+    path = GOLDEN / f"{name}-{plan}.txt"
+    text = made.text + "".join(f"# {warning}\n" for warning in made.warnings)
+    if os.environ.get("REWRITE_GOLDEN"):
+        path.write_text(text, encoding="utf-8", newline="")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_every_golden_file_is_made_by_a_test() -> None:
+    stems = {f"{name}-{plan}" for name, plan in MADE}
+    assert {path.stem for path in GOLDEN.iterdir()} == stems
+
+
+# -- what validators say -----------------------------------------------------------------------------------------------
+
+
+def kubernetes_says(document: dict[str, Any]) -> None:
+    validate: Any = pytest.importorskip("kubernetes_validate")
+    validate.validate(document, "1.30", strict=True)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_kubernetes_knows_every_key(plan: str) -> None:
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(written("kubernetes", plan)))
+    assert [d["kind"] for d in documents] == (["Service", "Job"] if plan == "gang" else ["Job"])
+    for document in documents:
+        kubernetes_says(document)
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_job_inside_a_jobset_is_a_job(plan: str) -> None:
+    body = yaml.safe_load(written("jobset", plan))
+    inner = body["spec"]["replicatedJobs"][0]["template"]["spec"]
+    kubernetes_says({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": inner})
+
+
+def test_the_validator_would_have_seen_a_wrong_key() -> None:
+    document = yaml.safe_load(written("kubernetes", "one"))
+    document["spec"]["activeDeadline"] = 1
+    with pytest.raises(Exception, match="activeDeadline"):
+        kubernetes_says(document)
+
+
+def terraform(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TF_CLI_CONFIG_FILE": str(folder / "rc")}
+    command = ["terraform", *words, "-no-color"]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def needs_terraform(provider: str) -> None:
+    if not shutil.which("terraform"):
+        pytest.skip("no terraform on this machine")
+    if not list(PLUGINS.glob(f"*/*/{provider}")):
+        pytest.skip(f"no plugin hashicorp/{provider} in {PLUGINS} (CLOUDACCEL_TERRAFORM_PLUGINS names another folder)")
+
+
+@pytest.mark.slow
+def test_terraform_validates(tmp_path: Path) -> None:
+    needs_terraform("aws")
+    (tmp_path / "rc").write_text(f'provider_installation {{ filesystem_mirror {{ path = "{PLUGINS}" }} }}\n')
+    file = tmp_path / "main.tf.json"
+    for plan in ("one", "gang", "spot"):
+        file.write_text(written("terraform", plan), encoding="utf-8")
+        if plan == "one":
+            assert terraform(tmp_path, "init").returncode == 0
+        answer = terraform(tmp_path, "validate")
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+    file.write_text(written("terraform", "one").replace('"instance_type"', '"instance_typ"'), encoding="utf-8")
+    assert "instance_type" in terraform(tmp_path, "validate").stderr
+
+
+# -- safe by default ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [p for n, p in MADE if n == "terraform"])
+def test_machines_are_closed_encrypted_tagged_and_end(plan: str) -> None:
+    body = json.loads(written("terraform", plan))
+    resources = body["resource"]
+    machine = resources["aws_instance"]["machine"]
+    assert machine["root_block_device"]["encrypted"] is True
+    assert machine["root_block_device"]["delete_on_termination"] is True
+    assert machine["metadata_options"]["http_tokens"] == "required"
+    assert machine["instance_initiated_shutdown_behavior"] == "terminate"
+    assert body["provider"]["aws"]["default_tags"]["tags"]["cloudaccel-export"].startswith("cloudaccel-")
+    assert all(w not in json.dumps(resources["aws_vpc_security_group_ingress_rule"]) for w in WORLD)
+    assert body["variable"]["ssh_cidrs"]["default"] == []
+    assert ("shutdown -P" in machine.get("user_data", "")) is (plan != "serving")
+
+
+@pytest.mark.parametrize(("name", "plan"), MADE)
+def test_every_export_ends_or_says_that_it_does_not(name: str, plan: str) -> None:
+    made = export(name, deployment_of(PLANS[plan], accelerator_table()))
+    seconds = str(int((10 * 1.2 + 0.5) * 3600))
+    said = any("no deadline" in warning for warning in made.warnings)
+    assert (seconds in made.text) is not said
+    assert said is (plan == "serving")
+
+
+def test_a_lease_of_ones_own() -> None:
+    made = export("kubernetes", deployment_of(PLANS["serving"], accelerator_table(), lease_s=7200))
+    assert "activeDeadlineSeconds: 7200" in made.text
+    assert not any("no deadline" in warning for warning in made.warnings)
+
+
+def test_disk_and_image_follow_the_plan() -> None:
+    gang = json.loads(written("terraform", "gang"))
+    assert gang["resource"]["aws_instance"]["machine"]["root_block_device"]["volume_size"] == 932  # 1 TB in GiB
+    assert "arm64" in json.dumps(json.loads(written("terraform", "serving"))["data"])
+    assert "neuron" in json.dumps(json.loads(written("terraform", "neuron"))["data"])
+
+
+def test_karpenter_starts_nothing_outside_the_plan() -> None:
+    pool = list(yaml.safe_load_all(written("karpenter", "gang")))[1]
+    wanted = {r["key"]: r["values"] for r in pool["spec"]["template"]["spec"]["requirements"]}
+    assert wanted["topology.kubernetes.io/region"] == ["eu-north-1", "eu-west-1"]
+    assert pool["spec"]["limits"] == {"nvidia.com/gpu": "32"}
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("region", '${file("/etc/passwd")}'),
+        ("instance", "p5.48xlarge\n  evil: true"),
+        ("zone", "%{ if true }"),
+        ("nodes", 0),
+        ("offer_id", ""),
+        ("accelerator", {"id": "nvidia-h100-sxm-80gb", "count": "-8"}),
+    ],
+)
+def test_a_lock_with_what_cannot_be_is_refused(key: str, value: Any) -> None:
+    data = copy.deepcopy(PLANS["one"])
+    data["chosen"][key] = value
+    with pytest.raises(QueryError, match=f"chosen.{key}"):
+        deployment_of(data, accelerator_table())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "error", "words"),
+    [
+        ("terraform", {"provider": "runpod"}, UnknownName, "the plan is for runpod"),
+        ("terraform", {"market": {"type": "capacity_block"}}, QueryError, "--reservation"),
+        ("pulumi", {}, UnknownName, "kubernetes"),
+        ("kubernetes", {"accelerator": {"id": "google-tpu-v5e", "count": "8"}}, QueryError, "topology"),
+        ("kubernetes", {"accelerator": {"id": "nvidia-a10", "count": "1/6"}}, QueryError, "share"),
+        ("kubernetes", {"accelerator": {"id": "nvidia-x1", "count": "1"}}, QueryError, "unknown accelerator"),
+    ],
+)
+def test_what_an_engine_cannot_express(
+    name: str, changes: dict[str, Any], error: type[CloudAccelError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        export(name, deployment_of(lock(**changes), accelerator_table()))
+
+
+# -- the command -------------------------------------------------------------------------------------------------------
+
+TUNE = ("--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "200e6", "--provider", "aws")
+
+
+def test_from_a_plan_and_from_its_lock_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "p.lock.json"
+    first = run("plan", *TUNE, "--lock", str(path), "--export", "terraform", "--export-to", str(tmp_path / "a"))
+    assert first.code == 0, first.err
+    assert "cheapest" in first.out
+    assert "nothing was started" in first.err
+    second = run("plan", str(path), "--export", "terraform", "--export-to", "-")
+    assert second.code == 0, second.err
+    assert second.out == (tmp_path / "a" / "main.tf.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--export", "pulumi"), 5, "none of"),
+        (("--export", "kubernetes", "--export", "jobset", "--export-to", "-"), 2, "prints one export"),
+        (("--lease", "3h"), 2, "go with --export"),
+        (("--export", "kubernetes", "--lease", "3"), 2, "no duration"),
+        (("--export", "kubernetes", "--lease", "0.1m"), 2, "below a minute"),
+    ],
+)
+def test_wrong_words_end_with_one_message(words: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.lock.json"
+    path.write_text(json.dumps(PLANS["one"]), encoding="utf-8")
+    answer = run("plan", str(path), *words)
+    assert answer.code == code
+    assert said in answer.err
+    assert not answer.out
