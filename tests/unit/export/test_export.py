@@ -50,6 +50,7 @@ T4: dict[str, Any] = {
     "accelerator": {"id": "nvidia-t4", "count": "1"},
 }
 TRN: dict[str, Any] = {"instance": "trn1.32xlarge", "accelerator": {"id": "aws-trainium1", "count": "16"}}
+A100: dict[str, Any] = {**T4, "accelerator": {"id": "nvidia-a100-sxm-40gb", "count": "8"}}
 PLANS: dict[str, dict[str, Any]] = {
     "one": lock(),
     "gang": lock(
@@ -58,11 +59,20 @@ PLANS: dict[str, dict[str, Any]] = {
     "spot": lock(market={"type": "spot"}, instance="g6e.12xlarge", accelerator={"id": "nvidia-l40s", "count": "4"}),
     "serving": lock(high=None, instance="g5g.xlarge", accelerator={"id": "nvidia-t4g", "count": "1"}),
     "neuron": lock(**TRN),
+    "elsewhere": lock(
+        **A100,
+        instance="a2-highgpu-8g",
+        nodes=2,
+        zone="europe-west4-a",
+        market={"type": "spot"},
+    ),
     "attached": lock(instance="n1-standard-4+nvidia-tesla-t4x1", **T4),
 }
 MADE = [
     *((name, plan) for name in ("kubernetes", "jobset") for plan in PLANS),
-    *((name, plan) for name in ("terraform", "karpenter") for plan in PLANS if plan != "attached"),
+    *((name, plan) for name in ("terraform", "karpenter") for plan in PLANS if plan not in ("attached", "elsewhere")),
+    ("terraform", "attached"),
+    ("terraform", "elsewhere"),
 ]
 
 
@@ -96,7 +106,7 @@ def kubernetes_says(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize("plan", PLANS)
 def test_kubernetes_knows_every_key(plan: str) -> None:
     documents: list[dict[str, Any]] = list(yaml.safe_load_all(written("kubernetes", plan)))
-    assert [d["kind"] for d in documents] == (["Service", "Job"] if plan == "gang" else ["Job"])
+    assert [d["kind"] for d in documents] == (["Service", "Job"] if PLANS[plan]["chosen"]["nodes"] > 1 else ["Job"])
     for document in documents:
         kubernetes_says(document)
 
@@ -148,7 +158,7 @@ def test_terraform_validates(tmp_path: Path) -> None:
 # -- safe by default ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plan", [p for n, p in MADE if n == "terraform"])
+@pytest.mark.parametrize("plan", [p for n, p in MADE if n == "terraform" and PLANS[p]["chosen"]["provider"] == "aws"])
 def test_machines_are_closed_encrypted_tagged_and_end(plan: str) -> None:
     body = json.loads(written("terraform", plan))
     resources = body["resource"]
@@ -161,6 +171,22 @@ def test_machines_are_closed_encrypted_tagged_and_end(plan: str) -> None:
     assert all(w not in json.dumps(resources["aws_vpc_security_group_ingress_rule"]) for w in WORLD)
     assert body["variable"]["ssh_cidrs"]["default"] == []
     assert ("shutdown -P" in machine.get("user_data", "")) is (plan != "serving")
+
+
+@pytest.mark.parametrize("plan", ["attached", "elsewhere"])
+def test_machines_elsewhere_are_closed_labelled_and_deleted_at_the_lease(plan: str) -> None:
+    body = json.loads(written("terraform", plan))
+    machine = body["resource"]["google_compute_instance"]["machine"]
+    assert "access_config" not in machine["network_interface"]
+    assert machine["boot_disk"]["auto_delete"] is True
+    assert machine["scheduling"]["instance_termination_action"] == "DELETE"
+    assert machine["scheduling"]["max_run_duration"] == {"seconds": 45_000}
+    assert machine["labels"]["cloudaccel-export"].startswith("cloudaccel-")
+    assert body["variable"]["ssh_cidrs"]["default"] == []
+    assert all(world not in json.dumps(body["resource"]) for world in WORLD)
+    gpu = {"type": "nvidia-tesla-t4", "count": 1} if plan == "attached" else None
+    assert machine.get("guest_accelerator") == gpu
+    assert machine["machine_type"] == ("n1-standard-4" if gpu else "a2-highgpu-8g")
 
 
 @pytest.mark.parametrize(("name", "plan"), MADE)
