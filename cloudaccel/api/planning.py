@@ -3,7 +3,7 @@
 import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
@@ -26,7 +26,9 @@ from cloudaccel.workloads.job import Job, parse_job, read_job
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from cloudaccel.api.judging import Rules
     from cloudaccel.api.quoting import Filters
+    from cloudaccel.compliance import Judge
     from cloudaccel.model.certificate import Certificate
 
 JobLike = Mapping[str, Any] | str | Path | None
@@ -51,6 +53,7 @@ def plan(
     startable: bool = False,
     price_file: str | Path | None = None,
     catalog: str | Path | None = None,
+    rules: "Rules | None" = None,
     **filters: "Unpack[Filters]",
 ) -> Plan:
     """The cheapest way (or the fastest, or of least carbon) to do a workload with what the catalog has on offer.
@@ -65,6 +68,8 @@ def plan(
         MFU over the wall clock (0..1), or tokens per second and accelerator, in place of the prior.
     setup
         Time of start, load and saving that is paid beside the run, such as ``45m``.
+    rules
+        Packs to judge every place by (`cloudaccel.api.judging.Rules`); None: no place is judged.
     filters
         The filters of `quote`: provider, region, country, residency, market, interconnect …
 
@@ -99,7 +104,26 @@ def plan(
                 "measured": measured, "filters": {k: str(v) for k, v in sorted(wanted.items())},
             },
         )  # fmt: skip
-        return session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured)))
+        judge = None if rules is None else _judge(rules, parsed)
+        found = session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured, judge)))
+    if judge is None or rules is None:
+        return found
+    digests = {name: digest for name, _version, digest in judge.identities}
+    return replace(found, pack_digests=digests, request={**found.request, "rules": asdict(rules)})
+
+
+def _judge(rules: "Rules", job: Job) -> "Judge":
+    from cloudaccel.api.judging import judge_by  # only a plan that is judged pays for the tables of facts
+
+    return judge_by(rules, training_flop=_training_flop(job))
+
+
+def _training_flop(job: Job) -> float | None:
+    """Operations of a pre-training, 6 x active parameters x tokens; None where it adds to an unknown sum."""
+    work = job.workload
+    if work.task != "pretrain" or work.tokens is None:
+        return None
+    return 6.0 * float(job.model.params_active or job.model.params) * work.tokens
 
 
 def _check_numbers(mfu: float | None, measured: float | None, options: int, max_nodes: int) -> None:
@@ -126,7 +150,9 @@ def _policy_filters(job: Job) -> dict[str, Any]:
     return {key: value for key, value in job.workload.policy if key in ("residency", "country", "region", "provider")}
 
 
-def _context(db: sqlite3.Connection, job: Job, mfu: float | None, measured: float | None) -> Context:
+def _context(
+    db: sqlite3.Connection, job: Job, mfu: float | None, measured: float | None, judge: "Judge | None"
+) -> Context:
     table = accelerator_table()
 
     @cache
@@ -140,7 +166,12 @@ def _context(db: sqlite3.Connection, job: Job, mfu: float | None, measured: floa
             return Fit(verdict="no", reasons=(Reason("unsupported", f"{runs.reason}{_cited(runs)}"),))
         return size(job.workload, job.model, accelerator, per_node=per_node, nodes=nodes, measured=measured, mfu=mfu)
 
-    return Context(db, table, sizer, startable=_startable(), energy=_energy)
+    judged = None
+    if judge is not None:
+        from cloudaccel.api.judging import row_judge
+
+        judged = row_judge(judge)
+    return Context(db, table, sizer, judged, startable=_startable(), energy=_energy)
 
 
 def _cited(support: Support) -> str:

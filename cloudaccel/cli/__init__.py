@@ -16,6 +16,7 @@ VERBS = {
     "quote": "prices and facts of accelerators; needs no account and no network",
     "plan": "what to rent for a model and a deadline, with the sums shown",
     "verify": "prove the total, verdicts and choice of a plan.lock.json again, from the file alone",
+    "policy": "rules about where work may run: list, show, explain a place, verify a pack",
     "compare": "call an API, rent, use a managed service or own: totals and break-even",
     "advise": "call an API, adapt or build; rent or own: a recommendation with reasons",
     "roadmap": "demand by month: when to rent, commit, buy and retire",

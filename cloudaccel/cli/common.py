@@ -5,9 +5,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from cloudaccel.errors import QueryError, StorageError
+
+if TYPE_CHECKING:
+    from cloudaccel.api.judging import Rules
 
 OUTPUTS = ("table", "wide", "json", "csv", "yaml")
 
@@ -55,6 +58,40 @@ def add_output(parser: argparse.ArgumentParser, forms: Sequence[str] = OUTPUTS) 
         group.add_argument("--csv", action="store_const", const="csv", dest="output", help="same as -o csv")
     group.add_argument("--no-color", action="store_true", help="no colour (also NO_COLOR)")
     group.add_argument("-q", "--quiet", action="store_true", help="no warnings on stderr")
+
+
+def add_rules(p: argparse.ArgumentParser) -> None:
+    """The flags that say by what to judge."""
+    r = p.add_argument_group("rules")
+    r.add_argument("--policy", metavar="A,B", help="packs to judge by: ids of 'policy list', or files")
+    r.add_argument("--headquarters", metavar="COUNTRY", help="country of your ultimate parent; export control asks")
+    r.add_argument("--users", metavar="COUNTRIES", help="where your users are; none when nowhere else")
+    r.add_argument("--sector", metavar="NAME", help="your sector, such as bank, health, public")
+    r.add_argument("--data-class", action="append", metavar="NAME", help="personal_eu, phi_us …, or none")
+    r.add_argument(
+        "--stated", action="append", metavar="NEED", help="what you have: baa:SELLER, license:bis, dpa:SELLER"
+    )
+    r.add_argument(
+        "--allow-status", action="append", metavar="NAME", help="also judge by packs that are draft, proposed …"
+    )
+
+
+def rules_of(a: argparse.Namespace) -> "Rules":
+    """The rules that the flags name."""
+    from cloudaccel.api import judging as api  # the tables of facts, only for who asks to be judged
+
+    packs = tuple(name.strip() for name in (a.policy or "").split(",") if name.strip())
+    if a.policy is not None and not packs:
+        raise QueryError("--policy: the value is empty. Name packs of 'cloudaccel policy list', or files.")
+    return api.Rules(
+        packs=packs,
+        headquarters=a.headquarters,
+        sector=a.sector,
+        users=a.users,
+        data=None if a.data_class is None else tuple(a.data_class),
+        stated=tuple(a.stated or ()),
+        allow_status=tuple(a.allow_status or ()),
+    )
 
 
 def apply_globals(parsed: argparse.Namespace) -> None:

@@ -8,10 +8,10 @@ from cloudaccel.compliance.circumstances import (
     WorkloadFacts,
     organisation_facts,
 )
-from cloudaccel.compliance.evaluate import evaluate, judge
+from cloudaccel.compliance.evaluate import Judge, conflicts, evaluate, judge
 from cloudaccel.compliance.packs import Check, Pack, Rule
 from cloudaccel.compliance.placement import NO_ACCELERATOR, Placement, placement_of
-from cloudaccel.compliance.shipped import ALWAYS_ON, always_on, load_packs
+from cloudaccel.compliance.shipped import ALWAYS_ON, always_on, load_packs, shipped_packs, with_always_on
 
 __all__ = [
     "ALWAYS_ON",
@@ -19,6 +19,7 @@ __all__ = [
     "Assertion",
     "Check",
     "Circumstances",
+    "Judge",
     "OrganisationFacts",
     "Pack",
     "Placement",
@@ -26,9 +27,12 @@ __all__ = [
     "Waiver",
     "WorkloadFacts",
     "always_on",
+    "conflicts",
     "evaluate",
     "judge",
     "load_packs",
     "organisation_facts",
     "placement_of",
+    "shipped_packs",
+    "with_always_on",
 ]

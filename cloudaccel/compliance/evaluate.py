@@ -1,24 +1,157 @@
 """Packs x placement -> verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
+from itertools import combinations
+from operator import attrgetter
 
+from cloudaccel.compliance.case import Answer, Case
+from cloudaccel.compliance.checks import ask, fields_seen
 from cloudaccel.compliance.circumstances import (
     Assertion,
     Circumstances,
     OrganisationFacts,
     Waiver,
     WorkloadFacts,
+    needs,
 )
-from cloudaccel.compliance.packs import Pack
-from cloudaccel.compliance.placement import Placement
+from cloudaccel.compliance.kleene import Truth, both, given, negate, truth
+from cloudaccel.compliance.packs import Pack, Rule
+from cloudaccel.compliance.placement import Placement, placement_of
+from cloudaccel.compliance.tables import Tables, shipped_tables
+from cloudaccel.errors import ConfigError
 from cloudaccel.model import Offer
-from cloudaccel.model.verdict import Verdict
+from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, NON_COMPLIANT, UNKNOWN, Finding, Verdict
+
+_Key = Callable[[Placement], object]
 
 
-def evaluate(packs: Sequence[Pack], placement: Placement, circumstances: Circumstances) -> Verdict:
-    """What `packs` say about one placement."""
-    raise NotImplementedError
+class _Ready:
+    """One rule with its pack, what of a placement it can see, and its answers so far."""
+
+    def __init__(self, pack: Pack, rule: Rule, applies: Answer) -> None:
+        self.pack = pack
+        self.rule = rule
+        self.applies = applies
+        names = set(fields_seen(rule.check))
+        if rule.unless_deployment:
+            names.add("deployment")
+        self.fields = tuple(sorted(names))
+
+
+class _Alike:
+    """Rules that see the same fields of a placement, by their places in the verdict, and their answers so far."""
+
+    def __init__(self, fields: tuple[str, ...]) -> None:
+        self.key: _Key = attrgetter(*fields) if fields else lambda _: None
+        self.rules: list[tuple[int, _Ready]] = []
+        self.answers: dict[object, list[tuple[int, Finding]]] = {}
+
+
+class Judge:
+    """Packs made ready for many placements: a rule is asked once for all that it cannot tell apart.
+
+    Raises
+    ------
+    ConfigError
+        If two packs have a rule of one id, or a rule replaces one that is not there or leaves no room.
+    """
+
+    def __init__(self, packs: Sequence[Pack], circumstances: Circumstances, tables: Tables | None = None) -> None:
+        self.packs = tuple(packs)
+        self.circumstances = circumstances
+        self.tables = tables or shipped_tables()
+        self.asserted = needs(circumstances.assertions, circumstances.today)
+        self.waivers = _valid_waivers(circumstances)
+        self.identities = tuple((pack.id, pack.version, pack.digest) for pack in packs)
+        self.warnings = tuple(text for pack in packs for text in _warnings(pack, circumstances.today))
+        replaced = _replaced(packs)
+        self.ready = sorted(_ready(packs, replaced, circumstances), key=lambda r: (r.pack.id, r.rule.id))
+        self.alike = _grouped(self.ready)
+        fields = tuple(sorted({name for ready in self.ready for name in ready.fields}))
+        self.key: _Key = attrgetter(*fields) if fields else lambda _: None
+        self.known: dict[object, Verdict] = {}
+        self.uses_storage = any("location" in _names(ready.rule) for ready in self.ready)
+
+    def verdict(self, placement: Placement) -> Verdict:
+        """What the packs say about one placement."""
+        if placement.roles:
+            return self._verdict(placement, keep=False)
+        key = self.key(placement)
+        known = self.known.get(key)
+        if known is None:
+            known = self.known[key] = self._verdict(placement, keep=True)
+        name = str(placement)
+        return known if known.placement == name else replace(known, placement=name)
+
+    def _verdict(self, placement: Placement, *, keep: bool) -> Verdict:
+        found: dict[int, Finding] = {}
+        for group in self.alike:
+            found.update(self._answers(group, placement, keep))
+        findings = tuple(found[number] for number in range(len(self.ready)))
+        assumed = placement.assumed_roles if self.uses_storage else ()
+        return Verdict(
+            state=_state(findings),
+            placement=str(placement),
+            findings=findings,
+            packs=self.identities,
+            warnings=self.warnings,
+            assumptions=(f"{', '.join(assumed)} stand where processing does",) if assumed else (),
+        )
+
+    def _answers(self, group: _Alike, placement: Placement, keep: bool) -> list[tuple[int, Finding]]:
+        key = group.key(placement)
+        found = group.answers.get(key) if keep else None
+        if found is None:
+            found = [(number, self._asked(ready, placement)) for number, ready in group.rules]
+            if keep:
+                group.answers[key] = found
+        return found
+
+    def _asked(self, ready: _Ready, placement: Placement) -> Finding:
+        rule, pack = ready.rule, ready.pack
+        case = Case(placement, self.circumstances, self.asserted, self.tables, pack)
+        answer = ask(rule.check, case)
+        value, why, asks = answer.value, answer.why, answer.asks
+        if rule.unless_deployment:
+            value = given(negate(_excused(rule, placement)), value)
+        if ready.applies.value != "T":
+            value = _if_applies(ready.applies.value, value, rule.effect)
+            if value == "U":
+                why, asks = f"{ready.applies.why}; {why}", (*ready.applies.asks, *asks)
+        if pack.expires is not None and self.circumstances.today > date.fromisoformat(pack.expires) and value == "T":
+            value, why = "U", f"the pack expired on {pack.expires}: {why}"
+        return Finding(
+            rule=rule.id,
+            pack=pack.id,
+            value=value,
+            effect=rule.effect,
+            why=why,
+            cite=rule.cite,
+            remedy=rule.remedy,
+            evidence=answer.evidence,
+            asks=asks if value == "U" else (),
+            accepted=self._accepted(rule, value),
+        )
+
+    def _accepted(self, rule: Rule, value: Truth) -> str:
+        if rule.effect != "require" or value not in ("F", "U"):
+            return ""
+        opinion = self.asserted.get(f"legal_opinion:{rule.id}")
+        if opinion is not None and rule.interpretive:
+            return f"overridden by a legal opinion ({opinion.by or 'nobody named'}; {opinion.evidence or opinion.note})"
+        waiver = self.waivers.get(rule.id)
+        if waiver is not None and value == "U":
+            return f"risk accepted by {waiver.by} until {waiver.until}: {waiver.reason}"
+        return ""
+
+
+def evaluate(
+    packs: Sequence[Pack], placement: Placement, circumstances: Circumstances, tables: Tables | None = None
+) -> Verdict:
+    """What `packs` say about one placement, on the facts given."""
+    return Judge(packs, circumstances, tables).verdict(placement)
 
 
 def judge(
@@ -31,5 +164,128 @@ def judge(
     waivers: Sequence[Waiver] = (),
     today: date,
 ) -> list[Verdict]:
-    """One verdict for each offer, in order; offers that no rule can tell apart share one."""
-    raise NotImplementedError
+    """One verdict for each offer, in order; what the rules cannot tell apart is asked once."""
+    circumstances = Circumstances(
+        workload=workload,
+        organisation=organisation,
+        assertions=tuple(assertions),
+        waivers=tuple(waivers),
+        today=today,
+    )
+    ready = Judge(packs, circumstances)
+    return [ready.verdict(placement_of(offer)) for offer in offers]
+
+
+def conflicts(verdicts: Sequence[Verdict]) -> tuple[tuple[str, str], ...]:
+    """Pairs of packs that leave no place together, though each of them alone leaves some."""
+    failing = [{f.pack for f in verdict.failed} for verdict in verdicts]
+    packs = sorted(set[str]().union(*failing)) if failing else []
+    some = [pack for pack in packs if any(pack not in failed for failed in failing)]
+    return tuple(pair for pair in combinations(some, 2) if all(failed & set(pair) for failed in failing))
+
+
+def _ready(packs: Sequence[Pack], replaced: frozenset[str], circumstances: Circumstances) -> Iterator[_Ready]:
+    seen: set[str] = set()
+    for pack in packs:
+        applies = _applies(pack, circumstances)
+        for rule in pack.rules:
+            if rule.id in seen:
+                raise ConfigError(f"pack {pack.id}: rule {rule.id} is in another pack too. Give it an id of its own.")
+            seen.add(rule.id)
+            if rule.id not in replaced:
+                yield _Ready(pack, rule, applies)
+
+
+def _grouped(ready: Sequence[_Ready]) -> tuple[_Alike, ...]:
+    groups: dict[tuple[str, ...], _Alike] = {}
+    for number, one in enumerate(ready):
+        groups.setdefault(one.fields, _Alike(one.fields)).rules.append((number, one))
+    return tuple(groups.values())
+
+
+def _replaced(packs: Sequence[Pack]) -> frozenset[str]:
+    """Rules that a pack of the organisation stands its own reading for; only a reading may be replaced, not a rule."""
+    by_id = {rule.id: rule for pack in packs for rule in pack.rules}
+    found: set[str] = set()
+    for pack in packs:
+        for rule in pack.rules:
+            if not rule.replaces:
+                continue
+            old = by_id.get(rule.replaces)
+            if old is None or not old.interpretive:
+                what = "is in none of the packs" if old is None else "leaves no room (it is not marked interpretive)"
+                raise ConfigError(f"pack {pack.id}: {rule.id} replaces {rule.replaces}, which {what}. Only add rules.")
+            found.add(rule.replaces)
+    return frozenset(found)
+
+
+def _applies(pack: Pack, circumstances: Circumstances) -> Answer:
+    """Whether the pack applies; not known as soon as a fact that decides it was not given."""
+    answers: list[Answer] = []
+    for name, values in pack.applies_if.items():
+        said = _facts(circumstances)[name]
+        if said is None:
+            answers.append(Answer("U", f"whether {pack.id} applies depends on {name}", (), (f"{name}=…",)))
+        else:
+            answers.append(
+                Answer(truth(any(value in said for value in values)), f"{name}: {', '.join(said) or 'none'}")
+            )
+    value = both(a.value for a in answers) if answers else "T"
+    open_ones = [a for a in answers if a.value == "U"]
+    return Answer(value, "; ".join(a.why for a in open_ones), (), tuple(need for a in open_ones for need in a.asks))
+
+
+def _facts(circumstances: Circumstances) -> Mapping[str, tuple[str, ...] | None]:
+    sector = circumstances.organisation.sector
+    return {
+        "data.classes": circumstances.workload.data_classes,
+        "organisation.sector": None if sector is None else (sector,),
+    }
+
+
+def _if_applies(applies: Truth, value: Truth, effect: str) -> Truth:
+    if effect != "require" and applies == "U" and value == "T":
+        return "U"  # a duty arises only where its pack is known to apply
+    return given(applies, value)
+
+
+def _excused(rule: Rule, placement: Placement) -> Truth:
+    deployment = placement.deployment
+    return truth(None if deployment is None else deployment in rule.unless_deployment)
+
+
+def _state(findings: Sequence[Finding]) -> str:
+    required = [f for f in findings if f.effect == "require"]
+    open_ones = {f.value for f in required if not f.accepted}
+    if "F" in open_ones:
+        return NON_COMPLIANT
+    if "U" in open_ones:
+        return UNKNOWN
+    return ACCEPTED_RISK if any(f.accepted for f in required) else COMPLIANT
+
+
+def _names(rule: Rule) -> set[str]:
+    found: set[str] = set()
+    checks = [rule.check]
+    while checks:
+        check = checks.pop()
+        found.add(check.name)
+        checks.extend(check.of)
+    return found
+
+
+def _valid_waivers(circumstances: Circumstances) -> dict[str, Waiver]:
+    return {waiver.rule: waiver for waiver in circumstances.waivers if circumstances.today <= waiver.until}
+
+
+def _warnings(pack: Pack, today: date) -> Iterator[str]:
+    if today > date.fromisoformat(pack.review_by):
+        yield f"pack {pack.id} {pack.version} was to be reviewed by {pack.review_by}: the law may have changed."
+    if pack.expires is not None and today > date.fromisoformat(pack.expires):
+        yield f"pack {pack.id} {pack.version} expired on {pack.expires}: nothing counts as satisfied any more."
+    if pack.effective_from is not None and today < date.fromisoformat(pack.effective_from):
+        yield f"pack {pack.id} is in force only from {pack.effective_from}; it was judged all the same."
+    if pack.effective_to is not None and today > date.fromisoformat(pack.effective_to):
+        yield f"pack {pack.id} was in force until {pack.effective_to}; it was judged all the same."
+    if pack.status not in ("in_force", "organisation"):
+        yield f"pack {pack.id} is {pack.status.replace('_', ' ')}, not law in force."

@@ -25,6 +25,8 @@ class Rule:
     ----------
     interpretive
         The text leaves room: a legal opinion may override the reading.
+    replaces
+        Id of the interpretive rule of another pack that this one, the organisation's own reading, stands for.
     unless_deployment
         Deployments that the rule does not concern (attestations of a seller, where there is no seller).
     """
@@ -36,7 +38,36 @@ class Rule:
     text: str = ""
     remedy: str = ""
     interpretive: bool = False
+    replaces: str = ""
     unless_deployment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A group of countries: those named, and those whose legal fact `topic` has one of the values `equals`.
+
+    For a country with one of the values `unsure` the country alone does not settle the membership.
+    """
+
+    countries: tuple[str, ...] = ()
+    topic: str = ""
+    equals: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """One paragraph of a control list: it is met when every bound that is given is met.
+
+    `tpp` is total processing performance, the dense rate in 10^12 operations per second x bits of an operand, the
+    highest over the widths of operand; `density` is tpp per mm2 of die.
+    """
+
+    paragraph: str
+    tpp_min: float | None = None
+    tpp_below: float | None = None
+    density_min: float | None = None
+    density_below: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +81,11 @@ class Pack:
     applies_if
         Fact -> values that make the pack apply; empty: always.
     groups
-        Groups of countries that the rules name, resolved when the pack is read.
+        Groups of countries that the rules name, by name.
+    control_lists
+        Lists of thresholds that the rules of export control name.
     extends
-        Ids of packs whose rules it tightens.
+        Ids of packs that are judged with it; its rules come on top of theirs, so they can only tighten.
     digest
         SHA-256 of the pack's canonical JSON.
     """
@@ -74,5 +107,7 @@ class Pack:
     always_on: bool = False
     applies_if: Mapping[str, tuple[str, ...]]
     extends: tuple[str, ...] = ()
+    groups: Mapping[str, Group]
+    control_lists: Mapping[str, tuple[Threshold, ...]]
     summary: str = ""
     digest: str = ""

@@ -1,0 +1,136 @@
+"""``cloudaccel policy``: the rules, their facts, and what they say about a place."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from cloudaccel.api import judging as api
+from cloudaccel.cli import common
+from cloudaccel.compliance import Pack, load_packs, shipped_packs
+from cloudaccel.errors import QueryError
+from cloudaccel.model.verdict import DISCLAIMER, NON_COMPLIANT, UNKNOWN, Finding, Verdict
+
+EXAMPLES = """\
+  cloudaccel policy list                                     the packs that ship
+  cloudaccel policy show fr-secnumcloud                      its rules, each with its citation
+  cloudaccel policy explain lambda:us-east-1 --policy eu-gdpr --accel H100-SXM --headquarters FR --users none
+  cloudaccel policy verify rules.yaml                        whether a pack of your own can be read
+"""
+_WORDS = {"T": "satisfied", "F": "NOT satisfied", "U": "unknown", "NA": "does not apply"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser(
+        "policy", "Rules about where work may run, the facts behind them, and what is missing.", EXAMPLES
+    )
+    p.add_argument("action", choices=("list", "show", "explain", "verify"), help="what to do")
+    p.add_argument("names", nargs="*", metavar="NAME", help="packs (ids or files); for explain PROVIDER:REGION")
+    common.add_rules(p)
+    p.add_argument("--accel", metavar="ACCEL", help="accelerator for explain, such as H100-SXM, or none")
+    common.add_output(p, ("table", "json"))
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """List, show, explain or verify; explain exits 4 unless the rules are satisfied on the facts given."""
+    if a.action == "list":
+        packs = tuple(shipped_packs().values())
+        common.write(_json({"packs": [_head(p) for p in packs]}) if a.output == "json" else _list(packs))
+        return 0
+    if not a.names:
+        raise QueryError(f"policy {a.action}: name {'a place' if a.action == 'explain' else 'a pack'}.")
+    if a.action == "explain":
+        return _explain(a)
+    packs = load_packs(a.names, allow_status=("draft", "proposed", "not_enforced", "withdrawn"))
+    if a.output == "json":
+        common.write(_json({"packs": [asdict(p) for p in packs]}))
+    elif a.action == "show":
+        common.write("\n".join(line for pack in packs for line in _shown(pack)) + "\n")
+    else:
+        common.write("".join(f"{p.id} {p.version}: {len(p.rules)} rules read, sha256 {p.digest}\n" for p in packs))
+    return 0
+
+
+def _explain(a: argparse.Namespace) -> int:
+    judge = api.judge_by(common.rules_of(a))
+    verdicts = [api.explain_place(judge, place, a.accel) for place in a.names]
+    if a.output == "json":
+        common.write(_json({"verdicts": [_verdict(v) for v in verdicts]}))
+    else:
+        common.write("\n".join(line for verdict in verdicts for line in _explained(verdict)) + "\n")
+    for text in dict.fromkeys(text for verdict in verdicts for text in verdict.warnings):
+        common.note(f"warning: {text}", quiet=a.quiet)
+    return 4 if {v.state for v in verdicts} & {NON_COMPLIANT, UNKNOWN} else 0
+
+
+def _json(body: dict[str, Any]) -> str:
+    return json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=1, default=dict) + "\n"
+
+
+def _head(pack: Pack) -> dict[str, Any]:
+    return {
+        "id": pack.id, "title": pack.title, "version": pack.version, "status": pack.status, "kind": pack.kind,
+        "jurisdiction": pack.jurisdiction, "rules": len(pack.rules), "always_on": pack.always_on,
+        "review_by": pack.review_by, "digest": pack.digest,
+    }  # fmt: skip
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "place": verdict.placement, "state": verdict.state, "deciding": list(verdict.deciding),
+        "asks": list(verdict.asks), "findings": [asdict(f) for f in verdict.findings],
+        "packs": [list(p) for p in verdict.packs], "assumptions": list(verdict.assumptions),
+        "warnings": list(verdict.warnings), "disclaimer": verdict.disclaimer,
+    }  # fmt: skip
+
+
+def _list(packs: tuple[Pack, ...]) -> str:
+    rows = [
+        [p.id, p.status.replace("_", " "), p.kind.replace("_", " "), "always" if p.always_on else "", str(len(p.rules)),
+         p.review_by, p.title]
+        for p in packs
+    ]  # fmt: skip
+    headings = ["PACK", "STATUS", "KIND", "ON", "RULES", "REVIEW BY", "TITLE"]
+    return "\n".join([*common.table(headings, rows, frozenset({4}), common.screen_width()), "", DISCLAIMER]) + "\n"
+
+
+def _shown(pack: Pack) -> Iterator[str]:
+    yield f"{pack.id} {pack.version}  {pack.title}"
+    yield f"  {pack.status.replace('_', ' ')}, read {pack.as_of}, review by {pack.review_by}; {'; '.join(pack.sources)}"
+    if pack.applies_if:
+        yield "  applies if " + ", ".join(f"{name} has {' or '.join(v)}" for name, v in pack.applies_if.items())
+    if pack.forbids_public_cloud:
+        yield "  leaves no public cloud: owned machines are the candidates"
+    for rule in pack.rules:
+        room = ", a reading that counsel may override" if rule.interpretive else ""
+        yield f"  {rule.id}  ({rule.effect}{room})"
+        yield f"      {rule.cite}"
+        if rule.text or rule.remedy:
+            yield f"      {rule.text or rule.remedy}"
+    yield f"  sha256 {pack.digest}"
+
+
+def _explained(verdict: Verdict) -> Iterator[str]:
+    words = {"compliant": "rules satisfied on the facts given", "non_compliant": "not allowed by the rules"}
+    yield f"{verdict.placement}: {words.get(verdict.state, verdict.state.replace('_', ' '))}"
+    for finding in sorted(verdict.findings, key=lambda f: ("FUT".find(f.value), f.rule)):
+        if finding.value != "NA" and (finding.effect == "require" or finding.value == "T"):
+            yield from _finding(finding)
+    if verdict.asks:
+        yield "  would settle what is unknown: " + ", ".join(verdict.asks)
+    yield from (f"  assumed: {text}" for text in verdict.assumptions)
+    yield f"  {verdict.disclaimer}"
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    word = "duty" if finding.effect != "require" else _WORDS[finding.value]
+    yield f"  {word:<13}  {finding.rule}: {finding.why}  [{finding.cite}]"
+    for fact in finding.evidence if finding.effect == "require" else ():
+        yield f"      {fact.fact} = {fact.value} ({fact.source}, {fact.as_of or 'undated'}, grade {fact.grade})"
+    if finding.value in ("F", "U") and finding.remedy:
+        yield f"      to do: {finding.remedy}"
+    if finding.accepted:
+        yield f"      {finding.accepted}"

@@ -1,0 +1,115 @@
+"""``cloudaccel policy`` and ``plan --policy``, as a user meets them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudaccel.cli import main
+
+JOB = [
+    "plan",
+    "--task",
+    "finetune",
+    "--method",
+    "lora",
+    "--model",
+    "llama-3-8b",
+    "--tokens",
+    "200e6",
+    "--accel",
+    "H100",
+]
+FACTS = ["--headquarters", "DE", "--users", "none"]
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(words)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_list_shows_every_pack_and_claims_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "policy", "list")
+    assert code == 0
+    assert "fr-secnumcloud" in out
+    assert "not legal advice" in out
+    assert len(json.loads(said(capsys, "policy", "list", "--json")[1])["packs"]) >= 22
+
+
+def test_show_gives_the_citation_of_every_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "policy", "show", "de-sgb5-393")
+    assert code == 0
+    assert out.count("SGB V s.393") >= 3
+
+
+def test_explain_names_rule_fact_source_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """U87: an EU region of a seller with an owner elsewhere."""
+    ask = ["policy", "explain", "aws:eu-west-3", "--policy", "fr-secnumcloud", "--accel", "H100-SXM", *FACTS]
+    code, out, _ = said(capsys, *ask)
+    assert code == 4
+    assert "NOT satisfied  fr-secnumcloud/19.6.b" in out
+    assert "grade B" in out
+    assert "compliant" not in out
+    verdict = json.loads(said(capsys, *ask, "--json")[1])["verdicts"][0]
+    assert verdict["state"] == "non_compliant"
+    assert "fr-secnumcloud/visa" in verdict["deciding"]
+
+
+def test_explain_asks_for_what_nobody_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """U89: export rules ask who acquires; unsaid is unknown and never allowed."""
+    code, out, _ = said(capsys, "policy", "explain", "aws:eu-central-1", "--accel", "H100-SXM")
+    assert code == 4
+    assert "headquarters=COUNTRY" in out
+    assert said(capsys, "policy", "explain", "aws:eu-central-1", "--accel", "H100-SXM", *FACTS)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["policy", "show", "eu-gdrp"], 5, "eu-gdpr"),
+        (["policy", "explain"], 2, "name a place"),
+        (["policy", "explain", "aws:nowhere"], 5, "PROVIDER:REGION"),
+        (["policy", "explain", "aws:us-east-1", "--policy", "eu-eucs"], 2, "--allow-status draft"),
+        (["policy", "explain", "aws:us-east-1", "--headquarters", "EU"], 2, "name the one"),
+        (["policy", "verify", "no-such-file.yaml"], 2, "cannot be read"),
+        ([*JOB, "--policy", " "], 2, "--policy: the value is empty"),
+    ],
+)
+def test_bad_input_is_one_message(capsys: pytest.CaptureFixture[str], words: list[str], code: int, says: str) -> None:
+    found, out, err = said(capsys, *words)
+    assert (found, out) == (code, "")
+    assert says in err
+
+
+def plan(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    code, out, _ = said(capsys, *JOB, "--lock", "-", "--json", *words)
+    return code, json.loads(out)
+
+
+def test_a_plan_obeys_the_rules_and_its_whole_failover_set_does(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, lock = plan(capsys, "--policy", "org-no-us-parent", *FACTS)
+    assert code == 0
+    assert set(lock["packs"]) == {"org-no-us-parent", "us-ear", "us-ofac", "eu-ai-act-gpai"}
+    assert lock["request"]["rules"]["headquarters"] == "DE"
+    places = [lock["chosen"], *lock["options"], *lock["failover"]]
+    assert {place["policy"]["state"] for place in places} == {"compliant"}
+    assert "policy" in {rejected["reason"] for rejected in lock["rejected"]}
+    path = tmp_path / "plan.lock.json"
+    path.write_text(json.dumps(lock), encoding="utf-8")
+    assert said(capsys, "verify", str(path))[0] == 0
+    path.write_text(json.dumps({**lock, "chosen": None}), encoding="utf-8")
+    assert said(capsys, "verify", str(path))[0] == 6
+
+
+def test_a_plan_that_the_rules_forbid_everywhere_is_exit_4_and_unjudged_plans_carry_no_packs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, lock = plan(capsys, "--policy", "tr-2019-12", *FACTS)
+    assert (code, lock["chosen"]) == (4, None)
+    code, lock = plan(capsys)
+    assert (code, lock["packs"]) == (0, {})
+    assert "rules" not in lock["request"]
