@@ -1,60 +1,24 @@
-"""Error codes of Google Cloud as our errors: the table data/errors.csv, and what is not an answer at all."""
+"""Error codes of Google Cloud as our errors: the table data/errors.csv, and the quota that holds everywhere."""
 
-import csv
 from functools import cache
-from importlib.resources import files
 
-from cloudaccel.errors import (
-    AuthError,
-    CapacityUnavailable,
-    Conflict,
-    InstanceNotFound,
-    OutcomeUnknown,
-    PolicyDenied,
-    ProviderError,
-    QuotaExceeded,
-    RateLimited,
-    RequestInvalid,
-)
+from cloudaccel.errors import ProviderError
+from cloudaccel.failures import Verdict, by_status, error_of, read_table
 
 NAME = "gcp"
-_CLASSES: dict[str, type[ProviderError]] = {
-    "capacity": CapacityUnavailable,
-    "quota": QuotaExceeded,
-    "auth": AuthError,
-    "policy": PolicyDenied,
-    "request": RequestInvalid,
-    "throttle": RateLimited,
-    "ambiguous": OutcomeUnknown,
-    "conflict": Conflict,
-    "gone": InstanceNotFound,
-}
-_BY_STATUS = {401: "auth", 403: "auth", 404: "gone", 409: "conflict", 429: "throttle"}
-_NEXT = {
-    "auth": "Check the credentials and the role in deploy/gcp/.",
-    "quota": "Ask for a higher quota, or try another region or market.",
-}
 _WHOLE_PROJECT = "GPUS_ALL_REGIONS"
 
 
 @cache
-def table() -> dict[str, tuple[str, str, int]]:
-    """Code to class, scope and time to live in seconds, from errors.csv."""
-    text = files("cloudaccel_gcp").joinpath("data/errors.csv").read_text(encoding="utf-8")
-    return {row["code"]: (row["class"], row["scope"], int(row["ttl_s"])) for row in csv.DictReader(text.splitlines())}
+def table() -> dict[str, Verdict]:
+    """Code to verdict, from errors.csv."""
+    return read_table("cloudaccel_gcp", "data/errors.csv")
 
 
 def from_answer(operation: str, code: str, message: str, status: int) -> ProviderError:
     """Our error for Google's code. A code that the table lacks is judged by its HTTP status: 5xx may have run."""
-    kind, scope, ttl_s = table().get(code) or _by_status(status)
-    if kind == "quota" and _WHOLE_PROJECT in message:
-        scope = "provider"  # one quota over all regions: no other place helps
-    text = f"{NAME}: {operation}: {code}: {message.strip()}"
-    if kind in _NEXT:
-        text = f"{text} {_NEXT[kind]}"
-    return _CLASSES[kind](text, provider=NAME, operation=operation, code=code, scope=scope, ttl_s=ttl_s)
-
-
-def _by_status(status: int) -> tuple[str, str, int]:
-    kind = "ambiguous" if status >= 500 else _BY_STATUS.get(status, "request")
-    return kind, "provider" if kind == "auth" else "offering", 0
+    verdict = table().get(code) or by_status(status)
+    if verdict.kind == "quota" and _WHOLE_PROJECT in message:
+        verdict = verdict._replace(scope="provider")  # one quota over all regions: no other place helps
+    rights = "the role in deploy/gcp/"
+    return error_of(verdict, provider=NAME, rights=rights, operation=operation, code=code, message=message)
