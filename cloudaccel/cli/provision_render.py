@@ -66,13 +66,23 @@ def promise(spec: Spec, candidate: Candidate, deadline: datetime, now: datetime)
             f"excl. tax. Lease {span(spec.lease_s)}, until {lease_end:%Y-%m-%d %H:%MZ}."
         ),
         (
-            f"Worst case: {money.amount(worst)} {currency} + disks and traffic (not priced). The machines switch "
-            f"themselves off and are deleted at {deadline:%Y-%m-%d %H:%MZ}, whether or not this program still runs."
+            f"Worst case: {money.amount(worst)} {currency} + disks and traffic (not priced). "
+            f"{_ending(spec, f'{deadline:%Y-%m-%d %H:%MZ}')}"
         ),
     ]
     if spec.limits.max_total is not None and deadline > lease_end + timedelta(minutes=1):
         lines.append(f"--max-total {money.amount(spec.limits.max_total)} leaves room to extend the lease until then.")
     return lines
+
+
+def _ending(spec: Spec, at: str) -> str:
+    """What is promised of the end. Without the consent nothing starts where a cloud keeps no deadline."""
+    if spec.options.accept_no_deadline:
+        return (
+            f"A cloud that keeps deadlines deletes the machines at {at}; in any other (--accept-no-deadline) they run "
+            "on and bill, beyond this worst case, until 'provision down' or 'provision reap --yes' ends them."
+        )
+    return f"The machines switch themselves off and are deleted at {at}, whether or not this program still runs."
 
 
 def preview_text(spec: Spec, previews: Sequence[Preview], said: dict[str, Decimal], now: datetime) -> str:

@@ -79,6 +79,13 @@ def test_without_a_word_about_the_missing_deadline_nothing_starts(cloud: "FakeAz
     assert not cloud.live()
 
 
+def test_no_deadline_is_promised_where_its_absence_was_accepted(cloud: "FakeAzure") -> None:
+    told = bare_up("Standard_NC4as_T4_v3", "--accept-no-deadline", "--dry-run").out
+    assert "they run on and bill, beyond this worst case" in told
+    assert "whether or not this program still runs" not in told
+    assert not cloud.live()
+
+
 def test_a_machine_that_failed_is_removed_before_the_next_zone(cloud: "FakeAzure") -> None:
     cloud.capacity["Standard_NC4as_T4_v3", "1"] = 0
     answer = up()
