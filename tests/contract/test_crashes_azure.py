@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -20,6 +20,7 @@ class TestAzureCrashes(CrashContract):
 
     fake: "FakeAzure"
     adapter: Provider | None = None
+    edges: ClassVar = {"up": 18, "down": 33}
 
     @pytest.fixture(autouse=True)
     def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
