@@ -3,7 +3,7 @@
 from functools import cache
 
 from cloudaccel.errors import ProviderError
-from cloudaccel.failures import Verdict, by_status, error_of, read_table
+from cloudaccel.facts.failures import Verdict, by_status, error_of, read_table
 
 NAME = "azure"
 
