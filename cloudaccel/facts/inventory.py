@@ -4,7 +4,6 @@ docs/how-to/own-hardware.md is the format. The file is only ever read.
 """
 
 import csv
-import hashlib
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -13,7 +12,7 @@ from pathlib import Path
 from cloudaccel.errors import ConfigError, UnknownName
 from cloudaccel.facts import accelerators, names, places
 from cloudaccel.facts.owned import OwnedSystem, find_system, systems_with
-from cloudaccel.model import Availability, Offer, Price, Source
+from cloudaccel.model import Availability, Offer, Price, Source, identified
 from cloudaccel.model.money import parse_amount
 
 PROVIDER = "own"  # as the price file names it; the entry point of the provider is onprem
@@ -77,7 +76,17 @@ def read_inventory(path: Path) -> tuple[OwnedMachine, ...]:
         If the file cannot be read, has an unknown column, or has a row that is no machine, or one of a kind that nobody
         can buy; says file and line.
     """
-    machines = [_machine(path, line, cells) for line, cells in _records(path)]
+    lines: dict[tuple[str, str, str], int] = {}
+    machines: list[OwnedMachine] = []
+    for line, cells in _records(path):
+        machine = _machine(path, line, cells)
+        before = lines.setdefault((machine.site, machine.machine, machine.accelerator_id), line)
+        if before != line:
+            raise ConfigError(
+                f"inventory {path}, line {line}: {machine.machine} at {machine.site} is on line {before} too. "
+                "Give one of them another name, or add up their machines."
+            )
+        machines.append(machine)
     if not machines:
         raise ConfigError(f"inventory {path} has no rows. Write a header line and at least one machine under it.")
     return tuple(machines)
@@ -174,9 +183,8 @@ def offer_of(machine: OwnedMachine, path: Path, *, price: Decimal | None = None,
         id="inventory", name=path.name, path=str(path), revision=None, licence="the user's own", url=None
     )  # fmt: skip
     accelerator = accelerators.by_id(machine.accelerator_id)
-    key = "|".join((PROVIDER, machine.site, machine.machine, machine.accelerator_id, str(machine.count)))
-    return Offer(
-        id=hashlib.sha256(key.encode()).hexdigest()[:16],
+    offer = Offer(
+        id="",
         provider=PROVIDER, partition=PROVIDER, region=machine.site, zone=None, country=machine.country,
         operator_country=None, service="bare-metal", instance=machine.machine, accelerator_id=machine.accelerator_id,
         accelerator_name=accelerator.family, count=Fraction(machine.count),
@@ -190,3 +198,4 @@ def offer_of(machine: OwnedMachine, path: Path, *, price: Decimal | None = None,
         availability=Availability("offered", machine.as_of or None),
         apart=() if amount and machine.as_of else ("unknown_price",) if not amount else ("undated",),
     )  # fmt: skip
+    return identified(offer)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from cloudaccel.errors import ConfigError
-from cloudaccel.facts.inventory import offer_of, read_inventory
+from cloudaccel.facts.inventory import PROVIDER, offer_of, read_inventory
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Instances, Prices, Quota, Quotas, Scope, Web
 
@@ -41,7 +41,7 @@ class Inventory:
     def scopes(self) -> Sequence[Scope]:
         """One for each site."""
         sites = sorted({machine.site for machine in read_inventory(self._file())})
-        return tuple(Scope(provider="onprem", partition="onprem", region=site) for site in sites)
+        return tuple(Scope(provider=PROVIDER, partition=PROVIDER, region=site) for site in sites)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """One offer for each kind of machine at a site; without a price unless the file states one."""

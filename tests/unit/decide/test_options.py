@@ -190,7 +190,7 @@ def test_the_provider_reads_the_same_file(inventory: Path, monkeypatch: pytest.M
     assert provider.prices is not None
     assert provider.quotas is not None
     assert provider.instances is None
-    offers = list(provider.prices.offers(Scope(provider="onprem", partition="onprem")))
+    offers = list(provider.prices.offers(Scope(provider="own", partition="own")))
     assert [o.instance for o in offers] == ["dgx-1", "old", "finance"]
     assert offers[0].price.amount is None  # unknown until it is costed, never 0
     quota = provider.quotas.remaining("Paris", "dgx-1", "owned")
