@@ -293,16 +293,11 @@ class Instances(Protocol):
 
 
 class Provider(Protocol):
-    """One cloud. Building one makes no network call."""
+    """One cloud where machines are. Building one makes no network call. Its price list is a `Prices` of its own."""
 
     @property
     def name(self) -> str:
         """The entry-point name."""
-        ...
-
-    @property
-    def prices(self) -> Prices | None:
-        """Price lists, or None."""
         ...
 
     @property

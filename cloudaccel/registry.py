@@ -7,9 +7,10 @@ from typing import cast
 
 from cloudaccel.errors import ConfigError, UnknownName
 from cloudaccel.model.deployment import Deployment, Exported
-from cloudaccel.protocols import Provider
+from cloudaccel.protocols import Prices, Provider
 
 GROUP = "cloudaccel.providers"
+PRICES = "cloudaccel.prices"
 EXPORTS = "cloudaccel.exports"  # entry points of the form ``export.provider``
 ALLOWED_ENV = "CLOUDACCEL_PROVIDERS"
 _OURS = "cloudaccel"
@@ -33,11 +34,22 @@ def load(name: str) -> Provider:
     entries = _entries()
     if name not in entries:
         raise UnknownName(f"no provider {name!r} can start machines. {_hint(name)}", choices=sorted(entries))
-    try:
-        factory = entries[name].load()
-    except ImportError as error:
-        raise ConfigError(f"provider {name}: {error}. Install it with: pip install 'cloudaccel[{name}]'.") from error
-    return cast(Provider, factory())
+    return cast("Callable[[], Provider]", _imported(name, entries[name]))()
+
+
+def price_lists() -> tuple[str, ...]:
+    """Names of the providers whose price list can be read, sorted. Loads none of them."""
+    return tuple(sorted(_entries(PRICES)))
+
+
+def price_list(name: str) -> Prices:
+    """The price list of provider `name`, not yet over a web. Raises `UnknownName`, or `ConfigError` as `load` does."""
+    entries = _entries(PRICES)
+    if name not in entries:
+        raise UnknownName(
+            f"no price list of {name!r} can be read. {_hint(name, PRICES)}", choices=sorted(entries)
+        )  # fmt: skip
+    return cast("Callable[[], Prices]", _imported(name, entries[name]))()
 
 
 def exports() -> tuple[tuple[str, str], ...]:
@@ -52,6 +64,13 @@ def exporter(name: str, provider: str) -> Callable[[Deployment], Exported]:
     if f"{name}.{provider}" not in entries:
         raise UnknownName(f"no export {name!r} for {provider!r}.", choices=sorted(entries))
     return cast("Callable[[Deployment], Exported]", entries[f"{name}.{provider}"].load())
+
+
+def _imported(name: str, entry: EntryPoint) -> object:
+    try:
+        return entry.load()
+    except ImportError as error:
+        raise ConfigError(f"provider {name}: {error}. Install it with: pip install 'cloudaccel[{name}]'.") from error
 
 
 def _entries(group: str = GROUP) -> Mapping[str, EntryPoint]:
@@ -70,7 +89,7 @@ def _is_ours(entry: EntryPoint) -> bool:
     return entry.dist is not None and entry.dist.name.lower() == _OURS
 
 
-def _hint(name: str) -> str:
-    if any(entry.name == name for entry in entry_points(group=GROUP)):
+def _hint(name: str, group: str = GROUP) -> str:
+    if any(entry.name == name for entry in entry_points(group=group)):
         return f"A package of a third party offers it; allow it with {ALLOWED_ENV}={name}."
     return "Prices of more providers are in 'cloudaccel quote'."

@@ -3,12 +3,15 @@
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cloudaccel.api.quoting import Quote, quote
+from cloudaccel.catalog.web import decoded
 from cloudaccel.cli import main
+from cloudaccel.errors import MalformedResponse
+from cloudaccel.protocols import Json
 
 HEADER = "provider,region,zone,instance,accel_raw,count,mem_gb_each,vcpu,market,hourly,currency,as_of,source"
 
@@ -35,6 +38,42 @@ def run(*words: str) -> Answer:
         except SystemExit as stop:  # argparse ends --help and wrong flags so
             code = int(stop.code or 0)
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+class Canned:
+    """A `Web` that answers every call with one body, or with what a function of address, query and headers says."""
+
+    def __init__(self, body: bytes | Callable[[str, Mapping[str, str], Mapping[str, str]], bytes]) -> None:
+        self._body = body
+
+    @contextlib.contextmanager
+    def ask(
+        self, url: str, *, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None,
+        body: Json = None,  # noqa: ARG002
+    ) -> "Generator[CannedAnswer]":  # fmt: skip
+        yield CannedAnswer(self._body if isinstance(self._body, bytes) else self._body(url, query or {}, headers or {}))
+
+
+class CannedAnswer:
+    """A body that is there already."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body in one."""
+        yield self._body
+
+    def lines(self) -> Iterator[str]:
+        """Its lines."""
+        yield from self._body.decode().splitlines()
+
+    def json(self) -> Json:
+        """The body as the product's own client reads it."""
+        try:
+            return decoded(self._body)
+        except ValueError:
+            raise MalformedResponse("canned: no JSON. Prices stay as they were.") from None
 
 
 def price_file(folder: Path, *rows: str, header: str = HEADER, name: str = "prices.csv") -> Path:

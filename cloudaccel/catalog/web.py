@@ -185,7 +185,8 @@ class HttpAnswer:
 
         size = 0
         try:
-            for chunk in self._response.stream(_CHUNK, decode_content=True):
+            # One read from the wire at a time: a source that drips must not keep us from looking at the clock.
+            while chunk := self._response.read1(_CHUNK, decode_content=True):
                 size += len(chunk)
                 if size > self._limits.body_bytes:
                     raise self._malformed(f"is longer than {self._limits.body_bytes} bytes")
@@ -217,8 +218,8 @@ class HttpAnswer:
             if len(body) > self._limits.json_bytes:
                 raise self._malformed(f"is longer than {self._limits.json_bytes} bytes of JSON")
         try:
-            return cast("Json", json.loads(body, parse_float=Decimal, parse_constant=_no_number))
-        except (ValueError, RecursionError):
+            return decoded(body)
+        except ValueError:
             raise self._malformed(f"is no JSON: it begins {bytes(body[:40])!r}") from None
 
     def _text(self, line: bytes) -> str:
@@ -228,7 +229,7 @@ class HttpAnswer:
             raise self._malformed("is no UTF-8") from None
 
     def _malformed(self, what: str) -> ProviderError:
-        message = f"{self._provider}: the answer of {_place(self._address)} {what}. Nothing of it is used."
+        message = f"{self._provider}: the answer of {_place(self._address)} {what}. Prices stay as they were."
         return MalformedResponse(message, provider=self._provider, operation="prices")
 
     def _broken(self, what: str) -> ProviderError:
@@ -236,6 +237,14 @@ class HttpAnswer:
             f"{self._provider}: the answer of {_place(self._address)} {what}. Nothing of it is used; try again later."
         )
         return ProviderUnavailable(message, provider=self._provider, operation="prices")
+
+
+def decoded(body: bytes | bytearray) -> "Json":
+    """`body` as JSON, numbers with a point as `Decimal`. Raises ValueError, also for NaN and for nesting too deep."""
+    try:
+        return cast("Json", json.loads(body, parse_float=Decimal, parse_constant=_no_number))
+    except (RecursionError, ArithmeticError) as error:  # Decimal refuses an exponent beyond any number so
+        raise ValueError(f"no JSON ({type(error).__name__})") from None
 
 
 def _no_number(text: str) -> None:
@@ -270,4 +279,4 @@ def _proxy_of(address: str) -> str | None:
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
-__all__ = ["Connection", "HttpAnswer", "HttpWeb", "Limits"]
+__all__ = ["Connection", "HttpAnswer", "HttpWeb", "Limits", "decoded"]

@@ -1,23 +1,22 @@
 """From a seller's price list to offers: what every adapter must do the same way.
 
-Reading a page with bounded memory, reading an amount of money, and making an offer whose identity is the catalog's.
+Being read over the core's web, reading an amount of money, and making an offer whose identity is the catalog's.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from typing import ClassVar, Self
 
-from cloudaccel.errors import MalformedResponse
+from cloudaccel.errors import AuthError, MalformedResponse
 from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.places import country_of, region
-from cloudaccel.model import Availability, Offer, Price, PricePart, Source
+from cloudaccel.model import Availability, Offer, Price, PricePart, Source, identified
+from cloudaccel.protocols import Web
 
-# The largest page seen is Google's, 5,000 SKUs in about 8 MB; a page above this is not a price list.
-MAX_PAGE_BYTES = 32 * 1024 * 1024
 # No machine on any list costs as much: the dearest row of the 2026-06 snapshot is 216 USD per hour.
 MAX_PER_HOUR = Decimal(100_000)
 # An amount is kept to the nano-unit, the finest unit that any list uses.
@@ -73,23 +72,60 @@ class Listed:
     note: str = ""
 
 
-def decode(body: bytes, *, provider: str, operation: str) -> Mapping[str, object]:
-    """The JSON object in `body`, numbers as `int` and `Decimal`.
+class PriceList:
+    """What every reader of a price list is made of: where it asks, the web it asks through, a currency and a clock.
 
-    Raises
-    ------
-    MalformedResponse
-        If the page is larger than `MAX_PAGE_BYTES`, is not one JSON object in UTF-8, nests too deep, or holds NaN.
+    A reader adds `scopes` and `offers`, and is then a `cloudaccel.protocols.Prices`.
     """
-    if len(body) > MAX_PAGE_BYTES:
-        raise malformed(provider, operation, f"a page of {len(body)} bytes, the most is {MAX_PAGE_BYTES}")
-    try:
-        found: object = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
-    except RecursionError:
-        raise malformed(provider, operation, "the JSON nests too deep") from None
-    except (ValueError, InvalidOperation) as error:
-        raise malformed(provider, operation, f"no JSON price list ({str(error)[:80]})") from None
-    return mapping(found, provider=provider, operation=operation, what="the page")
+
+    provider: ClassVar[str]
+    operation: ClassVar[str]  # what its errors call the call
+    sources: ClassVar[tuple[str, ...]]  # its first address is the one that `page` asks by default
+
+    def __init__(
+        self, web: Web | None = None, *, currency: str = "USD", now: Callable[[], datetime] | None = None
+    ) -> None:
+        self._web = web
+        self._currency = currency
+        self._now = now or (lambda: datetime.now(UTC))
+
+    def over(self, web: Web) -> Self:
+        """The same list, read through `web`."""
+        return type(self)(web, currency=self._currency, now=self._now)
+
+    @property
+    def web(self) -> Web:
+        """What it asks through. Raises `RuntimeError` before `over`."""
+        if self._web is None:
+            raise RuntimeError(f"{self.provider}: read the price list with over(web)")
+        return self._web
+
+    def page(
+        self, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Mapping[str, object]:
+        """The JSON object that the first source answers. Raises `ProviderError`."""
+        with self.web.ask(self.sources[0], query=query, headers=headers) as answer:
+            return mapping(answer.json(), provider=self.provider, operation=self.operation, what="the page")
+
+    def malformed(self, fact: str) -> MalformedResponse:
+        """The error for an answer that does not have the documented shape."""
+        return malformed(self.provider, self.operation, fact)
+
+
+def api_key(provider: str, *names: str) -> str:
+    """The key in the first of the environment variables `names` that is set. Raises `AuthError`, code ``no-key``."""
+    for name in names:
+        if key := os.environ.get(name, "").strip():
+            if not (key.isascii() and key.isprintable()):
+                raise AuthError(
+                    f"{provider}: {name} holds characters that no key has. Set it again.",
+                    provider=provider, operation="prices", code="bad-key",
+                )  # fmt: skip
+            return key
+    raise AuthError(
+        f"{provider}: its price list needs an API key. Set {names[0]}.",
+        provider=provider, operation="prices", code="no-key",
+    )  # fmt: skip
 
 
 def mapping(value: object, *, provider: str, operation: str, what: str) -> Mapping[str, object]:
@@ -132,15 +168,6 @@ def per_hour(total: Decimal, hours: int) -> Decimal:
     return (total / hours).quantize(NANO_UNIT)
 
 
-def offer_id(place: Place, shape: Shape, terms: Terms, currency: str) -> str:
-    """The catalog's identity of an offer: 16 hex digits from who, where, what and how."""
-    key = (
-        place.provider, place.partition, place.region, place.zone, shape.service, shape.instance, shape.accelerator_id,
-        shape.accelerator_name, terms.market, terms.term, terms.payment, terms.offering_class, currency,
-    )  # fmt: skip
-    return hashlib.blake2b("\x1f".join(part or "" for part in key).encode(), digest_size=8).hexdigest()
-
-
 def make_offer(place: Place, shape: Shape, terms: Terms, listed: Listed) -> Offer:
     """The offer. A price above `MAX_PER_HOUR` is quarantined with its reason, never shown as a price."""
     found = region(place.provider, place.region)
@@ -148,9 +175,8 @@ def make_offer(place: Place, shape: Shape, terms: Terms, listed: Listed) -> Offe
     apart = [
         code for code, holds in (("unknown_price", price.amount is None), ("unknown_count", not shape.count)) if holds
     ]
-    return Offer(
-        id=offer_id(place, shape, terms, listed.currency),
-        provider=place.provider, partition=place.partition, region=place.region, zone=place.zone,
+    offer = Offer(
+        id="", provider=place.provider, partition=place.partition, region=place.region, zone=place.zone,
         country=country_of(place.provider, place.region, place.zone),
         operator_country=found.operator_country if found else None,
         service=shape.service, instance=shape.instance, accelerator_id=shape.accelerator_id,
@@ -160,6 +186,7 @@ def make_offer(place: Place, shape: Shape, terms: Terms, listed: Listed) -> Offe
         market=terms.market, term=terms.term, payment=terms.payment, offering_class=terms.offering_class,
         price=price, availability=Availability("listed"), apart=tuple(apart),
     )  # fmt: skip
+    return identified(offer)
 
 
 def _price(listed: Listed) -> Price:
@@ -181,14 +208,10 @@ def _memory(shape: Shape) -> float | None:
     return by_id(shape.accelerator_id).memory_gib if shape.count and shape.count >= 1 else None
 
 
-def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no number")
-
-
 def malformed(provider: str, operation: str, fact: str) -> MalformedResponse:
     """The error for an answer that does not have the documented shape; `fact` says what was found."""
     return MalformedResponse(
         f"{provider}: the answer to {operation} cannot be read: {fact}. Look at the address of the price list"
-        " (a proxy or a mirror may answer in its place); prices stay as they were.",
+        " (a proxy or a mirror may answer in its place). Prices stay as they were.",
         provider=provider, operation=operation, scope="provider",
     )  # fmt: skip

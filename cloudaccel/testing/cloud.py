@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from urllib.parse import parse_qsl, urlsplit
 
-FAULTS = ("cut", "hang", "html", "reset")
+FAULTS = ("cut", "drip", "hang", "html", "reset")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What is sent back. `cut` sends half and closes, `hang` sends half and waits, `reset` sends nothing."""
+    """What is sent back.
+
+    `cut` sends half and closes, `hang` sends half and waits, `drip` sends a byte at a time, `reset` sends nothing.
+    """
 
     body: bytes = b""
     status: int = 200
@@ -94,6 +97,13 @@ class FakeCloud:
         reply = route(asked) if route else Reply(status=404)
         return self.damage(number, reply) if self.damage else reply
 
+    def drip(self, send: Callable[[bytes], object], body: bytes) -> None:
+        """Send `body` slower than anybody waits, but no longer than the fake lives."""
+        for byte in body:
+            if self._closing.wait(0.05):
+                return
+            send(bytes((byte,)))
+
     def pause(self) -> None:
         """Wait as a hanging cloud does, but no longer than the fake lives."""
         self._closing.wait(self._hang_s)
@@ -130,13 +140,15 @@ def _server(cloud: FakeCloud) -> ThreadingHTTPServer:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if reply.fault in ("cut", "hang"):
+            if reply.fault == "drip":
+                cloud.drip(self.wfile.write, body)
+            elif reply.fault in ("cut", "hang"):
                 self.wfile.write(body[: len(body) // 2])
                 self.wfile.flush()
                 if reply.fault == "hang":
                     cloud.pause()
-                return
-            self.wfile.write(body)
+            else:
+                self.wfile.write(body)
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from cloudaccel import state
-from cloudaccel.protocols import Instances, Prices, Provider, Quotas
+from cloudaccel.protocols import Instances, Provider, Quotas
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.reap import Reaper, in_order
@@ -114,10 +114,6 @@ class _MortalProvider:
     @property
     def name(self) -> str:
         return self._provider.name
-
-    @property
-    def prices(self) -> Prices | None:
-        return self._provider.prices
 
     @property
     def quotas(self) -> Quotas | None:

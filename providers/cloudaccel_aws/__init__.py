@@ -1,6 +1,6 @@
 """Amazon Web Services: machines and quotas through boto3, which is imported when the first call is made."""
 
-from cloudaccel.protocols import Instances, Prices, Quotas
+from cloudaccel.protocols import Instances, Quotas
 from cloudaccel_aws.instances import AwsInstances
 from cloudaccel_aws.quotas import AwsQuotas
 from cloudaccel_aws.sdk import Sdk
@@ -18,11 +18,6 @@ class AwsProvider:
     def name(self) -> str:
         """The entry-point name."""
         return "aws"
-
-    @property
-    def prices(self) -> Prices | None:
-        """Price lists are read by the catalog's own sources for now."""
-        return None
 
     @property
     def quotas(self) -> Quotas | None:

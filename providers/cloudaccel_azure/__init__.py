@@ -1,6 +1,6 @@
 """Microsoft Azure: machines through azure-mgmt-compute and azure-mgmt-network, imported when the first call is made."""
 
-from cloudaccel.protocols import Instances, Prices, Quotas
+from cloudaccel.protocols import Instances, Quotas
 from cloudaccel_azure.instances import AzureInstances
 from cloudaccel_azure.sdk import Sdk
 from cloudaccel_azure.skus import AzureQuotas, Skus
@@ -19,11 +19,6 @@ class AzureProvider:
     def name(self) -> str:
         """The entry-point name."""
         return "azure"
-
-    @property
-    def prices(self) -> Prices | None:
-        """Price lists are read by the catalog's own sources for now."""
-        return None
 
     @property
     def quotas(self) -> Quotas | None:

@@ -6,21 +6,21 @@ N families that the table lacks is offered with its price and an unknown acceler
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from cloudaccel.facts.listing import (
     Listed,
     Place,
+    PriceList,
     Shape,
     Terms,
     amount,
-    decode,
     make_offer,
     malformed,
     mapping,
@@ -36,6 +36,8 @@ OPERATION = "retail/prices"
 # learn.microsoft.com/rest/api/cost-management/retail-prices, version of 2023-01-01; the endpoint itself was not called.
 BASE_URL = "https://prices.azure.com/api/retail/prices"
 API_VERSION = "2023-01-01-preview"
+_PARTITIONS = ("azure-public", "azure-gov")
+_GOV = "usgov"  # how the names of the US government's regions begin
 MAX_PAGES = 2_000  # of 1,000 items: one region has about 27 (westus, 2026-08)
 _HOURS_OF_TERM = {"1 Year": 8_760, "3 Years": 26_280, "5 Years": 43_800}
 _SHORT_TERM = {"1 Year": "1y", "3 Years": "3y", "5 Years": "5y"}
@@ -48,69 +50,67 @@ _SOURCE = Source(
     licence="public price list", url=BASE_URL,
 )  # fmt: skip
 
-Fetch = Callable[[str], bytes]
 
+class AzurePrices(PriceList):
+    """The public price list. One holds the partitions ``azure-public`` and ``azure-gov``, and not China's."""
 
-class AzurePrices:
-    """The public price list. `fetch` returns the body of a GET; `base_url` may be a mirror."""
+    provider = PROVIDER
+    operation = OPERATION
+    sources = (BASE_URL,)
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        *,
-        base_url: str = BASE_URL,
-        currency: str = "USD",
-        now: Callable[[], datetime] | None = None,
-    ) -> None:
-        self._fetch = fetch
-        self._base_url = base_url
-        self._currency = currency
-        self._now = now or (lambda: datetime.now(UTC))
+    def scopes(self) -> Sequence[Scope]:
+        """Each partition as a whole: a new region needs no new version of this program."""
+        return tuple(Scope(provider=PROVIDER, partition=partition) for partition in _PARTITIONS)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
-        """Offers of `scope`: one list holds the partitions ``azure-public`` and ``azure-gov``, and not China's.
+        """Offers of `scope`, in one region of it or in all.
 
         Raises
         ------
         MalformedResponse
             If a page has not the documented shape, or pages never end.
         """
-        if scope.partition not in ("azure-public", "azure-gov"):
+        if scope.partition not in _PARTITIONS:
             return
-        for offer in offers_of_items(self._items(scope.region), now=self._now(), region=scope.region):
+        for offer in offers_of_items(self._items(scope), now=self._now(), region=scope.region):
             if offer.partition == scope.partition:
                 yield offer
 
-    def _items(self, region: str | None) -> Iterator[Mapping[str, object]]:
-        query: str | None = _first_query(region, self._currency)
+    def _items(self, scope: Scope) -> Iterator[Mapping[str, object]]:
+        query: Mapping[str, str] | None = _first_query(scope, self._currency)
         seen: set[str] = set()
         while query is not None:
-            if query in seen or len(seen) >= MAX_PAGES:
-                raise malformed(PROVIDER, OPERATION, "the pages do not end")
-            seen.add(query)
-            page = decode(self._fetch(f"{self._base_url}?{query}"), provider=PROVIDER, operation=OPERATION)
+            if (place := str(sorted(query.items()))) in seen or len(seen) >= MAX_PAGES:
+                raise self.malformed("the pages do not end")
+            seen.add(place)
+            page = self.page(query)
             yield from items_of_page(page)
             query = _next_query(page)
 
 
-def _first_query(region: str | None, currency: str) -> str:
+def _first_query(scope: Scope, currency: str) -> Mapping[str, str]:
     where = "serviceName eq 'Virtual Machines' and contains(armSkuName, 'Standard_N')"
-    if region is not None:
-        where += f" and armRegionName eq '{region}'"
-    return (
-        f"api-version={API_VERSION}&currencyCode={quote(repr(currency))}&meterRegion={quote(repr('primary'))}"
-        f"&$filter={quote(where)}"
-    )
+    if scope.region is not None:
+        where += f" and armRegionName eq '{scope.region}'"
+    elif scope.partition == "azure-gov":
+        where += f" and contains(armRegionName, '{_GOV}')"
+    return {
+        "api-version": API_VERSION, "currencyCode": f"'{currency}'", "meterRegion": "'primary'", "$filter": where,
+    }  # fmt: skip
 
 
-def _next_query(page: Mapping[str, object]) -> str | None:
+def _next_query(page: Mapping[str, object]) -> Mapping[str, str] | None:
     """The query of the next page. Only the query is taken: no list sends us to another host, and a mirror stays one."""
     link = page.get("NextPageLink")
     if link is None or link == "":
         return None
-    if not isinstance(link, str):
-        raise malformed(PROVIDER, OPERATION, "NextPageLink is no text")
-    return urlsplit(link).query or None
+    try:
+        query = dict(parse_qsl(urlsplit(link).query)) if isinstance(link, str) else {}
+    except ValueError:
+        query = {}
+    if not query:
+        raise malformed(PROVIDER, OPERATION, "NextPageLink is no address of a page")
+    return query
 
 
 def items_of_page(page: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
@@ -209,7 +209,7 @@ def _listed(item: Mapping[str, object], price: Decimal | None, effective: str, n
 
 def _offer(item: Mapping[str, object], terms: Terms, listed: Listed) -> Offer:
     region = _text(item, "armRegionName")
-    partition = "azure-gov" if region.startswith("usgov") else "azure-public"
+    partition = "azure-gov" if region.startswith(_GOV) else "azure-public"
     place = Place(provider=PROVIDER, partition=partition, region=region)
     size = _text(item, "armSkuName")
     return make_offer(place, sizes().get(size.lower()) or _unknown_size(size), terms, listed)

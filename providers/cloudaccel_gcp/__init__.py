@@ -3,7 +3,7 @@
 ``data/attachable_gpus.csv`` is the table of GPUs that are attached to a host, from which whole machines are priced.
 """
 
-from cloudaccel.protocols import Instances, Prices, Quotas
+from cloudaccel.protocols import Instances, Quotas
 from cloudaccel_gcp.instances import GcpInstances
 from cloudaccel_gcp.quotas import GcpQuotas
 from cloudaccel_gcp.sdk import Sdk
@@ -21,11 +21,6 @@ class GcpProvider:
     def name(self) -> str:
         """The entry-point name."""
         return "gcp"
-
-    @property
-    def prices(self) -> Prices | None:
-        """Price lists are read by the catalog's own sources for now."""
-        return None
 
     @property
     def quotas(self) -> Quotas | None:

@@ -6,23 +6,23 @@ unpriced: a host without its accelerators is no price. What a machine holds is `
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
-from urllib.parse import quote
 
 from cloudaccel.facts.listing import (
     NANO_UNIT,
     Listed,
     Place,
+    PriceList,
     Shape,
     Terms,
     amount,
-    decode,
+    api_key,
     make_offer,
     malformed,
     mapping,
@@ -36,6 +36,7 @@ PROVIDER = "gcp"
 OPERATION = "services.skus.list"
 # cloud.google.com/billing/docs/reference/rest/v1/services.skus/list; the endpoint itself was not called.
 BASE_URL = "https://cloudbilling.googleapis.com/v1/services/6F81-5844-456A/skus"
+KEYS = ("CLOUDACCEL_GCP_API_KEY", "GOOGLE_API_KEY")  # environment variables, the first that is set
 MAX_PAGES = 200  # of 5,000 SKUs; Compute Engine has some 30,000
 _GIB_IN_GB = Decimal("1.073741824")
 _TERMS = {
@@ -55,8 +56,6 @@ _SOURCE = Source(
     id="gcp-billing-catalog", name="Google Cloud Billing Catalog", path="services/6F81-5844-456A/skus", revision="v1",
     licence="public price list", url=BASE_URL,
 )  # fmt: skip
-
-Fetch = Callable[[str], bytes]
 
 
 class _Unit(NamedTuple):
@@ -92,21 +91,16 @@ class _Book:
             self.units[key] = known._replace(price=None, sku=f"{known.sku}|{unit.sku}"[:200], disputed=True)
 
 
-class GcpPrices:
-    """The public catalog. `fetch` returns the body of a GET and adds the API key as a header, never to the address."""
+class GcpPrices(PriceList):
+    """The public catalog, which needs an API key of its project and no right at all (`KEYS`)."""
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        *,
-        base_url: str = BASE_URL,
-        currency: str = "USD",
-        now: Callable[[], datetime] | None = None,
-    ) -> None:
-        self._fetch = fetch
-        self._base_url = base_url
-        self._currency = currency
-        self._now = now or (lambda: datetime.now(UTC))
+    provider = PROVIDER
+    operation = OPERATION
+    sources = (BASE_URL,)
+
+    def scopes(self) -> Sequence[Scope]:
+        """The one catalog of all regions."""
+        return (Scope(provider=PROVIDER, partition="gcp"),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`. The catalog is one for all regions: a region is picked out of it.
@@ -120,16 +114,15 @@ class GcpPrices:
             yield from offers_of_skus(self._skus(), now=self._now(), region=scope.region)
 
     def _skus(self) -> Iterator[Mapping[str, object]]:
-        token = ""
+        headers = {"X-Goog-Api-Key": api_key(PROVIDER, *KEYS)}
+        query = {"pageSize": "5000", "currencyCode": self._currency}
         for _ in range(MAX_PAGES):
-            url = (
-                f"{self._base_url}?pageSize=5000&currencyCode={quote(self._currency)}&pageToken={quote(token, safe='')}"
-            )
-            page = decode(self._fetch(url), provider=PROVIDER, operation=OPERATION)
+            page = self.page(query, headers)
             yield from skus_of_page(page)
             if not (token := _text(page, "nextPageToken")):
                 return
-        raise malformed(PROVIDER, OPERATION, "the pages do not end")
+            query["pageToken"] = token
+        raise self.malformed("the pages do not end")
 
 
 def skus_of_page(page: Mapping[str, object]) -> Iterator[Mapping[str, object]]:

@@ -4,8 +4,8 @@ The list needs an API key. A type with no free machine keeps its price: sold out
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
@@ -13,10 +13,11 @@ from cloudaccel.errors import UnknownName
 from cloudaccel.facts.listing import (
     Listed,
     Place,
+    PriceList,
     Shape,
     Terms,
     amount,
-    decode,
+    api_key,
     make_offer,
     malformed,
     mapping,
@@ -30,22 +31,24 @@ PROVIDER = "lambda"
 OPERATION = "instance-types"
 # As dstackai/gpuhunt@3584151 (2026-08-19) calls it; the endpoint itself was not called.
 BASE_URL = "https://cloud.lambdalabs.com/api/v1/instance-types"
+KEY = "LAMBDA_API_KEY"  # the environment variable
 ANYWHERE = "global"
 _SOURCE = Source(
     id="lambda-instance-types", name="Lambda instance types", path="api/v1/instance-types", revision="v1",
     licence="the seller's own API", url=BASE_URL,
 )  # fmt: skip
 
-Fetch = Callable[[str], bytes]
 
+class LambdaPrices(PriceList):
+    """The list of instance types, which needs an API key (`KEY`)."""
 
-class LambdaPrices:
-    """The list of instance types. `fetch` returns the body of a GET and adds the API key as a header."""
+    provider = PROVIDER
+    operation = OPERATION
+    sources = (BASE_URL,)
 
-    def __init__(self, fetch: Fetch, *, base_url: str = BASE_URL, now: Callable[[], datetime] | None = None) -> None:
-        self._fetch = fetch
-        self._base_url = base_url
-        self._now = now or (lambda: datetime.now(UTC))
+    def scopes(self) -> Sequence[Scope]:
+        """The one list of all regions."""
+        return (Scope(provider=PROVIDER, partition=PROVIDER),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`; a type that is free nowhere is offered in region ``global``.
@@ -57,9 +60,8 @@ class LambdaPrices:
         """
         if scope.partition != PROVIDER:
             return
-        for offer in offers_of_page(
-            decode(self._fetch(self._base_url), provider=PROVIDER, operation=OPERATION), self._now()
-        ):
+        page = self.page(headers={"Authorization": f"Bearer {api_key(PROVIDER, KEY)}"})
+        for offer in offers_of_page(page, self._now()):
             if scope.region in (None, offer.region):
                 yield offer
 

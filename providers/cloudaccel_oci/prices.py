@@ -5,20 +5,19 @@ has; a part that no shape is known for is offered as one accelerator, its machin
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
-from urllib.parse import quote
 
 from cloudaccel.facts.listing import (
     Listed,
     Place,
+    PriceList,
     Shape,
     Terms,
     amount,
-    decode,
     make_offer,
     malformed,
     mapping,
@@ -39,24 +38,17 @@ _SOURCE = Source(
     licence="public price list", url=BASE_URL,
 )  # fmt: skip
 
-Fetch = Callable[[str], bytes]
 
+class OciPrices(PriceList):
+    """The public price list, in one currency."""
 
-class OciPrices:
-    """The public price list, in one currency. `fetch` returns the body of a GET; `base_url` may be a mirror."""
+    provider = PROVIDER
+    operation = OPERATION
+    sources = (BASE_URL,)
 
-    def __init__(
-        self,
-        fetch: Fetch,
-        *,
-        base_url: str = BASE_URL,
-        currency: str = "USD",
-        now: Callable[[], datetime] | None = None,
-    ) -> None:
-        self._fetch = fetch
-        self._base_url = base_url
-        self._currency = currency
-        self._now = now or (lambda: datetime.now(UTC))
+    def scopes(self) -> Sequence[Scope]:
+        """The one list, of realm ``oc1``."""
+        return (Scope(provider=PROVIDER, partition=_PLACE.partition, region=_PLACE.region),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of realm ``oc1``, in region ``global``: the list has no regions.
@@ -68,8 +60,7 @@ class OciPrices:
         """
         if scope.partition != _PLACE.partition or scope.region not in (None, _PLACE.region):
             return
-        body = self._fetch(f"{self._base_url}?currencyCode={quote(self._currency)}")
-        page = decode(body, provider=PROVIDER, operation=OPERATION)
+        page = self.page({"currencyCode": self._currency})
         yield from offers_of_products(products_of_page(page), now=self._now(), currency=self._currency)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from cloudaccel.errors import ConfigError
 from cloudaccel.facts.inventory import PROVIDER, offer_of, read_inventory
 from cloudaccel.model import Offer
-from cloudaccel.protocols import Instances, Prices, Quota, Quotas, Scope, Web
+from cloudaccel.protocols import Instances, Quota, Quotas, Scope, Web
 
 INVENTORY_ENV = "CLOUDACCEL_INVENTORY"
 
@@ -78,11 +78,6 @@ class OnPremProvider:
     def name(self) -> str:
         """The entry-point name."""
         return "onprem"
-
-    @property
-    def prices(self) -> Prices | None:
-        """The inventory as offers."""
-        return self._inventory
 
     @property
     def quotas(self) -> Quotas | None:

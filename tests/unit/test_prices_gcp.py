@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from cloudaccel.catalog.web import decoded
 from cloudaccel.errors import MalformedResponse
-from cloudaccel.facts import listing
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Scope
 from cloudaccel_gcp.prices import GcpPrices, offers_of_skus, skus_of_page
+from tests.support import Canned
 
 GOLDEN = Path(__file__).parents[1] / "golden/prices"
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SCOPE = Scope(provider="gcp", partition="gcp", region="us-central1")
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLOUDACCEL_GCP_API_KEY", "canary-7c")
 
 
 def sku(text: str, price: str, *, usage: str = "OnDemand", unit: str = "h", currency: str = "USD") -> dict[str, object]:
@@ -51,7 +57,8 @@ def eight(*skus: Mapping[str, object]) -> Offer:
 
 def test_the_real_page_gives_the_price_of_the_snapshot() -> None:
     body = (GOLDEN / "gcp_a100_2023.json").read_bytes()
-    page = listing.decode(body, provider="gcp", operation="skus")
+    page = decoded(body)
+    assert isinstance(page, Mapping)
     found = list(offers_of_skus(skus_of_page(page), now=NOW, region="us-central1"))
     prices = {offer.instance: offer.price.amount for offer in found}
     # pricing_cache/gcp.csv, 2026-07-30: 3.673385. The parts have not moved since 2023.
@@ -163,28 +170,29 @@ def test_parts_in_two_currencies_do_not_add_up() -> None:
 
 
 def test_trap_46_every_page_is_followed_and_pages_must_end() -> None:
-    asked: list[str] = []
+    asked: list[Mapping[str, str]] = []
 
-    def fetch(url: str) -> bytes:
-        asked.append(url)
+    def fetch(url: str, query: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
+        assert headers == {"X-Goog-Api-Key": "canary-7c"}
+        asked.append(dict(query))
         last = len(asked) == 2
         return json.dumps(
             {"skus": [CORE, RAM, SSD] if last else [GPU], "nextPageToken": "" if last else "a/b"}
         ).encode()
 
-    found = list(GcpPrices(fetch, base_url="http://mirror.example/x", now=lambda: NOW).offers(SCOPE))
+    found = list(GcpPrices(Canned(fetch), now=lambda: NOW).offers(SCOPE))
     assert len(found) == 4
-    assert asked[1].startswith("http://mirror.example/x?")
-    assert asked[1].endswith("pageToken=a%2Fb")
-    endless = GcpPrices(lambda _url: b'{"skus": [], "nextPageToken": "a"}', now=lambda: NOW)
+    assert [query.get("pageToken") for query in asked] == [None, "a/b"]
+    assert "canary" not in str(asked)
+    endless = GcpPrices(Canned(b'{"skus": [], "nextPageToken": "a"}'), now=lambda: NOW)
     with pytest.raises(MalformedResponse, match="do not end"):
         list(endless.offers(SCOPE))
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"skus": [{}]}', b'{"skus": [1]}', b'{"skus": [NaN]}'])
 def test_a_page_of_another_shape_is_refused(body: bytes) -> None:
-    with pytest.raises(MalformedResponse, match="prices stay as they were"):
-        list(GcpPrices(lambda _url: body, now=lambda: NOW).offers(SCOPE))
+    with pytest.raises(MalformedResponse, match="Prices stay as they were"):
+        list(GcpPrices(Canned(body), now=lambda: NOW).offers(SCOPE))
 
 
 def test_a_negative_rate_is_refused() -> None:

@@ -1,17 +1,41 @@
 """Lambda's instance types; every answer here is assembled from the documented shape."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from cloudaccel.errors import MalformedResponse
+from cloudaccel.errors import AuthError, MalformedResponse
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Scope
 from cloudaccel_lambda.prices import LambdaPrices
+from tests.support import Canned
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMBDA_API_KEY", "canary-7c")
+
+
+def test_the_key_goes_into_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def body(url: str, query: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
+        sent.extend((url, *query.values(), headers["Authorization"]))
+        return answer()
+
+    scope = Scope(provider="lambda", partition="lambda")
+    assert list(LambdaPrices(Canned(body), now=lambda: NOW).offers(scope))
+    assert [text for text in sent if "canary" in text] == ["Bearer canary-7c"]
+    for bad in ("", "two\nlines"):
+        monkeypatch.setenv("LAMBDA_API_KEY", bad)
+        with pytest.raises(AuthError, match="LAMBDA_API_KEY") as refused:
+            list(LambdaPrices(Canned(body)).offers(scope))
+        assert "two" not in str(refused.value)
 
 
 def answer(
@@ -28,7 +52,7 @@ def answer(
 
 def offers(body: bytes, region: str | None = None) -> list[Offer]:
     scope = Scope(provider="lambda", partition="lambda", region=region)
-    return list(LambdaPrices(lambda _url: body, now=lambda: NOW).offers(scope))
+    return list(LambdaPrices(Canned(body), now=lambda: NOW).offers(scope))
 
 
 def test_cents_of_the_machine_become_dollars_of_the_machine() -> None:
@@ -58,5 +82,5 @@ def test_a_machine_without_accelerators_is_left_out() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"data": {"a": 1}}', answer(-1), answer("x"), answer(True)])
 def test_a_hostile_answer_is_refused(body: bytes) -> None:
-    with pytest.raises(MalformedResponse, match="prices stay as they were"):
+    with pytest.raises(MalformedResponse, match="Prices stay as they were"):
         offers(body)

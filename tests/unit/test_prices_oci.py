@@ -12,6 +12,7 @@ from cloudaccel.errors import MalformedResponse
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Scope
 from cloudaccel_oci.prices import OciPrices
+from tests.support import Canned
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = (ROOT / "tests/golden/prices/oci_gpu_2023.json").read_bytes()
@@ -20,7 +21,7 @@ SCOPE = Scope(provider="oci", partition="oc1")
 
 
 def offers(body: bytes, *, currency: str = "USD") -> list[Offer]:
-    return list(OciPrices(lambda _url: body, currency=currency, now=lambda: NOW).offers(SCOPE))
+    return list(OciPrices(Canned(body), currency=currency, now=lambda: NOW).offers(SCOPE))
 
 
 def product(*values: object, part: str = "B98415", currency: str = "USD") -> bytes:
@@ -67,12 +68,12 @@ def test_a_part_without_a_known_shape_is_one_accelerator_of_unknown_make() -> No
 
 
 def test_other_realms_and_regions_are_not_in_the_list() -> None:
-    prices = OciPrices(lambda _url: SAMPLE, now=lambda: NOW)
+    prices = OciPrices(Canned(SAMPLE), now=lambda: NOW)
     assert list(prices.offers(Scope(provider="oci", partition="oc2"))) == []
     assert list(prices.offers(Scope(provider="oci", partition="oc1", region="eu-frankfurt-1"))) == []
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"items": [1]}', product(-1), product(True), product("x")])
 def test_a_hostile_answer_is_refused(body: bytes) -> None:
-    with pytest.raises(MalformedResponse, match="prices stay as they were"):
+    with pytest.raises(MalformedResponse, match="Prices stay as they were"):
         offers(body)

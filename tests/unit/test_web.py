@@ -1,6 +1,7 @@
 """The one client of price sources, against a fake on this machine: what it repeats, refuses, and never says."""
 
 import gzip
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -85,14 +86,15 @@ def test_a_lasting_fault_is_an_error_of_ours(
         (Reply(body=b"[" * 4000), MalformedResponse),
         (Reply(body=b"9" * 5000), MalformedResponse),
         (Reply(body=b'"\xff"'), MalformedResponse),
+        (Reply(body=b"[1e99999999999999999999]"), MalformedResponse),
         (Reply(body=gzip.compress(b" " * 5_000_000), headers={"Content-Encoding": "gzip"}), MalformedResponse),
         (Reply(body=b"no gzip", headers={"Content-Encoding": "gzip"}), MalformedResponse),
     ],
-    ids=["cut", "hang", "html", "empty", "nan", "deep", "long", "text", "bomb", "gzip"],
+    ids=["cut", "hang", "html", "empty", "nan", "deep", "long", "text", "exponent", "bomb", "gzip"],
 )
 def test_a_bad_answer_is_refused_whole(cloud: FakeCloud, reply: Reply, kind: type[ProviderError]) -> None:
     cloud.then(reply)
-    with pytest.raises(kind, match="Nothing of it is used"):
+    with pytest.raises(kind, match=r"Prices stay as they were|Nothing of it is used"):
         read(web_of(cloud))
 
 
@@ -127,3 +129,11 @@ def test_a_body_is_posted_as_json(cloud: FakeCloud) -> None:
     with web_of(cloud).ask(HOME + "/list", body={"query": "{ gpus }"}) as answer:
         answer.json()
     assert (cloud.asked[0].method, cloud.asked[0].body) == ("POST", b'{"query": "{ gpus }"}')
+
+
+def test_a_source_that_drips_is_left_at_the_deadline(cloud: FakeCloud) -> None:
+    cloud.then(Reply(body=b'"' + b"x" * 2000, fault="drip"))
+    began = time.monotonic()
+    with pytest.raises(ProviderUnavailable, match=r"longer than 0\.4 s"):
+        read(web_of(cloud, Limits(tries=1, silence_s=0.3, deadline_s=0.4)))
+    assert time.monotonic() - began < 3

@@ -184,13 +184,13 @@ def test_an_inventory_becomes_offers_in_quote(inventory: Path, tmp_path: Path) -
 def test_the_provider_reads_the_same_file(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cloudaccel import registry
     from cloudaccel.protocols import Scope
+    from cloudaccel_onprem import Inventory
 
     monkeypatch.setenv("CLOUDACCEL_INVENTORY", str(inventory))
     provider = registry.load("onprem")
-    assert provider.prices is not None
     assert provider.quotas is not None
     assert provider.instances is None
-    offers = list(provider.prices.offers(Scope(provider="own", partition="own")))
+    offers = list(Inventory().offers(Scope(provider="own", partition="own")))
     assert [o.instance for o in offers] == ["dgx-1", "old", "finance"]
     assert offers[0].price.amount is None  # unknown until it is costed, never 0
     quota = provider.quotas.remaining("Paris", "dgx-1", "owned")
