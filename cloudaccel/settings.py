@@ -23,6 +23,11 @@ SETTINGS = (
     Setting("cache_dir", "CLOUDACCEL_CACHE_DIR", "", "folder of the built catalog (default: the user's cache folder)"),
     Setting("price_file", "CLOUDACCEL_PRICE_FILE", "", "overlay of your own prices, always on top of the catalog"),
     Setting("max_age", "CLOUDACCEL_MAX_AGE", "", "mark prices older than this as STALE (24h, 30d)"),
+    Setting("headquarters", "CLOUDACCEL_HEADQUARTERS", "", "country of your ultimate parent, for the rules"),
+    Setting("sector", "CLOUDACCEL_SECTOR", "", "your sector for the rules: bank, health, public"),
+    Setting(
+        "users", "CLOUDACCEL_USERS", "", "countries of your users for the rules, or none outside those of the work"
+    ),
 )
 
 

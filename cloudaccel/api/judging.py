@@ -1,7 +1,7 @@
 """Rules over places: which packs there are, what they say about a place, and a judge for the planner."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from cloudaccel.compliance import (
@@ -17,11 +17,13 @@ from cloudaccel.compliance import (
     placement_of,
     with_always_on,
 )
+from cloudaccel.compliance.from_flags import flag_packs
 from cloudaccel.compliance.placement import NO_ACCELERATOR, deployment_of, service_of
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts import expressions, places
 from cloudaccel.model import Offer
-from cloudaccel.model.verdict import Verdict
+from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, NON_COMPLIANT, Verdict
+from cloudaccel.settings import load_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,10 @@ class Rules:
         Classes of data, such as ``personal_eu``, or ``none``.
     stated
         Statements such as ``baa:SELLER``: they satisfy the rule that asks for them, and nothing else.
+    operator_jurisdiction, require_cert
+        Country or group that the seller must be seated in and owned from; attestations that it must hold.
+    always
+        Also judge by the packs that are always on (export control, sanctions, the AI Act's duty).
     """
 
     packs: tuple[str, ...] = ()
@@ -45,10 +51,25 @@ class Rules:
     data: tuple[str, ...] | None = None
     stated: tuple[str, ...] = ()
     allow_status: tuple[str, ...] = ()
+    operator_jurisdiction: str | None = None
+    require_cert: tuple[str, ...] = ()
+    always: bool = True
 
     def loaded(self) -> tuple[Pack, ...]:
-        """The packs, and those that are always on."""
-        return with_always_on(load_packs(self.packs, allow_status=self.allow_status))
+        """The packs, those that flags stand for, and those that are always on."""
+        named = load_packs(self.packs, allow_status=self.allow_status)
+        packs = (*named, *flag_packs(self.operator_jurisdiction, self.require_cert))
+        return with_always_on(packs) if self.always else packs
+
+    def settled(self) -> "Rules":
+        """The same, with what was not said taken from the settings (headquarters, sector, users)."""
+        own = load_settings()
+        return replace(
+            self,
+            headquarters=self.headquarters or own["headquarters"] or None,
+            sector=self.sector or own["sector"] or None,
+            users=self.users or own["users"] or None,
+        )
 
     def organisation(self) -> OrganisationFacts:
         """The facts about the organisation."""
@@ -58,6 +79,7 @@ class Rules:
 
 def judge_by(rules: Rules, *, training_flop: float | None = None, today: date | None = None) -> Judge:
     """The packs made ready for any number of places; `today` is the clock's day (UTC) when not given."""
+    rules = rules.settled()
     data = rules.data
     work = WorkloadFacts(
         data_classes=None if data is None else tuple(word for word in data if word != "none"),
@@ -114,3 +136,53 @@ def row_judge(judge: Judge) -> Callable[[Sequence[Offer]], list[tuple[str | None
         return [(verdict.state, verdict.deciding) for verdict in verdicts]
 
     return judged
+
+
+ALLOWED = (COMPLIANT, ACCEPTED_RISK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the rules leave of a list of offers.
+
+    Attributes
+    ----------
+    allowed
+        Offers on which every rule is satisfied on the facts given, in the order in which they came.
+    verdicts
+        By offer id.
+    excluded
+        Why others are left out: deciding rule and state -> offers, cheapest first.
+    cheapest
+        The first of all that can be ranked, rules or not; what the rules cost is the difference to the first allowed.
+    cheapest_unknown
+        The first of those that only a fact or a statement keeps out, when it comes before the first allowed.
+    """
+
+    judge: Judge
+    allowed: tuple[Offer, ...]
+    verdicts: Mapping[str, Verdict]
+    excluded: Mapping[tuple[str, str], tuple[Offer, ...]]
+    cheapest: Offer | None
+    cheapest_unknown: Offer | None
+
+
+def judge_offers(judge: Judge, offers: Sequence[Offer]) -> Judged:
+    """Judge offers that are ranked already, best first."""
+    verdicts = {offer.id: judge.verdict(placement_of(offer)) for offer in offers}
+    excluded: dict[tuple[str, str], list[Offer]] = {}
+    for offer in offers:
+        verdict = verdicts[offer.id]
+        if verdict.state not in ALLOWED:
+            excluded.setdefault((verdict.deciding[0], verdict.state), []).append(offer)
+    ranked = [offer for offer in offers if not offer.apart]
+    first = next((n for n, offer in enumerate(ranked) if verdicts[offer.id].state in ALLOWED), len(ranked))
+    before = (o for o in ranked[:first] if verdicts[o.id].state != NON_COMPLIANT)
+    return Judged(
+        judge=judge,
+        allowed=tuple(offer for offer in offers if verdicts[offer.id].state in ALLOWED),
+        verdicts=verdicts,
+        excluded={key: tuple(found) for key, found in excluded.items()},
+        cheapest=ranked[0] if ranked else None,
+        cheapest_unknown=next(before, None),
+    )

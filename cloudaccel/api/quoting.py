@@ -18,6 +18,8 @@ from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query, fro
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
 
+    from cloudaccel.api.judging import Judged, Rules
+
     class Filters(TypedDict, total=False):
         """The filters of a query. Sizes are nominal GB, `max_price` is per accelerator-hour, `limit` None for all.
 
@@ -80,6 +82,8 @@ class Quote:
         What could be asked instead, when nothing was found.
     today
         The day that ages are counted to.
+    judged
+        What the rules say, when rules were asked for; `hidden` then counts what each of them left out.
     """
 
     query: Query
@@ -93,6 +97,7 @@ class Quote:
     catalog_as_of: str | None
     catalog_until: str | None
     today: date
+    judged: "Judged | None" = None
 
     def nodes(self, offer: Offer) -> int:
         """Machines of that shape that the request asks for, 1 or more."""
@@ -130,12 +135,13 @@ def quote(
     catalog: str | Path | None = None,
     today: date | None = None,
     show_hidden: bool = False,
+    rules: "Rules | None" = None,
     **filters: "Unpack[Filters]",
 ) -> Quote:
     """Offers for an accelerator expression, cheapest per accelerator-hour first.
 
     `filters` are the flags of ``cloudaccel quote``, with the same names and units (see `Filters`). `show_hidden` adds
-    the cheapest few of the rows that each filter hid.
+    the cheapest few of the rows that each filter hid. `rules` leave only places that satisfy them on the facts given.
 
     Raises
     ------
@@ -146,7 +152,13 @@ def quote(
     """
     with open_session(catalog, price_file) as session:
         query = build_query(session, accelerators, **filters)
-        return _answer(session, query, today or datetime.now(UTC).date(), show_hidden)
+        day = today or datetime.now(UTC).date()
+        if rules is None:
+            return _answer(session, query, day, show_hidden)
+        whole = _answer(session, replace(query, limit=None), day, show_hidden)
+    from cloudaccel.api.judged_quote import judged_quote  # only a quote that is judged pays for the tables of facts
+
+    return judged_quote(whole, rules, query.limit)
 
 
 def build_query(

@@ -71,6 +71,8 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     r.add_argument(
         "--stated", action="append", metavar="NEED", help="what you have: baa:SELLER, license:bis, dpa:SELLER"
     )
+    r.add_argument("--operator-jurisdiction", metavar="AREA", help="seated in and owned from: EU, EEA, or countries")
+    r.add_argument("--require-cert", metavar="A,B", help="attestations it must hold: fr-hds, iso-27001 …")
     r.add_argument(
         "--allow-status", action="append", metavar="NAME", help="also judge by packs that are draft, proposed …"
     )
@@ -80,18 +82,34 @@ def rules_of(a: argparse.Namespace) -> "Rules":
     """The rules that the flags name."""
     from cloudaccel.api import judging as api  # the tables of facts, only for who asks to be judged
 
-    packs = tuple(name.strip() for name in (a.policy or "").split(",") if name.strip())
-    if a.policy is not None and not packs:
-        raise QueryError("--policy: the value is empty. Name packs of 'cloudaccel policy list', or files.")
     return api.Rules(
-        packs=packs,
+        packs=_listed("--policy", a.policy),
         headquarters=a.headquarters,
         sector=a.sector,
         users=a.users,
         data=None if a.data_class is None else tuple(a.data_class),
         stated=tuple(a.stated or ()),
         allow_status=tuple(a.allow_status or ()),
+        operator_jurisdiction=a.operator_jurisdiction,
+        require_cert=_listed("--require-cert", a.require_cert),
     )
+
+
+def asked_rules(a: argparse.Namespace) -> "Rules | None":
+    """The rules of the flags when one of them asks to be judged, else None; only packs bring those always on along."""
+    if a.policy is None and a.operator_jurisdiction is None and a.require_cert is None:
+        return None
+    from dataclasses import replace
+
+    return replace(rules_of(a), always=a.policy is not None)
+
+
+def _listed(flag: str, text: str | None) -> tuple[str, ...]:
+    """The words of a list with commas; a list without any is refused, since an unset variable must not lift a rule."""
+    words = tuple(word.strip() for word in (text or "").split(",") if word.strip())
+    if text is not None and not words:
+        raise QueryError(f"{flag}: the value is empty. Give one, or leave {flag} out.")
+    return words
 
 
 def apply_globals(parsed: argparse.Namespace) -> None:

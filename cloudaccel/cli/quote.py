@@ -14,6 +14,8 @@ EXAMPLES = """\
   cloudaccel quote 80GB+:8 --max-price 3                   by need: any with 80 GB or more, at most 3 USD each
   cloudaccel quote tpu-v5e:8                               TPUs and Neuron are counted in chips
   cloudaccel quote --instance p5.48xlarge --market any
+  cloudaccel quote H100 --residency EU --operator-jurisdiction EU
+  cloudaccel quote H100:8 --policy org-no-us-parent --headquarters FR --users none
   cloudaccel quote H100,MI300X --csv --columns provider,region,accelerator,price_per_hour > quote.csv
 """
 
@@ -58,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     f.add_argument("--currency", metavar="CODE", help="rank rows of that list currency (nothing is converted)")
     f.add_argument("--strict", action="store_true", help="exit 6 when a shown price is stale, or no row has a price")
+    common.add_rules(p)
     common.add_output(p)
     v = p.add_argument_group("view")
     v.add_argument(
@@ -78,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(a: argparse.Namespace) -> int:
-    """Quote, show, and say by the exit code how it went: 0, 3 nothing, 6 stale under --strict."""
+    """Quote, show, and say by the exit code how it went: 0, 3 nothing, 4 rules leave nothing, 6 stale (strict)."""
     if not any((a.accelerators, a.instance, a.kind, a.min_mem, a.min_total_mem, a.provider)):
         raise QueryError(
             "name an accelerator, such as 'cloudaccel quote H100:8', or filter by --instance, --kind or --min-mem."
@@ -91,7 +94,7 @@ def run(a: argparse.Namespace) -> int:
         min_total_mem=a.min_total_mem, host_mem=a.host_mem, vcpu=a.vcpu, interconnect=a.interconnect,
         max_price=a.max_price, max_hourly=a.max_hourly, max_age=a.max_age, require_available=a.require_available,
         allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=_limit(a.limit),
-        price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.explain,
+        price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.explain, rules=common.asked_rules(a),
     )  # fmt: skip
     _show(answer, a, columns)
     return _exit_code(answer, a.strict)
@@ -131,7 +134,11 @@ def _notes(answer: api.Quote, a: argparse.Namespace) -> None:
     if len(answer.offers) < answer.total and a.output not in ("table", "wide"):
         common.note(f"note: {len(answer.offers)} of {answer.total} offers; --limit all for the rest.", quiet=a.quiet)
     if not answer.total:
-        common.note("error: nothing on offer satisfies this request.")
+        ruled_out = answer.judged is not None and answer.judged.verdicts
+        common.note(
+            f"error: {'the rules leave nothing of what is' if ruled_out else 'nothing'} on offer"
+            f"{'' if ruled_out else ' satisfies this request'}."
+        )
         for hidden in answer.hidden:
             common.note(f"  hidden: {hidden.rows} {hidden.text}")
         for hint in answer.hints:
@@ -148,7 +155,8 @@ def _mixes_currencies(answer: api.Quote, a: argparse.Namespace) -> bool:
 
 def _exit_code(answer: api.Quote, strict: bool) -> int:
     if not answer.total:
-        return 3
+        # Something was on offer, and the rules leave none of it: another matter than nothing being on offer.
+        return 4 if answer.judged is not None and answer.judged.verdicts else 3
     if strict and (
         any(answer.is_stale(o) for o in answer.offers) or all(o.price.amount is None for o in answer.offers)
     ):

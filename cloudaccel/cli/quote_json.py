@@ -9,6 +9,7 @@ from cloudaccel.api import quoting as api
 from cloudaccel.cli.columns import View, accelerator_of, plain, times
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.model import Offer, PricePart, Query
+from cloudaccel.model.verdict import DISCLAIMER
 
 SCHEMA = "cloudaccel/v1"
 
@@ -41,6 +42,28 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
         "hidden": [{"reason": h.reason, "count": h.rows, "text": h.text} for h in answer.hidden],
         "warnings": [{"code": n.code, "text": n.text, "offer": n.offer} for n in answer.notices],
         "hints": list(answer.hints),
+        "policy": _policy(answer),
+    }
+
+
+def _policy(answer: api.Quote) -> dict[str, Any] | None:
+    """By what was judged: packs with their digests, and the verdict of each offer that is shown; null when by none."""
+    judged = answer.judged
+    if judged is None:
+        return None
+    unknown = judged.cheapest_unknown
+    return {
+        "packs": {name: digest for name, _version, digest in judged.judge.identities},
+        "verdicts": {
+            offer.id: {"state": verdict.state, "rules": list(verdict.deciding)}
+            for offer in answer.offers
+            if (verdict := judged.verdicts[offer.id])
+        },
+        "cheapest": None if judged.cheapest is None else judged.cheapest.id,
+        "cheapest_unknown": None
+        if unknown is None
+        else {"offer": unknown.id, "asks": list(judged.verdicts[unknown.id].asks)},
+        "disclaimer": DISCLAIMER,
     }
 
 

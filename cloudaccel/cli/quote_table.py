@@ -201,7 +201,24 @@ def _footnotes(answer: api.Quote) -> list[str]:
     if any(o.sold_per == "accelerator" for o in answer.offers):
         lines.append("Some sellers quote one accelerator and name no machine; the host may cost extra.")
     lines += _families(answer)
-    return lines
+    return [*lines, *_rules(answer)]
+
+
+def _rules(answer: api.Quote) -> list[str]:
+    """By what was judged, and what it costs; or that export control and sanctions were not asked about at all."""
+    judged = answer.judged
+    if judged is None:
+        return ["Not assessed: export control, sanctions, any other rule; --policy names packs that are."]
+    names = ", ".join(pack.id for pack in judged.judge.packs)
+    lines = [f"Rules of {names} satisfied on the facts given; not legal advice. --explain says why others are not."]
+    best, cheapest = answer.offers[0], judged.cheapest
+    price, least = best.price_per_accelerator_hour, cheapest.price_per_accelerator_hour if cheapest else None
+    if cheapest is not None and price is not None and least is not None and cheapest.id != best.id and not best.apart:
+        lines.append(
+            f"The rules cost {_money(price - least, best, answer)} {answer.query.currency} per accelerator-hour: "
+            f"{cheapest.provider} {cheapest.region} has {_money(least, cheapest, answer)}."
+        )
+    return [*lines, *(f"{hint}." for hint in answer.hints)]
 
 
 def _families(answer: api.Quote) -> list[str]:
