@@ -19,7 +19,8 @@ from cloudaccel.facts import places
 from cloudaccel.model import Accelerator, Offer
 from cloudaccel.model.plan import Energy, Plan
 from cloudaccel.model.workload import Assumption, Fit, Reason, Support
-from cloudaccel.planner.plan import NODE_STEPS, RANKS, Context, Request, make_plan
+from cloudaccel.planner.plan import make_plan
+from cloudaccel.planner.request import NODE_STEPS, RANKS, Context, Request
 from cloudaccel.workloads import size, supports
 from cloudaccel.workloads.job import Job, parse_job, read_job
 

@@ -307,25 +307,28 @@ def _in_currency(offer: Offer, currency: str) -> Offer:
 
 
 class RankedRow(NamedTuple):
-    """What a planner has to know of an offer before it is worth making one: who sells it where, and for how much."""
+    """What a planner has to know of an offer before it is worth making one: who sells it where, and for how much.
 
-    oid: int
-    accelerator: str
-    size: float  # accelerators in one machine
+    Rows sort by price, then by place. No zone and no term are "".
+    """
+
     amount: int  # nano-units per hour of the whole machine
-    market: str
-    term: str | None
     provider: str
     region: str
     instance: str
-    zone: str | None
+    zone: str
+    market: str
+    term: str
+    oid: int
+    accelerator: str
+    size: float  # accelerators in one machine
 
 
 def ranked_rows(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> Iterator[RankedRow]:
     """Every match that can be ranked and names a machine, in no order; a twentieth of the cost of making offers."""
     select = (
-        "SELECT o.oid, o.accelerator, o.count, o.amount, o.market, o.term, p.provider, p.region, s.instance, o.zone "
-        "FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape"
+        "SELECT o.amount, p.provider, p.region, s.instance, COALESCE(o.zone, ''), o.market, COALESCE(o.term, ''), "
+        "o.oid, o.accelerator, o.count FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape"
     )
     for group in _groups(db, query, accelerators):
         where, params = group.matching()

@@ -6,7 +6,7 @@ from html import escape
 from cloudaccel.cli.columns import plain
 from cloudaccel.cli.plan_table import what
 from cloudaccel.model.plan import Option, Plan
-from cloudaccel.planner.plan import duration
+from cloudaccel.planner.reasons import duration
 
 _STYLE = """
 :root{color-scheme:light dark;

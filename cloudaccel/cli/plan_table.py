@@ -5,7 +5,7 @@ from decimal import Decimal
 from cloudaccel.cli import common
 from cloudaccel.cli.columns import display_name, plain
 from cloudaccel.model.plan import Option, Plan
-from cloudaccel.planner.plan import duration
+from cloudaccel.planner.reasons import duration
 
 
 def render(plan: Plan, *, explain: bool, saved: str | None) -> str:

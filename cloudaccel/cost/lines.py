@@ -45,8 +45,14 @@ def cost_lines(offer: Offer, basis: CostBasis) -> tuple[CostLine, ...]:
     A commitment is paid for its whole term: a run of a day on a one-year reservation costs the year. A capacity block
     is paid in whole blocks.
     """
-    machine_hours = _paid_hours(offer, basis.hours) * basis.nodes
-    lines = [_line(f"{basis.nodes} × {offer.instance}", machine_hours, "machine-hours", offer.price.amount)]
+    quantity = machine_hours(offer.market, offer.term, basis)
+    compute = _line(f"{basis.nodes} × {offer.instance}", quantity, "machine-hours", offer.price.amount)
+    return (compute, *lines_beside(basis))
+
+
+def lines_beside(basis: CostBasis) -> tuple[CostLine, ...]:
+    """Disk and transfer: what is paid beside the machines, whoever sells them."""
+    lines: list[CostLine] = []
     if basis.disk_gb:
         # Rounded where nobody can see it, so that the factors that are printed multiply to the amount that is printed.
         gb_months = (basis.disk_gb * basis.hours / HOURS_PER_MONTH).quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
@@ -54,6 +60,11 @@ def cost_lines(offer: Offer, basis: CostBasis) -> tuple[CostLine, ...]:
     if basis.transfer_gb:
         lines.append(_line("data transfer", basis.transfer_gb, "GB", basis.transfer_price))
     return tuple(lines)
+
+
+def machine_hours(market: str, term: str | None, basis: CostBasis) -> Decimal:
+    """Hours that are paid, times machines."""
+    return _paid_hours(market, term, basis.hours) * basis.nodes
 
 
 def total_of(lines: Sequence[CostLine]) -> Decimal | None:
@@ -66,10 +77,10 @@ def _line(name: str, quantity: Decimal, unit: str, unit_price: Decimal | None) -
     return CostLine(name, quantity, unit, unit_price, None if unit_price is None else quantity * unit_price)
 
 
-def _paid_hours(offer: Offer, hours: Decimal) -> Decimal:
-    if offer.term is None:
+def _paid_hours(market: str, term: str | None, hours: Decimal) -> Decimal:
+    if term is None:
         return hours
-    term = Decimal(int(offer.term[:-1]) * _TERM_HOURS[offer.term[-1]])
-    if offer.market == "capacity_block":
-        return (hours / term).to_integral_value(rounding=ROUND_CEILING) * term
-    return max(hours, term)
+    whole = Decimal(int(term[:-1]) * _TERM_HOURS[term[-1]])
+    if market == "capacity_block":
+        return (hours / whole).to_integral_value(rounding=ROUND_CEILING) * whole
+    return max(hours, whole)

@@ -73,7 +73,6 @@ class Option:
     lines: tuple[CostLine, ...]
     total: Decimal | None
     also: tuple[Offer, ...] = ()
-    same_price: tuple[int, ...] = ()  # their row numbers, until it is known which options are shown
     blocked: tuple[tuple[str, str], ...] = ()
     verdict: str | None = None
     rules: tuple[str, ...] = ()

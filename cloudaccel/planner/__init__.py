@@ -1,5 +1,6 @@
 """Requirement → candidates → verdict → cost → rank → explain → lock."""
 
-from cloudaccel.planner.plan import Request, make_plan
+from cloudaccel.planner.plan import make_plan
+from cloudaccel.planner.request import Request
 
 __all__ = ["Request", "make_plan"]

@@ -16,7 +16,8 @@ from cloudaccel.model import Accelerator, Offer, Query, Source
 from cloudaccel.model.plan import Plan
 from cloudaccel.model.workload import Fit, ModelShape, Reason, Workload
 from cloudaccel.planner.lock import lock, lock_text
-from cloudaccel.planner.plan import NODE_STEPS, Context, Judge, Request, make_plan
+from cloudaccel.planner.plan import make_plan
+from cloudaccel.planner.request import NODE_STEPS, Context, Judge, Request
 
 SPEED = {"nvidia-h100-sxm-80gb": 10.0, "nvidia-a100-sxm-80gb": 4.0}  # jobs per thousand accelerator-hours
 REGIONS = {"DE": "eu-central-1", "US": "us-east-1"}

@@ -1,0 +1,128 @@
+"""What hardware is on offer: every shape that somebody sells, with its offers gathered into price classes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from cloudaccel.catalog.query import RankedRow, load_offers, ranked_rows
+from cloudaccel.model import Accelerator, AcceleratorTerm, Query, from_nano
+from cloudaccel.model.workload import Workload
+from cloudaccel.planner.reasons import POLICY, Rejections, policy_words
+from cloudaccel.planner.request import Context, Request
+
+CLASSES_PER_SHAPE = 8  # price classes of one shape that become options, the cheapest
+FORBIDDEN = ("non_compliant", "unknown")  # verdicts that no answer may rest on
+
+
+class PriceClass:
+    """Offers of one seller at one price, with one verdict: for a plan they differ only in where they are."""
+
+    __slots__ = ("against", "amount", "market", "place", "rows", "rules", "term", "transfer", "verdict")
+
+    def __init__(self, row: RankedRow, verdict: str | None, rules: tuple[str, ...], transfer: bool) -> None:
+        self.rows = [row]
+        self.verdict = verdict
+        self.rules = rules
+        self.transfer = transfer  # whether the data has to be brought there
+        self.against = POLICY if verdict in FORBIDDEN else 0
+        self.amount = from_nano(row.amount) or Decimal(0)
+        self.market = row.market
+        self.term = row.term or None
+        self.place = (row.provider, row.region, row.instance, row.zone)  # breaks ties between equal costs
+
+    @property
+    def oid(self) -> int:
+        """Row number of the offer that stands for the class."""
+        return self.rows[0].oid
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """One machine shape on sale: the accelerator, how many in a machine, and who sells it at what price."""
+
+    accelerator: Accelerator
+    count: int
+    classes: Sequence[PriceClass]
+    offers: int  # behind the classes
+
+
+def hardware_on_offer(request: Request, context: Context, rejections: Rejections) -> list[Hardware]:
+    """Every hardware shape that somebody sells, with its price classes, cheapest for its peak first."""
+    by_shape: dict[tuple[str, float], list[RankedRow]] = {}
+    for row in _rows(request, context):
+        shape = (row.accelerator, row.size)
+        if shape in by_shape:
+            by_shape[shape].append(row)
+        else:
+            by_shape[shape] = [row]
+    found: list[tuple[float, Hardware]] = []
+    for (identity, size), rows in by_shape.items():
+        accelerator = context.accelerators[identity]
+        classes = _price_classes(request, context, rows, rejections)
+        if classes and size == int(size):
+            peak = accelerator.peak_tflops_bf16_dense or accelerator.peak_tflops_fp16_dense or 1.0
+            hardware = Hardware(accelerator, int(size), classes, sum(len(c.rows) for c in classes))
+            found.append((classes[0].rows[0].amount / (peak * size), hardware))
+    found.sort(key=lambda pair: (pair[0], pair[1].accelerator.id, pair[1].count))
+    return [hardware for _, hardware in found]
+
+
+def _rows(request: Request, context: Context) -> list[RankedRow]:
+    """The rows that the query finds, without those that cannot be started when only such are wanted."""
+    rows = list(ranked_rows(context.db, _query_of(request, context), context.accelerators))
+    startable = context.startable
+    if not request.startable_only or startable is None:
+        return rows
+    offers = load_offers(context.db, (row.oid for row in rows))
+    return [row for row in rows if startable(offers[row.oid])]
+
+
+def _query_of(request: Request, context: Context) -> Query:
+    """The request's query; one that names no accelerator asks for everything that trains or serves models."""
+    if request.query.terms:
+        return request.query
+    ids = tuple(a.id for a in context.accelerators.values() if a.kind in ("gpu", "tpu", "neuron", "hpu"))
+    return replace(request.query, terms=(AcceleratorTerm(text="", accelerator_ids=ids),))
+
+
+def _price_classes(
+    request: Request, context: Context, rows: list[RankedRow], rejections: Rejections
+) -> list[PriceClass]:
+    verdicts = _verdicts(context, rows, rejections)
+    by_place = request.rank_by == "carbon"  # the grid differs from region to region
+    moved = request.workload.data_gb and request.workload.data_place
+    classes: dict[tuple[object, ...], PriceClass] = {}
+    rows.sort()
+    for row in rows:
+        state, rules = verdicts.get(row.oid, (None, ()))
+        transfer = bool(moved) and _needs_transfer(request.workload, row.provider, row.region)
+        key = (row.provider, row.amount, row.market, row.term, state, transfer, row.region if by_place else None)
+        if key in classes:
+            classes[key].rows.append(row)
+        else:
+            classes[key] = PriceClass(row, state, rules, transfer)
+    # The cheapest that are allowed, and the cheapest of the others: what a rule costs is part of the answer.
+    ordered = list(classes.values())
+    most = len(ordered) if by_place else CLASSES_PER_SHAPE
+    forbidden = [c for c in ordered if c.against]
+    return [c for c in ordered if not c.against][:most] + forbidden[:1]
+
+
+def _verdicts(
+    context: Context, rows: Sequence[RankedRow], rejections: Rejections
+) -> Mapping[int, tuple[str | None, tuple[str, ...]]]:
+    """What the rules say of each row, by row number; empty when no rule was asked for."""
+    if context.judge is None:
+        return {}
+    offers = load_offers(context.db, (row.oid for row in rows))
+    verdicts = dict(zip(offers, context.judge(list(offers.values())), strict=True))
+    for oid, (state, rules) in verdicts.items():
+        if state in FORBIDDEN:
+            name = f"{offers[oid].provider} {offers[oid].region}"
+            rejections.add("policy", "offer", name, policy_words(state, rules))
+    return verdicts
+
+
+def _needs_transfer(workload: Workload, provider: str, region: str) -> bool:
+    """Whether the data has to be brought in. Data without a place is taken to be where it is needed."""
+    return workload.data_place not in (f"{provider}:{region}", provider)

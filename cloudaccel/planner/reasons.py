@@ -1,0 +1,50 @@
+"""Why something is no answer, in words: a rule, the deadline, the budget, or that the hardware cannot do it."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from cloudaccel.model.plan import Rejected
+
+# What is against an answer, as bits, in the order in which it is said.
+POLICY, DEADLINE, BUDGET = 1, 2, 4
+REASONS = {POLICY: "policy", DEADLINE: "deadline", BUDGET: "budget"}
+
+EXAMPLES = 3
+
+
+class Rejections:
+    """Reasons with the number of hardware shapes, offers or options that each turned away: one unit to a count."""
+
+    def __init__(self) -> None:
+        self._examples: dict[tuple[str, str], list[str]] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+
+    def add(self, reason: str, unit: str, name: str, text: str) -> None:
+        """Count one `unit`, `name`, and say why with `text`."""
+        self.more(reason, unit, 1)
+        key = (reason, unit)
+        examples = self._examples.setdefault(key, [])
+        if len(examples) < EXAMPLES:
+            examples.append(f"{name} ({text})")
+
+    def more(self, reason: str, unit: str, count: int) -> None:
+        """Count `count` more without naming them."""
+        key = (reason, unit)
+        self._counts[key] = self._counts.get(key, 0) + count
+
+    def counted(self) -> tuple[Rejected, ...]:
+        """Most frequent first."""
+        ordered = sorted(self._counts.items(), key=lambda item: -item[1])
+        return tuple(Rejected(key[0], count, tuple(self._examples[key]), key[1]) for key, count in ordered)
+
+
+def policy_words(state: str, rules: Sequence[str]) -> str:
+    """A verdict with the rules that decided it."""
+    return f"{state.replace('_', ' ')}: {', '.join(rules) or 'no rule named'}"
+
+
+def duration(hours: Decimal) -> str:
+    """Hours as people say them: ``7 min``, ``9.2 h``, ``21 d``."""
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.1f} h" if hours < 100 else f"{hours / 24:.1f} d"

@@ -1,0 +1,70 @@
+"""What a plan is made from: the request, and those that the planner asks."""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from cloudaccel.model import Accelerator, Offer, Query
+from cloudaccel.model.plan import Energy
+from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
+
+Sizer = Callable[[Accelerator, int, int], Fit]
+Judge = Callable[[Sequence[Offer]], Sequence[tuple[str | None, tuple[str, ...]]]]
+
+# Machines of one shape that are tried. Real clusters are sold in these steps; the last is 16,384 accelerators of eight.
+NODE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+RANKS = ("cost", "time", "carbon")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the planner is asked.
+
+    Attributes
+    ----------
+    query
+        Filters over the catalog; its terms narrow the hardware (none: everything that trains or serves).
+    max_nodes
+        Most machines to consider.
+    rank_by
+        One of `RANKS`.
+    setup_h
+        Hours of start, load and saving that are paid beside the run.
+    startable_only
+        Leave out what no provider package can start.
+    """
+
+    workload: Workload
+    model: ModelShape
+    query: Query
+    rank_by: str = "cost"
+    max_nodes: int = NODE_STEPS[-1]
+    setup_h: Decimal = Decimal("0.75")
+    disk_price: Decimal = Decimal("0.08")
+    transfer_price: Decimal = Decimal("0.09")
+    limit: int = 10
+    startable_only: bool = False
+    assumptions: tuple[Assumption, ...] = ()
+    described: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Context:
+    """What the planner asks others: the catalog, the sizing, the rules, and whether a provider can start machines."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        accelerators: Mapping[str, Accelerator],
+        size: Sizer,
+        judge: Judge | None = None,
+        startable: Callable[[Offer], bool] | None = None,
+        energy: Callable[[Offer, Accelerator, int, Decimal], Energy | None] | None = None,
+    ) -> None:
+        self.db = db
+        self.accelerators = accelerators
+        self.size = size
+        self.judge = judge
+        self.startable = startable
+        self.energy = energy
