@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudaccel.api.finding import hours_finder, price_finder, speed_finder
 from cloudaccel.decide.compare import compare as _compare
+from cloudaccel.decide.judged import JudgeFor, judge_for
 from cloudaccel.decide.options import OptionSpec, parse_number, parse_option
 from cloudaccel.decide.owning import Place, named_accelerators
 from cloudaccel.decide.ways import Circumstances, make_candidate
@@ -18,6 +19,7 @@ from cloudaccel.model import HOURS_PER_MONTH
 from cloudaccel.model.decision import Comparison, Estimate
 
 if TYPE_CHECKING:
+    from cloudaccel.api.judging import Rules
     from cloudaccel.facts.inventory import OwnedMachine
     from cloudaccel.model import Offer
     from cloudaccel.model.advice import Advice
@@ -50,6 +52,7 @@ def compare(
     price_file: str | Path | None = None,
     catalog: str | Path | None = None,
     today: date | None = None,
+    rules: "Rules | None" = None,
 ) -> Comparison:
     """Ways of getting the same result, costed side by side; docs/reference/compare.md has the words of an option.
 
@@ -67,6 +70,8 @@ def compare(
         Prices per accelerator-hour to compare owning with, as ``2.19,3.00`` or numbers.
     samples, seed
         Draws of the Monte Carlo (0: none), and its seed.
+    rules
+        Packs to judge the place of every way by; what they do not show to be allowed is never the cheapest.
 
     Raises
     ------
@@ -80,6 +85,7 @@ def compare(
     day = (today or datetime.now(UTC).date()).isoformat()
     specs = [parse_option(text, today=day) for text in options]
     tokens = _tokens(demand)
+    judge = None if rules is None else _judge_for(rules, today)
     around = Circumstances(
         tokens_per_month=tokens,
         hours=_number("--hours", hours) if hours is not None else Decimal(HOURS_PER_MONTH),
@@ -89,10 +95,11 @@ def compare(
         place=Place(country=country, rates=_rates(fx)),
         scope=scope,
         today=day,
-        find_price=price_finder(price_file, catalog, today),
+        find_price=price_finder(price_file, catalog, today, judge),
         find_speed=speed_finder(model, dtype, day),
         find_hours=hours_finder(model, dtype, day),
         measured=tuple(_measured(specs)),
+        judge=judge,
     )
     candidates = [make_candidate(spec, around) for spec in specs]
     labels = [c.label for c in candidates]
@@ -103,6 +110,12 @@ def compare(
         named, tokens_per_month=tokens, demand_text=demand or f"{around.hours:g} h/month", months=around.months,
         rents=_rents(rents), with_swings=sensitivity, samples=samples, seed=seed,
     )  # fmt: skip
+
+
+def _judge_for(rules: "Rules", today: date | None) -> JudgeFor:
+    from cloudaccel.api.judging import judge_by  # the tables of facts, only for who asks to be judged
+
+    return judge_for(lambda flop: judge_by(rules, training_flop=flop, today=today))
 
 
 # -- what the flags say ------------------------------------------------------------------------------------------------

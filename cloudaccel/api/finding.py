@@ -1,7 +1,7 @@
 """What the catalog and the sizing know, as answers to an option: a price, tokens per second, hours of a run."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudaccel.api.quoting import quote
+from cloudaccel.decide.judged import JudgeFor, may_be_chosen, training_flop
 from cloudaccel.decide.options import OptionSpec
 from cloudaccel.decide.owning import named_accelerators
 from cloudaccel.decide.ways import Found
@@ -20,12 +21,16 @@ from cloudaccel.model.unknown import Unknown
 
 _TASKS = {"pretrain": ("pretrain", None), "adapt": ("continued_pretrain", None), "finetune": ("finetune", "full"),
           "lora": ("finetune", "lora")}  # fmt: skip
+_MOST = 100_000  # offers that are judged in turn: more than one accelerator has
 
 
 def price_finder(
-    price_file: str | Path | None, catalog: str | Path | None, today: date | None
+    price_file: str | Path | None, catalog: str | Path | None, today: date | None, judge: JudgeFor | None = None
 ) -> Callable[[OptionSpec], Found | Unknown]:
-    """Looks the cheapest price of an option up in the catalog: the same answer as ``quote`` gives."""
+    """Looks the cheapest price of an option up in the catalog: the same answer as ``quote`` gives.
+
+    With `judge`, the cheapest that the rules allow; where they allow none, the one with the fewest open questions.
+    """
 
     def find(spec: OptionSpec) -> Found | Unknown:
         if not spec.what:
@@ -38,10 +43,10 @@ def price_finder(
             filters["provider"] = provider
         by_instance = spec.kind in ("vm", "managed")
         expression = {"instance": spec.what} if by_instance else {"accelerators": _expression(spec.what)}
+        limit = _MOST if judge is not None else 50 if by_instance else 1
         try:
             answer = quote(
-                **expression, price_file=price_file, catalog=catalog, today=today, limit=50 if by_instance else 1,
-                **filters,
+                **expression, price_file=price_file, catalog=catalog, today=today, limit=limit, **filters
             )  # fmt: skip
         except UnknownName:
             if not by_instance:
@@ -50,9 +55,20 @@ def price_finder(
         offers = [o for o in answer.offers if not o.apart and _is_service(o, spec)]
         if not offers:
             return Unknown(_no_price(spec, provider), "; ".join(answer.hints[:2]) or "give price=…/h or --price-file")
-        return _found(offers[0], answer.nodes(offers[0]))
+        best = offers[0] if judge is None else _allowed(offers, judge, training_flop(spec))
+        return _found(best, answer.nodes(best))
 
     return find
+
+
+def _allowed(offers: Sequence[Offer], judge: JudgeFor, flop: float | None) -> Offer:
+    from cloudaccel.compliance import placement_of  # the tables of facts, only for who asks to be judged
+
+    def distance(offer: Offer) -> tuple[bool, int]:
+        verdict = judge(flop).verdict(placement_of(offer))
+        return bool(verdict.failed), 0 if may_be_chosen(verdict) else len(verdict.unknown)
+
+    return min(offers, key=distance)  # of equals the first, which is the cheapest
 
 
 def _expression(what: str) -> str:
@@ -98,6 +114,7 @@ def _found(offer: Offer, nodes: int) -> Found:
         if upfront
         else None,
         accelerator_ids=frozenset({offer.accelerator_id}) if offer.accelerator_id else frozenset(),
+        offer=offer,
     )
 
 

@@ -11,6 +11,7 @@ EXAMPLES = """\
   cloudaccel compare --demand 400M-tokens/month --option api:price=0.90/Mtok --option rent:H100-SXM:8,throughput=6000tok/s --option own:8xH100
   cloudaccel compare --option own:8xH100,capex=379500,residual=20%,years=3,kw=10.2,kwh=0.15 --rents 2.19,3.00,6.88
   cloudaccel compare --option own:dgx-a100-320gb,systems=500 --country US --explain
+  cloudaccel compare --option rent:H100-SXM:8 --option own:8xH100 --country FR --policy eu-gdpr --headquarters FR --users none
   cloudaccel compare --option rent:H100-SXM:8 --option own:8xH100 --sensitivity --samples 2000 --seed 1
 """  # noqa: E501  (a command is typed on one line)
 
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     a.add_argument(
         "--scope", default="full", metavar="WHAT", help="full (default), or marginal: power of machines that are there"
     )
+    common.add_rules(p)
     v = p.add_argument_group("answer")
     v.add_argument("--sensitivity", action="store_true", help="what each input moves, widest first")
     v.add_argument("--samples", type=int, default=0, metavar="N", help="draws of all ranges at once (default none)")
@@ -58,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(a: argparse.Namespace) -> int:
-    """Compare and show; exit 0, or 3 when nothing of what was named has a known cost."""
+    """Compare and show; exit 0, 3 when no way has a known cost, 4 when the rules allow none of those that have."""
     if a.inventory:
         return _inventory(a)
     if not 0 <= a.samples <= 1_000_000:
@@ -67,6 +69,7 @@ def run(a: argparse.Namespace) -> int:
         a.option, demand=a.demand, hours=a.hours, years=a.years, model=a.model, dtype=a.dtype, mix=a.mix, rents=a.rents,
         people=a.people, data=a.data, country=a.country, fx=a.fx, scope=a.scope, sensitivity=a.sensitivity,
         samples=a.samples, seed=a.seed, price_file=a.price_file, catalog=a.catalog,
+        rules=common.rules_of(a) if a.policy is not None else None,
     )  # fmt: skip
     if a.html:
         from cloudaccel.cli.compare_html import render
@@ -78,7 +81,9 @@ def run(a: argparse.Namespace) -> int:
         common.write(text(found))
     else:
         common.write(compare_table.render(found, explain=a.explain))
-    return 0 if found.cheapest is not None else 3
+    if found.cheapest is not None:
+        return 0
+    return 3 if found.without_rules is None else 4
 
 
 def _inventory(a: argparse.Namespace) -> int:

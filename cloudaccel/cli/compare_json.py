@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from cloudaccel.model.decision import Comparison, Line, Way
+from cloudaccel.model.verdict import Verdict
 
 SCHEMA = "cloudaccel/v1"
 
@@ -58,7 +59,17 @@ def _way(way: Way) -> dict[str, Any]:
         "facility": None if way.facility is None else way.facility._asdict(),
         "not_counted": list(way.not_counted),
         "notes": list(way.notes),
+        "rules": None if way.verdict is None else _rules(way.verdict),
     }
+
+
+def _rules(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "place": verdict.placement, "state": verdict.state, "deciding": list(verdict.deciding),
+        "asks": list(verdict.asks), "packs": [list(pack) for pack in verdict.packs],
+        "findings": [{"rule": f.rule, "value": f.value, "why": f.why, "cite": f.cite, "remedy": f.remedy}
+                     for f in verdict.findings if f.value != "NA"],
+    }  # fmt: skip
 
 
 def _line(line: Line) -> dict[str, Any]:

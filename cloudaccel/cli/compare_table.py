@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from cloudaccel.cli import common
+from cloudaccel.decide.judged import judged_reasons, judged_words, may_be_chosen
 from cloudaccel.model.decision import Comparison, Estimate, Facility, Factor, Line, Swing, Way
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def way_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
         ["$/accel-h at full use", *(_money(w.per_accelerator_hour) for w in ways)],
         ["commitment", *(w.commitment for w in ways)],
         ["lead time", *(w.lead_time for w in ways)],
+        ["rules", *("—" if w.verdict is None else judged_words(w.verdict) for w in ways)],
     ]
     if any(w.premium for w in ways):
         rows.insert(1, ["over the raw machine", *(_premium(w) for w in ways)])
@@ -54,7 +56,7 @@ def _premium(way: Way) -> str:
 
 def verdict_lines(found: Comparison) -> list[str]:
     """What is cheapest, what is unknown, and where ways break even."""
-    return [*_verdict(found), *_break_evens(found)]
+    return [*_verdict(found), *_rules(found), *_break_evens(found)]
 
 
 def _money(amount: Decimal | None, *, unknown: bool = False) -> str:
@@ -74,13 +76,32 @@ def _verdict(found: Comparison) -> Iterator[str]:
     for way in found.ways:
         if way.unknown is not None:
             yield f"{way.label}: unknown, {way.unknown.reason}. To settle it: {way.unknown.how_to_settle}."
-    if found.cheapest is None:
+    if found.without_rules is None:
         yield "No way has a known cost, so none is cheapest."
+    elif found.cheapest is None:
+        yield "The rules are not shown to allow any way with a known cost, so none is recommended."
     elif len(found.ways) > 1:
         also = " of those with a known cost" if any(w.unknown is not None for w in found.ways) else ""
+        if any(not may_be_chosen(w.verdict) for w in found.ways):
+            also += " and satisfied rules" if also else " of those whose rules are satisfied"
         if any("serving what was trained" in text for w in found.ways for text in w.not_counted):
             also += ", runs without their serving left out," if found.ways[found.cheapest].lines else ""
         yield f"Cheapest{also} at {found.demand_text}: {found.ways[found.cheapest].label}."
+
+
+def _rules(found: Comparison) -> Iterator[str]:
+    """What the rules do not allow and why, what would settle what is open, and what keeping them costs."""
+    judged = [(way, way.verdict) for way in found.ways if way.verdict is not None]
+    for way, verdict in judged:
+        if not may_be_chosen(verdict):
+            yield f"{way.label}: {judged_words(verdict)}, {judged_reasons(verdict)}."
+    if found.cheapest != found.without_rules and found.cheapest is not None and found.without_rules is not None:
+        kept, free = found.ways[found.cheapest], found.ways[found.without_rules]
+        more = (kept.total or Decimal(0)) - (free.total or Decimal(0))
+        yield f"Keeping the rules costs {more:,.2f} more over the horizon than {free.label}."
+    if judged:
+        packs = ", ".join(dict.fromkeys(f"{pack} {version}" for _, v in judged for pack, version, _digest in v.packs))
+        yield f"Judged by {packs}. {judged[0][1].disclaimer}"
 
 
 def _break_evens(found: Comparison) -> Iterator[str]:

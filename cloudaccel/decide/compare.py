@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from cloudaccel.cost.owned import cost_by_year, facility_of, per_accelerator_hour
 from cloudaccel.decide import breakeven, sensitivity
+from cloudaccel.decide.judged import may_be_chosen
 from cloudaccel.decide.ways import MILLION, Candidate
 from cloudaccel.model.decision import BreakEven, Comparison, Line, Way, total_of_lines
 from cloudaccel.model.unknown import Unknown
@@ -40,19 +41,21 @@ def compare(
     vm = next((w for w in ways if w.kind in ("vm", "rent") and w.per_month), None)
     ways = tuple(_with_premium(way, vm) for way in ways)
     rivals = [c.serves for c in candidates] if any(c.serves for c in candidates) else [True] * len(candidates)
-    ranked = [(way.total, i) for i, way in enumerate(ways) if way.total is not None and rivals[i]]
+    ranked = sorted((way.total, i) for i, way in enumerate(ways) if way.total is not None and rivals[i])
+    allowed = [c for c in candidates if may_be_chosen(c.verdict)]
     return Comparison(
         demand_text=demand_text,
         tokens_per_month=tokens_per_month,
         currency="USD",
         months=months,
         ways=ways,
-        cheapest=min(ranked)[1] if ranked else None,
+        cheapest=next((i for _, i in ranked if may_be_chosen(ways[i].verdict)), None),
+        without_rules=ranked[0][1] if ranked else None,
         break_evens=tuple(_break_evens(candidates, rents)),
         curves={c.label: curve for c in candidates if (curve := _curve(c))},
         volumes=_volumes(candidates, tokens_per_month),
-        swings=sensitivity.swings(candidates, tokens_per_month, months) if with_swings else (),
-        spreads=sensitivity.monte_carlo(candidates, tokens_per_month, months, samples=samples, seed=seed)
+        swings=sensitivity.swings(allowed, tokens_per_month, months) if with_swings else (),
+        spreads=sensitivity.monte_carlo(allowed, tokens_per_month, months, samples=samples, seed=seed)
         if samples
         else (),
         seed=seed if samples else None,
@@ -84,7 +87,7 @@ def _way(c: Candidate, demanded: Decimal | None, months: Decimal) -> Way:
         per_accelerator_hour=_per_hour(c, full_month), commitment=c.commitment, lead_time=c.lead_time,
         inputs=c.inputs, years=cost_by_year(machines, values) if machines else (),
         facility=facility_of(machines, values["rack_kw"], values) if machines else None,
-        not_counted=c.not_counted, notes=c.notes,
+        not_counted=c.not_counted, notes=c.notes, verdict=c.verdict,
     )  # fmt: skip
 
 

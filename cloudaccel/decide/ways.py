@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
 
 from cloudaccel.cost.owned import Owned, monthly_lines
+from cloudaccel.decide.judged import JudgeFor, verdict_of_option
 from cloudaccel.decide.options import PERIODIC, TRAINED, OptionSpec
 from cloudaccel.decide.owning import Place, named_accelerators, owned_case
 from cloudaccel.errors import QueryError, UnknownName
-from cloudaccel.model import HOURS_PER_MONTH
+from cloudaccel.model import HOURS_PER_MONTH, Offer
 from cloudaccel.model.decision import Estimate, Factor, Line, total_of_lines
 from cloudaccel.model.unknown import Unknown
+from cloudaccel.model.verdict import Verdict
 
 Values = Mapping[str, Decimal]
 MILLION = Decimal(1_000_000)
@@ -33,6 +35,7 @@ class Found:
     market: str = "on_demand"
     bound: bool = False
     upfront: Estimate | None = None
+    offer: Offer | None = None
 
 
 PriceFinder = Callable[[OptionSpec], "Found | Unknown"]
@@ -59,6 +62,8 @@ class Circumstances:
     find_price, find_speed, find_hours
         Look a rent up in the catalog; size a model on accelerators (tokens per second of all of them); size a training
         run (accelerator-hours).
+    judge
+        Rules to judge every way by; None: nothing is judged.
     """
 
     tokens_per_month: Decimal | None
@@ -73,6 +78,7 @@ class Circumstances:
     find_speed: SpeedFinder
     find_hours: HoursFinder
     measured: tuple[tuple[frozenset[str], Estimate], ...] = ()  # tokens/s of one accelerator, from another option
+    judge: JudgeFor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +106,9 @@ class Candidate:
     serves: bool = True
     not_counted: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    accelerator_ids: frozenset[str] = frozenset()
+    offer: Offer | None = None
+    verdict: Verdict | None = None
 
     def likely(self) -> dict[str, Decimal]:
         """The likely value of every input."""
@@ -146,13 +155,12 @@ def make_candidate(spec: OptionSpec, around: Circumstances) -> Candidate:
     QueryError
         If the option lacks something that nobody can invent, such as the throughput of machines that are to serve.
     """
-    if spec.kind == "api":
-        return _api(spec, around)
-    if spec.kind == "own":
-        return _own(spec, around)
-    if spec.kind in TRAINED:
-        return _trained(spec, around)
-    return _rented(spec, around)
+    makers = {"api": _api, "own": _own, **dict.fromkeys(TRAINED, _trained)}
+    made = makers.get(spec.kind, _rented)(spec, around)
+    if around.judge is None:
+        return made
+    verdict = verdict_of_option(around.judge, spec, made.accelerator_ids, around.place.country, made.offer)
+    return replace(made, verdict=verdict)
 
 
 # -- an API ------------------------------------------------------------------------------------------------------------
@@ -238,6 +246,7 @@ def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
         kind=spec.kind, label=spec.words.get("label") or label, inputs=inputs, monthly=monthly, once=once,
         accelerators=accelerators, hours=hours, use=spec.likely("use"), rent_per_accelerator_hour=each,
         commitment=commitment, unknown=unknown, notes=(found.label,) if isinstance(found, Found) else (),
+        accelerator_ids=ids, offer=found.offer if isinstance(found, Found) else None,
     )  # fmt: skip
     return _with_everyone(candidate, spec, around)
 
@@ -358,7 +367,7 @@ def _own(spec: OptionSpec, around: Circumstances) -> Candidate:
             accelerators=machines.accelerators, use=spec.likely("use"), commitment=commitment,
             lead_time=_lead_time(inputs.get("lead_weeks")),
             owned=machines, unknown=case.unknown, own_tokens=spec.likely("tokens"),
-            not_counted=case.not_counted, notes=case.notes,
+            not_counted=case.not_counted, notes=case.notes, accelerator_ids=case.accelerator_ids,
         ),
         spec, around,
     )  # fmt: skip
@@ -381,12 +390,13 @@ def _trained(spec: OptionSpec, around: Circumstances) -> Candidate:
         inputs["accel-hours"] = _sized_hours(spec, around)
     unknown: Unknown | None = None
     notes: tuple[str, ...] = ()
+    offer: Offer | None = None
     if "rate" not in inputs:
         rate = _rate_of(spec, around)
         if isinstance(rate, Unknown):
             unknown = rate
         else:
-            inputs["rate"], notes = rate.price, (rate.label,)
+            inputs["rate"], notes, offer = rate.price, (rate.label,), rate.offer
 
     def once(values: Values) -> tuple[Line, ...]:
         hours = Factor(values["accel-hours"], "accelerator-hours")
@@ -398,11 +408,19 @@ def _trained(spec: OptionSpec, around: Circumstances) -> Candidate:
     return _with_everyone(
         Candidate(
             kind=spec.kind, label=label, inputs=inputs, monthly=lambda _v, _t: (), once=once, unknown=unknown,
-            lead_time="the run", notes=notes, serves="serve" in spec.numbers,
+            lead_time="the run", notes=notes, offer=offer, accelerator_ids=_ids_named(spec),
+            serves="serve" in spec.numbers,
             not_counted=() if "serve" in spec.numbers else ("serving what was trained (serve=…/month)",),
         ),
         spec, around,
     )  # fmt: skip
+
+
+def _ids_named(spec: OptionSpec) -> frozenset[str]:
+    try:
+        return named_accelerators(spec.what)[0] if spec.what else frozenset()
+    except UnknownName:
+        return frozenset()
 
 
 def _sized_hours(spec: OptionSpec, around: Circumstances) -> Estimate:
@@ -425,7 +443,7 @@ def _rate_of(spec: OptionSpec, around: Circumstances) -> "Found | Unknown":
     each = Estimate(
         "rate", p.low / n, p.likely / n, p.high / n, "USD/accelerator-hour", p.source, p.as_of, p.verified, "rate="
     )
-    return Found(price=each, accelerators=1, label=found.label)
+    return Found(price=each, accelerators=1, label=found.label, offer=found.offer)
 
 
 # -- what every way bears ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from cloudaccel.model.unknown import Unknown
+from cloudaccel.model.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ class Way:
         At full use; at use u it is this over u.
     unknown
         What is missing, and what would settle it; the way then has no total.
+    verdict
+        What the rules say of its place; None: nothing was judged.
     """
 
     kind: str
@@ -157,6 +160,7 @@ class Way:
     facility: Facility | None = None
     not_counted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
 
 class BreakEven(NamedTuple):
@@ -208,7 +212,9 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The answer of ``compare``. `cheapest` is the index of the cheapest way; None when no total is known.
+    """The answer of ``compare``. `cheapest` is the index of the cheapest way that may be chosen; None: there is none.
+
+    `without_rules` is the same without the rules, and `cheapest` where nothing was judged.
 
     `curves` are an owned accelerator-hour over use, `volumes` a month's cost over tokens per month; by way.
     """
@@ -219,6 +225,7 @@ class Comparison:
     months: Decimal
     ways: tuple[Way, ...]
     cheapest: int | None
+    without_rules: int | None
     break_evens: tuple[BreakEven, ...]
     curves: Mapping[str, tuple[tuple[Decimal, Decimal], ...]]
     volumes: Mapping[str, tuple[tuple[Decimal, Decimal], ...]] = field(default_factory=dict[str, Any])
