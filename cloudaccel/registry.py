@@ -52,6 +52,19 @@ def price_list(name: str) -> Prices:
     return cast("Callable[[], Prices]", _imported(name, entries[name]))()
 
 
+def starts(name: str) -> bool:
+    """Whether provider `name` can start machines. Loads its package, and no cloud's SDK.
+
+    A package that cannot be imported starts nothing; `load` says what it lacks.
+    """
+    if name not in _entries():
+        return False
+    try:
+        return load(name).instances is not None
+    except ConfigError:
+        return False
+
+
 def exports() -> tuple[tuple[str, str], ...]:
     """Pairs of export and provider whose packages write them, sorted. Loads none of them."""
     pairs = (name.rpartition(".") for name in _entries(EXPORTS))

@@ -17,7 +17,7 @@ from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PR
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
 from cloudaccel.model import Accelerator, Offer
-from cloudaccel.model.plan import Energy, Plan
+from cloudaccel.model.plan import EXPORT_ONLY, QUOTE_ONLY, STARTABLE, Energy, Plan
 from cloudaccel.model.workload import Assumption, Fit, Reason, Support
 from cloudaccel.planner.plan import make_plan
 from cloudaccel.planner.request import NODE_STEPS, RANKS, Context, Request
@@ -172,22 +172,31 @@ def _context(
         from cloudaccel.api.judging import row_judge
 
         judged = row_judge(judge)
-    return Context(db, table, sizer, judged, startable=_startable(), energy=_energy)
+    return Context(db, table, sizer, judged, channel=_channels(), energy=_energy)
 
 
 def _cited(support: Support) -> str:
     return f"; {support.source}, {support.as_of}" if support.source else ""
 
 
-def _startable() -> Callable[[Offer], bool]:
-    from cloudaccel.registry import names
+def _channels() -> Callable[[Offer], str]:
+    """How an offer is got: what the provider packages can do, asked once for each provider."""
+    from cloudaccel import registry
 
-    known = frozenset(names())
+    exported = {provider for _, provider in registry.exports()}
 
-    def startable(offer: Offer) -> bool:
-        return offer.provider in known and offer.service == "vm" and offer.market in ("on_demand", "spot")
+    @cache
+    def of_provider(name: str) -> str:
+        if registry.starts(name):
+            return STARTABLE
+        return EXPORT_ONLY if name in exported else QUOTE_ONLY
 
-    return startable
+    def channel(offer: Offer) -> str:
+        # Neither starts what needs a capacity that was bought before, nor a service that is no machine.
+        plain = offer.service == "vm" and offer.market in ("on_demand", "spot")
+        return of_provider(offer.provider) if plain else QUOTE_ONLY
+
+    return channel
 
 
 def _energy(offer: Offer, accelerator: Accelerator, machines: int, hours: Decimal) -> Energy | None:

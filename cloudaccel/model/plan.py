@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from cloudaccel.model.offer import Offer
 from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
 
+STARTABLE, EXPORT_ONLY, QUOTE_ONLY = "startable", "export-only", "quote-only"  # channels of an option
+
 
 class CostLine(NamedTuple):
     """`quantity` x `unit_price` = `amount`, all in one currency. None: nobody says what it costs."""
@@ -62,8 +64,9 @@ class Option:
         State of the policy verdict (None: no policy was asked for) and the ids of the rules that decided it.
     energy
         What the run draws and emits; None when a factor is unknown.
-    startable
-        True when ``cloudaccel provision`` can start it, False when it can only be quoted.
+    channel
+        How it is got: `STARTABLE` (``cloudaccel provision`` starts it), `EXPORT_ONLY` (``plan --export`` can write it
+        for another engine) or `QUOTE_ONLY` (order it at the seller).
     """
 
     offer: Offer
@@ -77,7 +80,7 @@ class Option:
     verdict: str | None = None
     rules: tuple[str, ...] = ()
     energy: Energy | None = None
-    startable: bool = False
+    channel: str = QUOTE_ONLY
 
     @property
     def carbon_kg(self) -> float | None:
@@ -85,9 +88,9 @@ class Option:
         return None if self.energy is None else self.energy.kg
 
     @property
-    def channel(self) -> str:
-        """``startable`` when ``cloudaccel provision`` can start it, else ``quote-only``: order it at the seller."""
-        return "startable" if self.startable else "quote-only"
+    def startable(self) -> bool:
+        """Whether ``cloudaccel provision`` can start it."""
+        return self.channel == STARTABLE
 
     @property
     def accelerators(self) -> int:

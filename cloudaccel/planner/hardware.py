@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from cloudaccel.catalog.query import RankedRow, load_offers, ranked_rows
 from cloudaccel.model import Accelerator, AcceleratorTerm, Query, from_nano
+from cloudaccel.model.plan import STARTABLE
 from cloudaccel.model.workload import Workload
 from cloudaccel.planner.reasons import POLICY, Rejections, policy_words
 from cloudaccel.planner.request import Context, Request
@@ -70,11 +71,11 @@ def hardware_on_offer(request: Request, context: Context, rejections: Rejections
 def _rows(request: Request, context: Context) -> list[RankedRow]:
     """The rows that the query finds, without those that cannot be started when only such are wanted."""
     rows = list(ranked_rows(context.db, _query_of(request, context), context.accelerators))
-    startable = context.startable
-    if not request.startable_only or startable is None:
+    channel = context.channel
+    if not request.startable_only or channel is None:
         return rows
     offers = load_offers(context.db, (row.oid for row in rows))
-    return [row for row in rows if startable(offers[row.oid])]
+    return [row for row in rows if channel(offers[row.oid]) == STARTABLE]
 
 
 def _query_of(request: Request, context: Context) -> Query:

@@ -12,7 +12,7 @@ from cloudaccel.catalog.query import load_offers
 from cloudaccel.cost import cost_lines, total_of
 from cloudaccel.cost.lines import CURRENCY
 from cloudaccel.model import Offer
-from cloudaccel.model.plan import Option, Plan
+from cloudaccel.model.plan import QUOTE_ONLY, Option, Plan
 from cloudaccel.model.workload import Fit
 from cloudaccel.planner.hardware import Hardware, hardware_on_offer
 from cloudaccel.planner.join import Field, Pair, deadline_h, sized
@@ -149,7 +149,7 @@ class _Builder:
             verdict=price_class.verdict,
             rules=price_class.rules,
             energy=context.energy(offer, shape.hardware.accelerator, machines, hours) if context.energy else None,
-            startable=context.startable is not None and context.startable(offer),
+            channel=context.channel(offer) if context.channel else QUOTE_ONLY,
         )
 
 

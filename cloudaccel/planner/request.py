@@ -51,7 +51,7 @@ class Request:
 
 
 class Context:
-    """What the planner asks others: the catalog, the sizing, the rules, and whether a provider can start machines."""
+    """What the planner asks others: the catalog, the sizing, the rules, and how machines are got."""
 
     def __init__(
         self,
@@ -59,12 +59,12 @@ class Context:
         accelerators: Mapping[str, Accelerator],
         size: Sizer,
         judge: Judge | None = None,
-        startable: Callable[[Offer], bool] | None = None,
+        channel: Callable[[Offer], str] | None = None,
         energy: Callable[[Offer, Accelerator, int, Decimal], Energy | None] | None = None,
     ) -> None:
         self.db = db
         self.accelerators = accelerators
         self.size = size
         self.judge = judge
-        self.startable = startable
+        self.channel = channel
         self.energy = energy

@@ -164,7 +164,7 @@ def test_every_count_of_the_rejected_says_what_it_counts(job: Path) -> None:
 
 def test_each_option_says_whether_it_can_be_started(job: Path) -> None:
     answer = planned(str(job), "--limit", "40", "--budget", "5000 USD", "--json", "--lock", "-")
-    channels = {(o["provider"] in registry.names(), o["channel"]) for o in answer.json["options"]}
+    channels = {(registry.starts(o["provider"]), o["channel"]) for o in answer.json["options"]}
     assert channels == {(True, "startable"), (False, "quote-only")}
     assert "quote-only" in planned(str(job), "--lock", "-").out
 

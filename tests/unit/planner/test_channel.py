@@ -1,0 +1,69 @@
+"""How an option is got: started from here, written for another engine, or ordered at the seller."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from cloudaccel import registry
+from cloudaccel.api import planning
+from cloudaccel.errors import ConfigError
+
+JOB = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": 1e7}
+
+
+@pytest.fixture
+def providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``aws`` starts machines, ``gcp`` has only an export, ``azure`` has neither, ``oci`` cannot be imported."""
+    has = {"aws": object(), "gcp": None, "azure": None}
+
+    def load(name: str) -> object:
+        if name not in has:
+            raise ConfigError(f"provider {name}: something is missing.")
+        return SimpleNamespace(instances=has[name])
+
+    entries = dict.fromkeys([*has, "oci"])
+    monkeypatch.setattr(registry, "_entries", lambda: entries)
+    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setattr(registry, "exports", lambda: (("terraform", "aws"), ("terraform", "gcp")))
+
+
+@pytest.mark.usefixtures("providers")
+def test_a_channel_is_what_the_provider_package_can_do() -> None:
+    found = planning.plan(JOB, options=60, market=["on-demand", "spot"])
+    channels = {option.offer.provider: option.channel for option in found.considered}
+    assert channels["aws"] == "startable"
+    assert channels["gcp"] == "export-only"
+    others = {name: channel for name, channel in channels.items() if name not in ("aws", "gcp")}
+    assert others
+    assert set(others.values()) == {"quote-only"}
+
+
+@pytest.mark.usefixtures("providers")
+def test_startable_leaves_out_what_only_another_engine_can_start() -> None:
+    found = planning.plan(JOB, options=60, startable=True)
+    assert {option.offer.provider for option in found.options} == {"aws"}
+    assert all(option.startable for option in found.options)
+
+
+@pytest.mark.usefixtures("providers")
+def test_what_needs_capacity_bought_before_is_only_quoted() -> None:
+    found = planning.plan(JOB, options=60, market="reserved", provider="aws")
+    assert found.options
+    assert {option.channel for option in found.options} == {"quote-only"}
+
+
+def test_a_room_of_our_own_is_no_cloud_that_starts_machines() -> None:
+    assert not registry.starts("onprem")
+    assert registry.starts("aws")
+    assert not registry.starts("a seller without a package")
+
+
+def test_asking_how_machines_are_got_loads_no_sdk() -> None:
+    code = (
+        "import sys; from cloudaccel.api.planning import plan; "
+        f"plan({JOB!r}); print([m for m in ('boto3', 'botocore', 'google.cloud', 'azure.mgmt') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
