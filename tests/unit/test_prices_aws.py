@@ -1,0 +1,364 @@
+"""Amazon's price list of EC2: from lines to offers. A test is named after the mistake it keeps out (``trap_NN``)."""
+
+import csv
+import io
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from cloudaccel.catalog.web import Connection, HttpWeb
+from cloudaccel.errors import MalformedResponse
+from cloudaccel.facts.accelerators import by_id
+from cloudaccel.model import Offer
+from cloudaccel.protocols import Prices, Scope
+from cloudaccel.testing.cloud import FakeCloud
+from cloudaccel.testing.prices import QUICK, PricesContract
+from cloudaccel_aws.prices import CHINA, GLOBAL, AwsPrices, instances
+
+pytestmark = pytest.mark.network  # the list is read over HTTP from 127.0.0.1
+GOLDEN = Path(__file__).parents[1] / "golden/prices/aws_ec2_us-east-1_2025-04.csv"
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+VIRGINIA = Scope(provider="aws", partition="aws", region="us-east-1")
+BEIJING = Scope(provider="aws", partition="aws-cn")
+PREAMBLE = ('"FormatVersion","v1.0"', '"Version","20260801000000"', '"OfferCode","AmazonEC2"')
+
+
+def row(**fields: str) -> dict[str, str]:
+    """One line, assembled: a Linux machine with eight H100, on demand. A field is given with ``_`` for a space."""
+    return {
+        "SKU": "S1",
+        "OfferTermCode": "JRTCKXETXF",
+        "TermType": "OnDemand",
+        "EffectiveDate": "2026-01-01",
+        "Unit": "Hrs",
+        "PricePerUnit": "55.0400000000",
+        "Currency": "USD",
+        "LeaseContractLength": "",
+        "PurchaseOption": "",
+        "OfferingClass": "",
+        "Product Family": "Compute Instance",
+        "Instance Type": "p5.48xlarge",
+        "Instance Family": "GPU instance",
+        "vCPU": "192",
+        "Memory": "2048 GiB",
+        "Tenancy": "Shared",
+        "Operating System": "Linux",
+        "License Model": "No License required",
+        "operation": "RunInstances",
+        "CapacityStatus": "Used",
+        "GPU": "8",
+        "MarketOption": "OnDemand",
+        "Pre Installed S/W": "NA",
+        "Region Code": "us-east-1",
+    } | {name.replace("_", " "): value for name, value in fields.items()}
+
+
+def reserved(unit: str, price: str, payment: str = "No Upfront", **fields: str) -> dict[str, str]:
+    named = {
+        "TermType": "Reserved",
+        "OfferTermCode": payment,
+        "LeaseContractLength": "1yr",
+        "OfferingClass": "standard",
+    }
+    return row(Unit=unit, PricePerUnit=price, PurchaseOption=payment, **named) | fields
+
+
+def text(*rows: Mapping[str, str], preamble: tuple[str, ...] = PREAMBLE) -> bytes:
+    out = io.StringIO()
+    out.writelines(line + "\n" for line in preamble)
+    writer = csv.DictWriter(out, list(row()), quoting=csv.QUOTE_ALL, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode()
+
+
+def serve(cloud: FakeCloud, files: Mapping[str, bytes], part: str = "aws", root: str = "/offers/v1.0") -> None:
+    """The index and the files of `part`, under the paths that are left when a mirror has taken `root`'s place."""
+    regions = {
+        code: {"regionCode": code, "currentVersionUrl": f"{root}/{part}/AmazonEC2/20260801000000/{code}/index.json"}
+        for code in files
+    }
+    cloud.serve_json(f"/{part}/AmazonEC2/current/region_index.json", {"formatVersion": "v1.0", "regions": regions})
+    for code, body in files.items():
+        cloud.serve(f"/{part}/AmazonEC2/20260801000000/{code}/index.csv", body)
+
+
+def adapter(cloud: FakeCloud) -> Prices:
+    mirrors = {GLOBAL: f"{cloud.url}/aws", CHINA: f"{cloud.url}/cn"}
+    return AwsPrices(now=lambda: NOW).over(HttpWeb("aws", Connection(mirrors=mirrors), QUICK))
+
+
+def offers(*rows: Mapping[str, str], scope: Scope = VIRGINIA) -> list[Offer]:
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": text(*rows)})
+        return list(adapter(cloud).offers(scope))
+
+
+class TestAws(PricesContract):
+    def prices(self) -> Prices:
+        return AwsPrices(now=lambda: NOW)
+
+    def web(self, cloud: FakeCloud) -> HttpWeb:
+        mirrors = {GLOBAL: f"{cloud.url}/aws", CHINA: f"{cloud.url}/cn"}
+        return HttpWeb("contract", Connection(mirrors=mirrors), QUICK)
+
+    def serve(self, cloud: FakeCloud) -> None:
+        serve(cloud, {"us-east-1": GOLDEN.read_bytes(), "us-gov-west-1": text(row(Region_Code="us-gov-west-1"))})
+        serve(cloud, {"cn-north-1": text(row(Region_Code="cn-north-1", Currency="CNY"))}, part="cn")
+
+
+def golden() -> list[Offer]:
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": GOLDEN.read_bytes()})
+        return list(adapter(cloud).offers(VIRGINIA))
+
+
+def test_the_golden_file_gives_what_stands_in_it() -> None:
+    found = golden()
+    on_demand = {offer.instance: offer.price.amount for offer in found if offer.market == "on_demand"}
+    assert on_demand == {
+        "dl1.24xlarge": Decimal("13.10904"), "g5.12xlarge": Decimal("5.672"), "g6.xlarge": Decimal("0.8048"),
+        "inf2.48xlarge": Decimal("12.98127"), "p4d.24xlarge": Decimal("32.7726"), "p5.48xlarge": Decimal("98.32"),
+        "trn1.32xlarge": Decimal("21.5"), "vt1.3xlarge": Decimal("0.65"),
+    }  # fmt: skip
+    source = found[0].price.source
+    assert (source.name, source.revision) == ("AWS price list (EC2)", "20250404224122")
+
+
+def test_no_price_of_the_golden_file_disagrees_with_the_snapshot() -> None:
+    """Where both state a price of the same day; the list of 2025-04 is older than the cut of P4 and P5 in 2025-06."""
+    with open(Path(__file__).parents[2] / "pricing_cache/aws.csv", encoding="utf-8", newline="") as file:
+        known = {
+            (line["instance"], line["market"], line["term"], line["offering_class"]): Decimal(line["price_per_hour"])
+            for line in csv.DictReader(file)
+            if line["region"] == "us-east-1" and line["price_per_hour"] and not line["zone"]
+        }
+    differ = {
+        offer.instance
+        for offer in golden()
+        for key in [(offer.instance, offer.market, offer.term or "", offer.offering_class or "")]
+        if key in known and known[key] != offer.price.amount
+    }
+    assert differ <= {"p4d.24xlarge", "p5.48xlarge"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_trap_01_a_capacity_block_row_at_zero_is_no_price(order: int) -> None:
+    rows = [row(), row(SKU="S2", MarketOption="CapacityBlock", PricePerUnit="0.0000000000")][::order]
+    found = {offer.market: offer for offer in offers(*rows)}
+    assert found["on_demand"].price.amount == Decimal("55.04")
+    block = found["capacity_block"]
+    assert (block.price.amount, block.price.status, block.apart) == (None, "unknown", ("unknown_price",))
+    assert "each block" in block.price.note
+
+
+def test_trap_02_a_type_sold_by_reservation_alone_is_shown_without_a_price() -> None:
+    (offer,) = offers(row(Instance_Type="p5e.48xlarge", MarketOption="CapacityBlock", PricePerUnit="0"))
+    assert (offer.instance, offer.market, offer.price.amount) == ("p5e.48xlarge", "capacity_block", None)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_trap_03_two_prices_of_one_offer_choose_none_but_zero_is_no_opinion(order: int) -> None:
+    both = [row(), row(SKU="S2", PricePerUnit="50")][::order]
+    (offer,) = offers(*both)
+    assert (offer.price.amount, offer.price.status) == (None, "quarantined")
+    assert offer.price.note == "the list states 50 and 55.04"
+    (offer,) = offers(*[row(), row(SKU="S2", PricePerUnit="0")][::order])
+    assert offer.price.amount == Decimal("55.04")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_dates_the_newest_in_force_holds(order: int) -> None:
+    old, future = row(SKU="S2", EffectiveDate="2025-01-01", PricePerUnit="98.32"), row(EffectiveDate="2027-01-01")
+    (offer,) = offers(*[row(), old, future | {"SKU": "S3", "PricePerUnit": "1"}][::order])
+    assert (offer.price.amount, offer.price.effective_at) == (Decimal("55.04"), "2026-01-01")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Operating System": "Windows", "License Model": "Bring your own license"},
+        {"License Model": "Bring your own license"},
+        {"Pre Installed S/W": "SQL Web", "operation": "RunInstances:0200"},
+        {"operation": "RunInstances:0010"},
+        {"Tenancy": "Host"},
+        {"Tenancy": "Dedicated"},
+        {"CapacityStatus": "UnusedCapacityReservation"},
+        {"CapacityStatus": "AllocatedCapacityReservation"},
+        {"Unit": "Quantity"},
+        {"TermType": "Reserved", "MarketOption": "Other"},
+    ],
+)
+def test_trap_04_06_other_licences_software_tenancies_and_idle_capacity_are_other_things(
+    fields: dict[str, str],
+) -> None:
+    assert offers(row() | fields) == []
+
+
+def test_trap_05_bare_metal_is_priced_though_its_rows_are_dedicated() -> None:
+    metal = {"Instance Type": "g4dn.metal", "Product Family": "Compute Instance (bare metal)"}
+    dedicated = row() | metal | {"Tenancy": "Dedicated", "PricePerUnit": "8.61"}
+    (offer,) = offers(dedicated)
+    assert (offer.service, offer.count, offer.price.amount) == ("bare-metal", 8, Decimal("8.61"))
+    (offer,) = offers(dedicated, row() | metal | {"SKU": "S2", "PricePerUnit": "7.824"})
+    assert offer.price.amount == Decimal("7.824")
+
+
+@pytest.mark.parametrize("lines", [0, 5, 9])
+def test_trap_07_the_header_is_found_by_its_name_and_columns_by_theirs(lines: int) -> None:
+    preamble = tuple(f'"Note {number}","x"' for number in range(lines))
+    body = text(row(), preamble=preamble).decode().splitlines()
+    turned = [",".join(f'"{cell}"' for cell in reversed(next(csv.reader([line])))) for line in body[lines + 1 :]]
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": text(row(), preamble=preamble)})
+        assert len(list(adapter(cloud).offers(VIRGINIA))) == 1
+        head = ",".join(f'"{cell}"' for cell in ["SKU", *reversed(next(csv.reader([body[lines]])))])
+        serve(cloud, {"us-east-1": "\n".join([*preamble, head, *('"S1",' + line for line in turned)]).encode()})
+        assert len(list(adapter(cloud).offers(VIRGINIA))) == 1
+
+
+def test_trap_08_13_memory_is_the_models_not_what_a_column_says() -> None:
+    for type_, gib in (("g6.xlarge", 24), ("trn2.48xlarge", 96), ("p5.48xlarge", 80)):
+        (offer,) = offers(row(Instance_Type=type_, **{"GPU Memory": "524288 MB"}))
+        assert offer.accelerator_memory_gib == gib
+
+
+def test_trap_09_10_a_fraction_of_an_accelerator_is_exact() -> None:
+    (offer,) = offers(row(Instance_Type="g6f.large", GPU="0.125", PricePerUnit="0.2"))
+    assert (offer.count, offer.accelerator_memory_gib) == (Fraction(1, 8), 3)
+    assert offer.price_per_accelerator_hour == Decimal("1.6")
+
+
+def test_trap_14_29_neuron_devices_are_counted_as_devices() -> None:
+    rows = [
+        row(SKU=name, Instance_Type=name, Instance_Family="Machine Learning ASIC Instances", GPU="")
+        for name in ("inf1.xlarge", "inf2.48xlarge", "trn1.32xlarge", "trn2.48xlarge")
+    ]
+    found = {offer.instance: (offer.accelerator_id, offer.count) for offer in offers(*rows)}
+    assert found == {
+        "inf1.xlarge": ("aws-inferentia1", 1), "inf2.48xlarge": ("aws-inferentia2", 12),
+        "trn1.32xlarge": ("aws-trainium1", 16), "trn2.48xlarge": ("aws-trainium2", 16),
+    }  # fmt: skip
+
+
+def test_trap_16_a_part_of_a_rack_is_counted_as_its_machine() -> None:
+    (offer,) = offers(row(Instance_Type="p6e-gb200.36xlarge"))
+    assert (offer.accelerator_id, offer.count, offer.hosts) == ("nvidia-gb200", 4, 1)
+
+
+def test_trap_21_22_china_is_in_its_own_currency_and_govcloud_in_its_own_partition() -> None:
+    with FakeCloud() as cloud:
+        serve(cloud, {"cn-north-1": text(row(Region_Code="cn-north-1", Currency="CNY", PricePerUnit="300"))}, part="cn")
+        serve(cloud, {"us-gov-west-1": text(row(Region_Code="us-gov-west-1"))})
+        (offer,) = adapter(cloud).offers(BEIJING)
+        assert (offer.partition, offer.region, offer.price.currency) == ("aws-cn", "cn-north-1", "CNY")
+        assert (offer.country, offer.operator_country) == ("CN", "CN")
+        government, china = adapter(cloud).scopes()
+        assert (government.partition, government.region, china) == ("aws-us-gov", "us-gov-west-1", BEIJING)
+        (offer,) = adapter(cloud).offers(government)
+        assert (offer.partition, offer.price.currency) == ("aws-us-gov", "USD")
+
+
+def test_trap_23_odd_members_of_an_index_are_no_regions_and_a_sovereign_region_is_its_own_partition() -> None:
+    with FakeCloud() as cloud:
+        serve(cloud, {"eusc-de-east-1": b"", "aws-cn-other": b"", "us-east-1": b""})
+        scopes = [(scope.partition, scope.region) for scope in adapter(cloud).scopes()]
+    assert scopes == [("aws-eusc", "eusc-de-east-1"), ("aws", "us-east-1"), ("aws-cn", None)]
+
+
+def test_trap_24_one_region_that_fails_fails_alone() -> None:
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": text(row()), "us-west-2": b"<html>"})
+        prices = adapter(cloud)
+        assert len(list(prices.offers(VIRGINIA))) == 1
+        with pytest.raises(MalformedResponse, match="no line begins with SKU"):
+            list(prices.offers(Scope(provider="aws", partition="aws", region="us-west-2")))
+
+
+def test_trap_25_26_a_new_region_and_a_new_family_are_seen_on_the_day_they_are_listed() -> None:
+    with FakeCloud() as cloud:
+        new = row(Region_Code="sa-west-9", Instance_Type="p9.48xlarge", GPU="8")
+        asic = row(SKU="S2", Region_Code="sa-west-9", Instance_Type="q1.large", Instance_Family="GPU instance")
+        serve(cloud, {"sa-west-9": text(new, asic)})
+        prices = adapter(cloud)
+        found = {offer.instance: offer for offer in prices.offers(prices.scopes()[0])}
+    offer = found["p9.48xlarge"]
+    assert (offer.accelerator_id, offer.accelerator_name, offer.count, offer.country) == (None, "p9", None, None)
+    assert (offer.price.amount, offer.apart, offer.vcpus) == (Decimal("55.04"), ("unknown_count",), 192)
+    assert found["q1.large"].accelerator_name == "q1"
+
+
+def test_a_local_zone_is_a_zone_of_its_region_wherever_its_file_stands() -> None:
+    with FakeCloud() as cloud:
+        zone = row(Region_Code="us-west-2-lax-1", Instance_Type="g4dn.2xlarge", PricePerUnit="0.904")
+        serve(cloud, {"us-west-2": text(row(Region_Code="us-west-2")), "us-west-2-lax-1": text(zone)})
+        prices = adapter(cloud)
+        (scope, _) = prices.scopes()
+        found = {offer.zone: offer.instance for offer in prices.offers(scope)}
+    assert found == {None: "p5.48xlarge", "us-west-2-lax-1": "g4dn.2xlarge"}
+
+
+def test_a_reservation_keeps_what_is_paid_at_the_start_apart() -> None:
+    found = {
+        offer.payment: (offer.price.amount, offer.price.upfront, offer.term, offer.offering_class)
+        for offer in offers(
+            reserved("Hrs", "30"),
+            reserved("Hrs", "15.5", "Partial Upfront"),
+            reserved("Quantity", "130000", "Partial Upfront"),
+            reserved("Quantity", "250000", "All Upfront"),
+            reserved("Hrs", "0.0000000000", "All Upfront"),
+        )
+    }
+    assert found == {
+        "no_upfront": (Decimal(30), None, "1y", "standard"),
+        "partial_upfront": (Decimal("15.5"), Decimal(130000), "1y", "standard"),
+        "all_upfront": (None, Decimal(250000), "1y", "standard"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"PricePerUnit": "-1"}, "not an amount"),
+        ({"PricePerUnit": "NaN"}, "not an amount"),
+        ({"PricePerUnit": "free"}, "not an amount"),
+        ({"Currency": ""}, "no currency"),
+        ({"TermType": "Reserved", "LeaseContractLength": "always"}, "a reservation for"),
+    ],
+)
+def test_a_line_that_cannot_be_understood_refuses_the_file(fields: dict[str, str], said: str) -> None:
+    with pytest.raises(MalformedResponse, match=said):
+        offers(row() | fields)
+
+
+def test_a_file_without_a_column_or_with_half_a_line_is_refused() -> None:
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": text(row()).replace(b'"Tenancy"', b'"Tenure"')})
+        with pytest.raises(MalformedResponse, match="no column Tenancy"):
+            list(adapter(cloud).offers(VIRGINIA))
+        serve(cloud, {"us-east-1": text(row()).rstrip()[:-60]})
+        with pytest.raises(MalformedResponse, match="fields"):
+            list(adapter(cloud).offers(VIRGINIA))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://evil.example/offers/v1.0/aws/x.json", "/offers/v1.0/aws/../../x.json", "/offers/v1.0/cn/x.json", 7],
+)
+def test_an_index_sends_us_nowhere_else(url: object) -> None:
+    with FakeCloud() as cloud:
+        index = {"regions": {"us-east-1": {"regionCode": "us-east-1", "currentVersionUrl": url}}}
+        cloud.serve_json("/aws/AmazonEC2/current/region_index.json", index)
+        with pytest.raises(MalformedResponse, match="no address"):
+            adapter(cloud).scopes()
+
+
+def test_every_row_of_the_table_names_an_accelerator_that_exists() -> None:
+    unknown = [shape.instance for shape in instances().values() if shape.accelerator_id is None]
+    assert unknown == ["vt1.24xlarge", "vt1.3xlarge", "vt1.6xlarge"]  # media cards: no row of the accelerator table
+    for shape in instances().values():
+        assert shape.accelerator_id is None or by_id(shape.accelerator_id).id == shape.accelerator_id
