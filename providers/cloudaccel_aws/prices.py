@@ -8,19 +8,18 @@ Neuron devices; an accelerated type that the table lacks is offered with an unkn
 import csv
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 
 from cloudaccel.facts import places
-from cloudaccel.facts.listing import Listed, Place, Shape, Terms, amount, make_offer, malformed, mapping
+from cloudaccel.facts.listing import Listed, Place, PriceList, Shape, Terms, amount, make_offer, malformed, mapping
 from cloudaccel.facts.loader import read_table
 from cloudaccel.model import Offer, Source
-from cloudaccel.protocols import Answer, Prices, Scope, Web
+from cloudaccel.protocols import Scope
 
 PROVIDER = "aws"
 OPERATION = "price list"
@@ -77,18 +76,12 @@ class _Key:
     shared: bool  # not on hardware of one's own: the way a machine starts unless asked otherwise
 
 
-class AwsPrices:
+class AwsPrices(PriceList):
     """The bulk price list of EC2."""
 
-    sources: Sequence[str] = (GLOBAL, CHINA)
-
-    def __init__(self, web: Web | None = None, *, now: Callable[[], datetime] | None = None) -> None:
-        self._web = web
-        self._now = now or (lambda: datetime.now(UTC))
-
-    def over(self, web: Web) -> Prices:
-        """The same list, read through `web`."""
-        return type(self)(web, now=self._now)
+    provider = PROVIDER
+    operation = OPERATION
+    sources = (GLOBAL, CHINA)
 
     def scopes(self) -> Sequence[Scope]:
         """Every region of the index, and China as one: its list stands on hosts of its own, out of reach for some."""
@@ -115,7 +108,7 @@ class AwsPrices:
         yield from rates.offers(scope)
 
     def _read(self, home: str, path: str, scope: Scope, rates: "_Rates") -> None:
-        with self._ask(f"{home}/{path}") as answer:
+        with self.web.ask(f"{home}/{path}") as answer:
             file = OfferFile(answer.lines())
             for row in file.rows():
                 place = _REGION.fullmatch(row["region"])
@@ -125,17 +118,12 @@ class AwsPrices:
 
     def _index(self, home: str) -> Mapping[str, str]:
         """Regions and zones of the list with the path of their file, as its index says today."""
-        with self._ask(f"{home}/AmazonEC2/current/region_index.json") as answer:
+        with self.web.ask(f"{home}/AmazonEC2/current/region_index.json") as answer:
             page = mapping(answer.json(), provider=PROVIDER, operation=OPERATION, what="the index")
         regions = mapping(page.get("regions"), provider=PROVIDER, operation=OPERATION, what="regions")
         if not regions:
             raise malformed(PROVIDER, OPERATION, "the index has no regions")
         return {code: _path(code, entry, home) for code, entry in sorted(regions.items())}
-
-    def _ask(self, url: str) -> AbstractContextManager[Answer]:
-        if self._web is None:
-            raise RuntimeError("call over(web) first")
-        return self._web.ask(url)
 
 
 class OfferFile:
