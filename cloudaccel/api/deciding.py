@@ -13,7 +13,7 @@ from cloudaccel.decide.compare import compare as _compare
 from cloudaccel.decide.judged import JudgeFor, judge_for
 from cloudaccel.decide.options import OptionSpec, parse_number, parse_option
 from cloudaccel.decide.owning import Place, named_accelerators
-from cloudaccel.decide.ways import Circumstances, make_candidate
+from cloudaccel.decide.ways import Circumstances, PriceFinder, make_candidate
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.model import HOURS_PER_MONTH
 from cloudaccel.model.decision import Comparison, Estimate
@@ -116,6 +116,15 @@ def _judge_for(rules: "Rules", today: date | None) -> JudgeFor:
     from cloudaccel.api.judging import judge_by  # the tables of facts, only for who asks to be judged
 
     return judge_for(lambda flop: judge_by(rules, training_flop=flop, today=today))
+
+
+def _rules_of(policy: Mapping[str, Any]) -> "Rules":
+    """The rules of a roadmap file, whose keys are named as the flags are."""
+    from cloudaccel.api.judging import Rules
+
+    given = {key.replace("-", "_"): value for key, value in policy.items()}
+    data = given.pop("data_class", None)
+    return Rules(**given, data=data, always="packs" in given)
 
 
 # -- what the flags say ------------------------------------------------------------------------------------------------
@@ -263,7 +272,15 @@ def roadmap(
     day = (today or datetime.now(UTC).date()).isoformat()
     find = price_finder(price_file, catalog, today)
     from_file = isinstance(case, str | Path)
-    read = read_case(Path(case), find, today=day) if from_file else parse_case(case, find, today=day)
+
+    def judging(policy: Mapping[str, Any]) -> tuple[JudgeFor, PriceFinder]:
+        judge = _judge_for(_rules_of(policy), today)
+        return judge, price_finder(price_file, catalog, today, judge)
+
+    if from_file:
+        read = read_case(Path(case), find, today=day, judging=judging)
+    else:
+        read = parse_case(case, find, today=day, judging=judging)
     return plan_months(read, seconds=seconds, good_enough=gap, clock=monotonic)
 
 

@@ -69,7 +69,7 @@ def run(a: argparse.Namespace) -> int:
         a.option, demand=a.demand, hours=a.hours, years=a.years, model=a.model, dtype=a.dtype, mix=a.mix, rents=a.rents,
         people=a.people, data=a.data, country=a.country, fx=a.fx, scope=a.scope, sensitivity=a.sensitivity,
         samples=a.samples, seed=a.seed, price_file=a.price_file, catalog=a.catalog,
-        rules=common.rules_of(a) if a.policy is not None else None,
+        rules=common.asked_rules(a),
     )  # fmt: skip
     if a.html:
         from cloudaccel.cli.compare_html import render

@@ -33,13 +33,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(a: argparse.Namespace) -> int:
-    """Plan and show; exit 0, or 3 when there is no plan."""
+    """Plan and show; exit 0, 3 when there is no plan, or 4 when the rules alone leave none."""
     if a.seconds < 0 or not 0 <= a.gap < 1:
         raise QueryError("--seconds must be 0 or more, --gap a share below 1.")
     with _quiet_solver():
         found = api.roadmap(a.file, seconds=a.seconds, gap=a.gap, price_file=a.price_file, catalog=a.catalog)
     common.write(_json(found) if a.output == "json" else render(found))
-    return 0 if found.total is not None else 3
+    if found.total is not None:
+        return 0
+    return 4 if found.by_rules else 3
 
 
 @contextmanager
@@ -61,7 +63,7 @@ def render(found: Roadmap) -> str:
     lines = [f"{case.start} · {case.months} months · {case.currency} excl. tax · {found.status}", ""]
     if found.total is None:
         return "\n".join([*lines, "There is no plan." if found.status == "infeasible" else "No answer.", *(
-            f"  {text}" for text in found.limits)]) + "\n"  # fmt: skip
+            f"  {text}" for text in found.limits), *_left_out(found)]) + "\n"  # fmt: skip
     lines += [f"Demand    {name:<12} {spark(series)}  up to {max(series):,g}" for name, series in case.demand.items()]
     lines += [f"Money     {'out a month':<12} {spark([m.cost for m in found.months])}", "", *_actions(found), ""]
     lines += _months(found)
@@ -72,11 +74,22 @@ def render(found: Roadmap) -> str:
     if found.beyond:
         lines.append(f"Commitments run on after the horizon: {found.beyond:,.2f} more, not in the total.")
     lines += [f"Limits    {text}" for text in found.limits]
+    lines += _left_out(found)
     lines += [
         f"Stage     {name}: {s:.2f} s, {total:,.2f}, gap {gap * 100:.2f} %" for name, s, total, gap in found.stages
     ]
     lines += [f"Assumed   {name}: {value} ({source})" for name, value, source in case.assumptions]
     return "\n".join(lines) + "\n"
+
+
+def _left_out(found: Roadmap) -> list[str]:
+    """What the rules leave out, and by which packs."""
+    lines = [f"Left out  {text}" for text in found.left_out]
+    judged = next((option.verdict for option in found.case.options if option.verdict is not None), None)
+    if judged is not None:
+        packs = ", ".join(f"{pack} {version}" for pack, version, _digest in judged.packs)
+        lines.append(f"Judged by {packs}. {judged.disclaimer}")
+    return lines
 
 
 def spark(series: Any) -> str:
@@ -122,6 +135,17 @@ def _json(found: Roadmap) -> str:
         "actions": [{**a._asdict(), "amount": f"{a.amount:f}"} for a in found.actions],
         "months": [{**m._asdict(), "cost": f"{m.cost:f}"} for m in found.months],
         "limits": list(found.limits),
+        "rules": [
+            {
+                "option": o.name,
+                "state": o.verdict.state,
+                "deciding": list(o.verdict.deciding),
+                "asks": list(o.verdict.asks),
+                "packs": [list(pack) for pack in o.verdict.packs],
+            }
+            for o in found.case.options
+            if o.verdict is not None
+        ],
         "stages": [dict(zip(("name", "seconds", "total", "gap"), stage, strict=True)) for stage in found.stages],
         "assumptions": [dict(zip(("name", "value", "source"), a, strict=True)) for a in found.case.assumptions],
     }

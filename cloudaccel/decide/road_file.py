@@ -3,24 +3,27 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel.cost.owned import capex_of, running_per_month
-from cloudaccel.decide.options import parse_option
+from cloudaccel.decide.judged import JudgeFor, verdict_of_option
+from cloudaccel.decide.options import OptionSpec, parse_option
 from cloudaccel.decide.owning import Place, named_accelerators, owned_case
 from cloudaccel.decide.ways import Found, PriceFinder
 from cloudaccel.errors import ConfigError
 from cloudaccel.facts.owned import owning
 from cloudaccel.model.roadmap import KINDS, RoadCase, RoadOption
 from cloudaccel.model.unknown import Unknown
+from cloudaccel.model.verdict import Verdict
 
 INSTALL = "pip install 'cloudaccel[plan]'"
 MAX_BYTES = 1_000_000
 MAX_MONTHS = 120
-_TOP = ("start", "demand", "options", "site-kw", "budget-per-quarter", "country")
+_TOP = ("start", "demand", "options", "site-kw", "budget-per-quarter", "country", "policy")
 # Numbers of an option, with the field that each sets.
 _NUMBERS = {
     "price": "", "decline": "decline", "term": "term_months", "life": "term_months", "lead": "lead_months",
@@ -36,13 +39,33 @@ _TAKES = {
     "commit": ("commit", "term", "have-months", *_ALL, *_LOOKED_UP),
     "buy": ("buy", "term", "life", "running", "kw", "residual", "have-months", "resale", *_ALL),
 }
+# Keys of ``policy``, named as the flags are, and which of them are lists.
+POLICY = (
+    "packs", "headquarters", "users", "sector", "data-class", "stated", "allow-status", "operator-jurisdiction",
+    "require-cert",
+)  # fmt: skip
+_LISTS = ("packs", "data-class", "stated", "allow-status", "require-cert")
 MOST = Decimal("1e15")
 _WHOLE = ("term_months", "lead_months", "limit", "from_month", "have", "have_months")
 _REPEATED = re.compile(r"^([0-9.eE+]+)\s*(?:[*x]\s*(\d+))?$")
 Assumption = tuple[str, str, str]
+# The rules of a file -> a judge by them, and a finder of prices that looks for what they allow.
+Judging = Callable[[Mapping[str, Any]], tuple[JudgeFor, PriceFinder]]
 
 
-def read_case(path: Path, find_price: PriceFinder, *, today: str) -> RoadCase:
+@dataclass(slots=True)
+class _Reading:
+    """What every option of a file is read with."""
+
+    workloads: tuple[str, ...]
+    find_price: PriceFinder
+    judge: JudgeFor | None
+    place: Place
+    today: str
+    assumptions: list[Assumption] = field(default_factory=list[Assumption])
+
+
+def read_case(path: Path, find_price: PriceFinder, *, today: str, judging: Judging | None = None) -> RoadCase:
     """The case in a file.
 
     Raises
@@ -51,31 +74,35 @@ def read_case(path: Path, find_price: PriceFinder, *, today: str) -> RoadCase:
         If the file cannot be read or something in it cannot be used; the message names the file.
     """
     try:
-        return parse_case(_load(path), find_price, today=today)
+        return parse_case(_load(path), find_price, today=today, judging=judging)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}", choices=error.choices) from error
 
 
-def parse_case(given: Mapping[str, Any], find_price: PriceFinder, *, today: str) -> RoadCase:
-    """The case in a mapping with the keys of ``roadmap.yaml``; values may be text or numbers."""
+def parse_case(
+    given: Mapping[str, Any], find_price: PriceFinder, *, today: str, judging: Judging | None = None
+) -> RoadCase:
+    """The case in a mapping with the keys of ``roadmap.yaml``; values may be text or numbers.
+
+    `judging` makes a judge of its ``policy``; without it a file with one is refused.
+    """
     keys = _known(given, _TOP, "roadmap")
     for needed in ("demand", "options"):
         if needed not in keys:
             raise ConfigError(f"{needed} is missing.")
     demand = {name: _series(name, value) for name, value in _mapping("demand", keys["demand"]).items()}
     place = Place(country=str(keys["country"]) if "country" in keys else None)
-    assumptions: list[Assumption] = []
+    judge, find_price = _judged(keys["policy"], judging) if "policy" in keys else (None, find_price)
+    reading = _Reading(tuple(demand), find_price, judge, place, today)
     rows = cast(Sequence[Any], keys["options"]) if isinstance(keys["options"], list | tuple) else ()
-    options = tuple(
-        _option(_mapping("options", row), tuple(demand), find_price, place, assumptions, today) for row in rows
-    )
+    options = tuple(_option(_mapping("options", row), reading) for row in rows)
     if not options:
         raise ConfigError("options: at least one, such as {name: od, rent: 'H100-SXM:8'}.")
     try:
         return RoadCase(
             start=str(keys.get("start", "month 1")), demand=demand, options=options,
             site_kw=_maybe("site-kw", keys), budget_per_quarter=_maybe("budget-per-quarter", keys),
-            assumptions=tuple(dict.fromkeys(assumptions)),
+            assumptions=tuple(dict.fromkeys(reading.assumptions)),
         )  # fmt: skip
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
@@ -139,10 +166,21 @@ def _series(name: str, value: Any) -> tuple[Decimal, ...]:
     return tuple(series)
 
 
-def _option(
-    row: dict[str, Any], workloads: tuple[str, ...], find_price: PriceFinder, place: Place,
-    assumptions: list[Assumption], today: str,
-) -> RoadOption:  # fmt: skip
+def _judged(policy: Any, judging: Judging | None) -> tuple[JudgeFor, PriceFinder]:
+    """A judge by ``policy: [packs]``, or by ``policy: {packs: …, headquarters: …}``: the flags of ``--policy``."""
+    if judging is None:
+        raise ConfigError("policy: nothing here can judge places.")
+    rules = cast(dict[str, Any], policy) if isinstance(policy, dict) else {"packs": policy}
+    keys = _known(rules, POLICY, "policy")
+    return judging({key: _words(value) if key in _LISTS else str(value) for key, value in keys.items()})
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    words = cast(list[Any], value) if isinstance(value, list) else str(value).split(",")
+    return tuple(str(word).strip() for word in words if str(word).strip())
+
+
+def _option(row: dict[str, Any], reading: _Reading) -> RoadOption:
     keys = _known(row, (*_WORDS, *_NUMBERS), "option")
     kinds = [kind for kind in KINDS if kind in keys]
     if len(kinds) != 1:
@@ -160,14 +198,14 @@ def _option(
                 raise ConfigError(f"option {name}, {key}: {keys[key]!r} must be a whole number.")
             fields[target] = int(number) if target in _WHOLE else number
     maker = _bought if kind == "buy" else _rented
-    accelerators = maker(kind, name, what, keys, fields, find_price, place, assumptions, today)
+    accelerators = maker(kind, name, what, keys, fields, reading)
     if "decline" not in fields:
         fall = owning()["rent_decline"]
         fields["decline"] = fall.likely
-        assumptions.append(
+        reading.assumptions.append(
             _said("decline", f"{fall.likely} per year (decline=)", fall.source, fall.as_of, fall.verified)
         )
-    fields["serves"] = _serves(name, keys, workloads, accelerators)
+    fields["serves"] = _serves(name, keys, reading.workloads, accelerators)
     try:
         return RoadOption(name=name, kind=kind, **fields)
     except (ValueError, TypeError) as error:
@@ -186,10 +224,7 @@ def _serves(name: str, keys: Mapping[str, Any], workloads: tuple[str, ...], acce
     return {w: _number(f"option {name}, speed", s) * accelerators for w, s in speeds.items() if _number(name, s) > 0}
 
 
-def _rented(
-    kind: str, name: str, what: str, keys: Mapping[str, Any], fields: dict[str, Any], find_price: PriceFinder,
-    _place: Place, assumptions: list[Assumption], today: str,
-) -> int:  # fmt: skip
+def _rented(kind: str, name: str, what: str, keys: Mapping[str, Any], fields: dict[str, Any], reading: _Reading) -> int:
     said = f"@{keys['provider']}" if "provider" in keys else ""
     words = [f"rent:{what}{said}", *(f"{k}={keys[k]}" for k in ("market", "region", "residency") if k in keys)]
     accelerators = int(_number(name, keys["accelerators"])) if "accelerators" in keys else 0
@@ -198,13 +233,23 @@ def _rented(
     if "price" in keys:
         fields["price_per_hour"] = _number(f"option {name}, price", keys["price"])
         fields["source"] = "given by you"
-        return accelerators or named_accelerators(what)[1]
-    found = find_price(parse_option(",".join(words), today=today))
+        ids, count = named_accelerators(what)
+        fields["verdict"] = _verdict(parse_option(",".join(words), today=reading.today), ids, None, reading)
+        return accelerators or count
+    spec = parse_option(",".join(words), today=reading.today)
+    found = reading.find_price(spec)
     if isinstance(found, Unknown):
         raise ConfigError(f"option {name}: {found.reason}. Give price: per machine and hour ({found.how_to_settle}).")
     fields["price_per_hour"], fields["source"] = found.price.likely, found.price.source
-    assumptions.append(_of_found(name, found))
+    fields["verdict"] = _verdict(spec, found.accelerator_ids, found, reading)
+    reading.assumptions.append(_of_found(name, found))
     return accelerators or found.accelerators or 1
+
+
+def _verdict(spec: OptionSpec, ids: frozenset[str], found: Found | None, reading: _Reading) -> Verdict | None:
+    if reading.judge is None:
+        return None
+    return verdict_of_option(reading.judge, spec, ids, reading.place.country, found.offer if found else None)
 
 
 def _of_found(name: str, found: Found) -> Assumption:
@@ -212,17 +257,18 @@ def _of_found(name: str, found: Found) -> Assumption:
 
 
 def _bought(
-    _kind: str, name: str, what: str, keys: Mapping[str, Any], fields: dict[str, Any], _find: PriceFinder,
-    place: Place, assumptions: list[Assumption], today: str,
-) -> int:  # fmt: skip
+    _kind: str, name: str, what: str, keys: Mapping[str, Any], fields: dict[str, Any], reading: _Reading
+) -> int:
     """A purchase, filled from the table of owned hardware and the cost of owning where the file is silent."""
     table = owning()
     staff = table["fte_cost"].likely / table["machines_per_fte"].likely
     # What it costs to run is given: then no tariff is looked up, and none can be missing.
-    place = Place() if "running_per_month" in fields else place
-    case = owned_case(parse_option(f"own:{what},staff={staff:f}/y", today=today), place, "full")
+    place = Place() if "running_per_month" in fields else reading.place
+    spec = parse_option(f"own:{what},staff={staff:f}/y", today=reading.today)
+    case = owned_case(spec, place, "full")
     if case.unknown is not None:
         raise ConfigError(f"option {name}: {case.unknown.reason}. To settle it: {case.unknown.how_to_settle}.")
+    fields["verdict"] = _verdict(spec, case.accelerator_ids, None, reading)
     inputs = case.owned.inputs
     capex, running = capex_of(case.owned), running_per_month(case.owned)
     fill: list[tuple[str, Any, str, str]] = [
@@ -239,7 +285,9 @@ def _bought(
             fields[target] = value
             row = inputs.get(source) or table[source]
             shown = f"{value:,.2f}" if isinstance(value, Decimal) else str(value)
-            assumptions.append(_said(f"{target} of {name}", f"{shown} {unit}", row.source, row.as_of, row.verified))
+            reading.assumptions.append(
+                _said(f"{target} of {name}", f"{shown} {unit}", row.source, row.as_of, row.verified)
+            )
     return int(_number(name, keys["accelerators"])) if "accelerators" in keys else case.owned.accelerators
 
 

@@ -4,10 +4,11 @@ The model is docs/explanation/owning.md, "The months ahead". Amounts go to the s
 floats; what is reported is recomputed in `Decimal` from whole machines and whole hours.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 
+from cloudaccel.decide.judged import judged_reasons, judged_words, may_be_chosen
 from cloudaccel.decide.road_model import CENT, Model, Solution, build
 from cloudaccel.decide.road_prices import (
     beyond_horizon,
@@ -29,7 +30,7 @@ _ROUNDINGS: tuple[str, ...] = ("floor", "round", "ceil")
 def roadmap(
     case: RoadCase, *, seconds: float = 60.0, good_enough: float = OPTIMAL_GAP, clock: Callable[[], float]
 ) -> Roadmap:
-    """The cheapest plan found in the time, with its proven gap.
+    """The cheapest plan found in the time, with its proven gap; of what the rules allow, where options were judged.
 
     Parameters
     ----------
@@ -40,6 +41,31 @@ def roadmap(
     clock
         Seconds that only rise, such as ``time.monotonic``.
     """
+    allowed = _allowed(case)
+    if allowed == case:
+        return _planned(case, seconds, good_enough, clock)
+    left_out = tuple(_left_out(case))
+    found = _planned(allowed, seconds, good_enough, clock)
+    if found.status != "infeasible" or build(case).solve(relaxed=True).values is None:
+        return replace(found, left_out=left_out)
+    reason = "the rules are too tight: with the options that they leave out there is a plan."
+    return replace(found, left_out=left_out, by_rules=True, limits=(reason, *found.limits))
+
+
+def _allowed(case: RoadCase) -> RoadCase:
+    return replace(case, options=tuple(o for o in case.options if may_be_chosen(o.verdict)))
+
+
+def _left_out(case: RoadCase) -> Iterator[str]:
+    for option in case.options:
+        if option.verdict is not None and not may_be_chosen(option.verdict):
+            there = ""
+            if option.have:
+                there = f" {option.have} are there: what they cost until they are given up is not in the total."
+            yield f"{option.name}: {judged_words(option.verdict)}, {judged_reasons(option.verdict)}.{there}"
+
+
+def _planned(case: RoadCase, seconds: float, good_enough: float, clock: Callable[[], float]) -> Roadmap:
     started = clock()
     model = build(case)
     relaxed = model.solve(relaxed=True)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from cloudaccel.model.verdict import Verdict
+
 KINDS = ("rent", "commit", "buy")
 
 
@@ -40,6 +42,8 @@ class RoadOption:
         Machines that are there at the start, and for how many months more they last or bind.
     resale
         What one of those is sold for now; falls by `decline`.
+    verdict
+        What the rules say of its place; None: nothing was judged.
     """
 
     name: str
@@ -60,6 +64,7 @@ class RoadOption:
     have_months: int = 0
     resale: Decimal = Decimal(0)
     source: str = ""
+    verdict: Verdict | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -144,6 +149,10 @@ class Roadmap:
         What holds the plan back, or why there is none, as sentences.
     stages
         Name, seconds, total and gap of each stage: the LP with rounding, then the solver.
+    left_out
+        Options that the rules do not show to be allowed, each with the reason, as a sentence.
+    by_rules
+        There is no plan, and without the rules there is one.
     """
 
     status: str
@@ -156,3 +165,5 @@ class Roadmap:
     months: tuple[Month, ...] = ()
     limits: tuple[str, ...] = ()
     stages: tuple[tuple[str, float, float, float], ...] = field(default=())
+    left_out: tuple[str, ...] = ()
+    by_rules: bool = False

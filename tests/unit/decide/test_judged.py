@@ -67,3 +67,51 @@ def test_a_pack_that_is_not_there_is_one_message() -> None:
     answer = run("compare", "--option", OWN, "--policy", "eu-gdprr")
     assert answer.code in (2, 5)
     assert "eu-gdpr" in answer.err
+
+
+ROAD = """\
+start: 2027-01
+country: FR
+policy: {packs: [eu-gdpr], headquarters: FR, users: none, data-class: [personal_eu]STATED}
+demand: {w: 'DEMAND'}
+options:
+  - {name: paris, rent: 'H100-SXM:8', price: 10/h, provider: aws, region: eu-west-3}
+  - {name: dgx, buy: dgx-h100, price: 300000, running: 6000, lead: 3}
+"""
+
+
+def road(tmp_path: Path, demand: str, stated: str = "") -> Path:
+    path = tmp_path / "roadmap.yaml"
+    path.write_text(ROAD.replace("DEMAND", demand).replace("STATED", stated), encoding="utf-8")
+    return path
+
+
+def test_a_roadmap_leaves_out_what_the_rules_do_not_show_to_be_allowed(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    asked = run("roadmap", str(road(tmp_path, "0*3, 8*6")))
+    assert asked.code == 0, asked.err
+    assert "Left out  paris: unknown, eu-gdpr/art28: dpa:aws is not stated" in asked.out
+    assert "h paris" not in asked.out
+    assert "1 × dgx" in asked.out
+    stated = run("roadmap", str(road(tmp_path, "0*3, 8*6", ", stated: ['dpa:aws']")), "--json")
+    assert [o["state"] for o in stated.json["rules"]] == ["compliant", "compliant"]
+    assert stated.json["months"][3]["rented_hours"] == {"paris for w": 730}
+
+
+def test_rules_that_leave_no_plan_are_named_as_the_reason(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    answer = run("roadmap", str(road(tmp_path, "8*6")))
+    assert answer.code == 4
+    assert "the rules are too tight: with the options that they leave out there is a plan." in answer.out
+    assert "dpa:aws" in answer.out
+
+
+@pytest.mark.parametrize("policy", ["[eu-gdprr]", "{pack: eu-gdpr}", "{packs: [eu-gdpr], headquarters: Nowhere}"])
+def test_a_policy_that_cannot_be_read_is_refused(tmp_path: Path, policy: str) -> None:
+    pytest.importorskip("scipy")
+    path = road(tmp_path, "8*6")
+    lines = [f"policy: {policy}" if x.startswith("policy") else x for x in path.read_text("utf-8").splitlines()]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    answer = run("roadmap", str(path))
+    assert answer.code in (2, 5)
+    assert answer.err.startswith("error: ")
