@@ -102,12 +102,12 @@ def prior(asked: Question, evidence: Sequence[Run] | None = None) -> Prior:
     """
     if evidence is None:
         return _prior_of_all(asked)
-    return _prior(asked, tuple(run for run in evidence if run.use and not run.set_aside))
+    return _prior(asked, tuple(run for run in evidence if run.use))
 
 
 @cache
 def _usable() -> tuple[Run, ...]:
-    return tuple(run for run in runs() if run.use and not run.set_aside)
+    return tuple(run for run in runs() if run.use)
 
 
 @cache
@@ -159,7 +159,11 @@ def _of_whole_runs(asked: Question, evidence: Sequence[Run]) -> Found:
         return from_steps, f"{kind}, {asked.precision}, from its steps", "extrapolated"
     if len(own) >= MIN_ROWS:
         return (_middle(own), own), f"{kind}, any precision", "extrapolated"
-    others = [run for run in whole if run.moe == asked.moe] or whole
+    foreign = [run for run in whole if run not in own]
+    others = [run for run in foreign if run.moe == asked.moe] or foreign or own
+    if own:  # one run is better than none, and less than a class: it counts as much as all others together
+        between = math.sqrt((own[0].use or 1.0) * _middle(others))
+        return (between, own), f"{kind}, one run, halfway to other accelerators", "borrowed"
     return (_middle(others), others), "other accelerators", "borrowed"
 
 

@@ -66,7 +66,6 @@ class Run:
     goodput: float
     downtime: str  # why the hours contain none; empty when they do
     stack: str
-    set_aside: str
     flops: float | None
     peak_memory_gb: float | None
     source: str
@@ -144,7 +143,6 @@ def _run(row: dict[str, str]) -> Run:
         goodput=goodput,
         downtime=row["downtime"],
         stack=row["stack"],
-        set_aside=row["set_aside"],
         flops=flops,
         peak_memory_gb=_number(row["peak_memory_gb"]),
         source=row["source"],

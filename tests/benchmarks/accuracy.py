@@ -85,9 +85,14 @@ def asked(run: Run, *, stack: bool = False) -> Question:
     )
 
 
-def whole_runs(*, everything: bool = False) -> list[Run]:
-    """Runs with hours; without those set aside (see the column of the table), unless `everything`."""
-    return [run for run in runs() if run.kind == "full" and run.use and (everything or not run.set_aside)]
+def whole_runs() -> list[Run]:
+    """Runs with hours, all of them."""
+    return [run for run in runs() if run.kind == "full" and run.use]
+
+
+def vouched(run: Run) -> bool:
+    """Whether other rows of its accelerator speak for a run: its prior is not borrowed from other accelerators."""
+    return prior(asked(run), [x for x in runs() if x is not run]).flag != "borrowed"
 
 
 def step_rows() -> list[Run]:
@@ -278,34 +283,114 @@ def serving_sets(rows: Sequence[Served]) -> list[Errors]:
     return [found for found in sets if found is not None]
 
 
-def report() -> list[str]:
-    """All lines."""
-    whole = leave_one_out(whole_runs(), "hours from a prior")
-    steps = leave_one_out(step_rows(), "step rate from a prior")
-    lines = ["Error of the estimates: predicted over published, each row predicted without itself.", ""]
-    sets = [
-        whole,
-        leave_one_out(whole_runs(everything=True), "  with the four runs that are set aside"),
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All sets of errors, worked out once."""
+
+    whole: Errors
+    vouched: Errors
+    families: Errors
+    stacks: Errors
+    calibrated: Errors
+    no_downtime: Errors
+    one_figure: Errors
+    steps: Errors
+    step_stacks: Errors
+    activations: Errors
+    lora: Errors
+    qlora: Errors
+    dense: Errors
+    halves: Errors
+    others: tuple[Errors, ...]
+
+    def sets(self) -> list[Errors]:
+        """In the order of the report."""
+        *first, others = (getattr(self, name) for name in self.__slots__)
+        return [*first, *others]
+
+
+def measure() -> Measured:
+    """Everything that the report shows."""
+    rows = served()
+    dense, *others = serving_sets(rows)
+    return Measured(
+        leave_one_out(whole_runs(), "hours from a prior"),
+        leave_one_out([run for run in whole_runs() if vouched(run)], "  accelerators that other runs speak for"),
         leave_one_out(whole_runs(), "  without anything of the same family", families=True),
         leave_one_out([run for run in whole_runs() if run.stack], "hours, stack named", stack=True),
         calibrated("calibrated by a published step", lambda run: not derived(run)),
         calibrated("  hours that leave downtime out", lambda run: bool(run.downtime) and not derived(run)),
         calibrated("  hours and rate from one figure (no proof)", derived),
-        steps,
+        leave_one_out(step_rows(), "step rate from a prior"),
         leave_one_out(step_rows(), "step rate, stack named", stack=True),
         activations(),
         peak_memory("lora"),
         peak_memory("qlora"),
+        dense,
+        half_by_half(rows),
+        tuple(others),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One thing that must hold: `value` at least `limit`, or at most when `most`."""
+
+    name: str
+    value: float
+    limit: float
+    most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it holds."""
+        return self.value <= self.limit if self.most else self.value >= self.limit
+
+    def line(self) -> str:
+        """One line for the report."""
+        sign = "<=" if self.most else ">="
+        return f"{self.name:60} {self.value:6.1%} {sign} {self.limit:4.0%}  {'met' if self.met else 'NOT MET'}"
+
+
+def bars(found: Measured) -> list[Bar]:
+    """What the estimates are held to."""
+    whole, steps = found.whole, found.steps
+
+    def worst(errors: Errors) -> float:
+        return max(abs(value) for value in errors.values)
+
+    return [
+        Bar("hours from a prior: median", whole.middle, 0.16, most=True),
+        Bar("hours from a prior: within 25 %", whole.within(0.25), 0.75),
+        Bar("hours from a prior: within 35 %", whole.within(0.35), 0.90),
+        Bar("hours, accelerators that other runs speak for: within 35 %", found.vouched.within(0.35), 0.90),
+        Bar("hours from a prior: inside the interval shown", coverage(whole), 0.80),
+        Bar("hours, stack named: within 15 %", found.stacks.within(0.15), 0.60),
+        Bar("hours, calibrated, downtime left out: within 12 %", found.no_downtime.within(0.12), 0.90),
+        Bar("step rate: within 20 %", steps.within(0.20), 0.80),
+        Bar("step rate: inside the interval shown", coverage(steps), 0.80),
+        Bar("memory, activations: worst", worst(found.activations), 0.02, most=True),
+        Bar("memory, LoRA peak: worst", worst(found.lora), 0.08, most=True),
+        Bar("memory, QLoRA peak: worst", worst(found.qlora), 0.25, most=True),
+        Bar("serving, dense models on Hopper: median", found.dense.middle, 0.15, most=True),
+        Bar("serving, dense models on Hopper: within 25 %", found.dense.within(0.25), 0.80),
+        Bar("serving, shares from the other half: median", found.halves.middle, 0.15, most=True),
+        Bar("serving, shares from the other half: within 25 %", found.halves.within(0.25), 0.80),
+        *(Bar(f"{errors.name}: median", errors.middle, 0.30, most=True) for errors in found.others),
     ]
-    rows = served()
-    first, *others = serving_sets(rows)
-    sets += [first, half_by_half(rows), *others]
-    lines += [errors.line() for errors in sets]
-    for name, errors in (("hours", whole), ("steps", steps)):
+
+
+def report() -> list[str]:
+    """All lines."""
+    found = measure()
+    lines = ["Error of the estimates: predicted over published, each row predicted without itself.", ""]
+    lines += [errors.line() for errors in found.sets()]
+    for name, errors in (("hours", found.whole), ("steps", found.steps)):
         low, high = interval(errors)
         lines.append(
             f"interval of {name}: use x {low:.2f} to {high:.2f}; covers {coverage(errors):.0%} of rows left out"
         )
+    lines += ["", "Bars:", *(f"  {bar.line()}" for bar in bars(found))]
     return [*lines, "", "Named runs:", *named_lines()]
 
 
