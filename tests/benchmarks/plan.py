@@ -63,6 +63,11 @@ def _planned() -> Plan:
         return make_plan(request, _context(session.catalog.db, request))
 
 
+def planned_in_process() -> tuple[float, int]:
+    """Seconds of one plan, and how many candidates it looked at."""
+    return _median(_planned), _planned().evaluated
+
+
 def _print_parts() -> None:
     """The four parts of a plan, each by what it is done for. A candidate is an offer joined to a sized shape."""
     request, whole = _request(), _median(_planned)
