@@ -2,11 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
 from cloudaccel.api import explaining as api
+from cloudaccel.catalog.history import PriceVersion
 from cloudaccel.cli import common
 from cloudaccel.cli.columns import part_text, plain
 from cloudaccel.errors import UnknownName
@@ -71,11 +72,16 @@ def explanation_json(e: api.Explanation) -> dict[str, Any]:
             }
             for o in e.offers
         ],
-        "history": [
-            {"from": v.from_at, "until": v.until_at, "price_per_hour": plain(v.amount) or None, "source": v.source}
-            for v in e.history
-        ],
+        "history": history_json(e.history),
     }  # fmt: skip
+
+
+def history_json(versions: Sequence[PriceVersion]) -> list[dict[str, Any]]:
+    """Versions of a price as plain JSON values."""
+    return [
+        {"from": v.from_at, "until": v.until_at, "price_per_hour": plain(v.amount) or None, "source": v.source}
+        for v in versions
+    ]
 
 
 def accelerator_json(accelerator: Accelerator) -> dict[str, Any]:

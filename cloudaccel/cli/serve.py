@@ -68,7 +68,7 @@ def run(a: argparse.Namespace) -> int:
     with _listening(a.host, port) as listener:
         host, real_port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        common.note(f"serving http://{shown}:{real_port}/v1/offers (read-only, no sign-in; stop with Ctrl-C)")
+        common.note(f"serving http://{shown}:{real_port}/ (read-only, no sign-in; stop with Ctrl-C)")
         uvicorn.Server(settings).run(sockets=[listener])
     return 0
 

@@ -22,7 +22,8 @@ from cloudaccel.cli.quote_json import SCHEMA
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts.accelerators import all_accelerators
 from cloudaccel.service import problems
-from cloudaccel.service.offers import OfferFilters, OfferPages
+from cloudaccel.service.offers import OfferFilters, OfferPages, offer_answer
+from cloudaccel.service.page import add_page
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 _LOG = logging.getLogger("cloudaccel.service")
@@ -33,6 +34,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_OFFER_ID = re.compile(r"[0-9a-f]{16}")
 _COMPRESS_FROM_BYTES = 1024
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -64,6 +66,7 @@ def create_app(
     app.middleware("http")(_around)
     _add_prices(app, catalog)
     _add_health(app, catalog, max_age_days)
+    add_page(app, catalog)
     return app
 
 
@@ -74,7 +77,8 @@ async def _around(request: Request, call: Handler) -> Response:
     start = time.perf_counter()
     response = await call(request)
     response.headers["X-Request-ID"] = request.state.request_id
-    response.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)  # the page has a content policy of its own
     took_ms = (time.perf_counter() - start) * 1000
     # The query is left out: what is asked may be nobody else's business.
     _LOG.info(
@@ -96,6 +100,16 @@ def _add_prices(app: FastAPI, catalog: str | Path | None) -> None:
             return Response(status_code=304, headers=headers)
         return Response(page.body, media_type="application/json", headers=headers)
 
+    def offer(offer_id: str, request: Request) -> Response:
+        """One offer by its id: the parts and the source of its price, and every price it had."""
+        try:
+            found = explain(offer_id, catalog=catalog) if _OFFER_ID.fullmatch(offer_id) else None
+        except UnknownName:
+            found = None
+        if found is None:
+            return problems.problem(request, 404, "unknown_offer", f"no offer of this catalog has the id {offer_id!r}.")
+        return JSONResponse({"schema": SCHEMA, "kind": "offer", **offer_answer(found, datetime.now(UTC).date())})
+
     def accelerators() -> dict[str, Any]:
         """Every accelerator that is known, with the source and the date of its facts."""
         rows = [accelerator_json(row) for row in all_accelerators()]
@@ -110,6 +124,7 @@ def _add_prices(app: FastAPI, catalog: str | Path | None) -> None:
         return JSONResponse({"schema": SCHEMA, "kind": "explain", "names": [explanation_json(found)]})
 
     app.get("/v1/offers", response_class=JSONResponse)(offers)
+    app.get("/v1/offers/{offer_id}", response_class=JSONResponse)(offer)
     app.get("/v1/accelerators")(accelerators)
     app.get("/v1/accelerators/{name}", response_class=JSONResponse)(accelerator)
 

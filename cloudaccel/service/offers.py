@@ -13,9 +13,13 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloudaccel.api import quoting
+from cloudaccel.api.explaining import Explanation
 from cloudaccel.catalog.session import open_session
 from cloudaccel.cli import quote_json
+from cloudaccel.cli.columns import View
+from cloudaccel.cli.explain import history_json
 from cloudaccel.errors import QueryError
+from cloudaccel.model import Query
 from cloudaccel.service.problems import CursorOutdated
 
 MAX_PAGE = 500
@@ -108,19 +112,44 @@ class OfferPages:
                 self._used -= len(dropped.body)
 
 
-def _render(filters: OfferFilters, catalog: str | Path | None, today: date) -> Rendered:
+class Answer(NamedTuple):
+    """A page of a quote: `quote` has its offers only; `next_cursor` None on the last page."""
+
+    quote: quoting.Quote
+    next_cursor: str | None
+
+
+def answer(filters: OfferFilters, catalog: str | Path | None, today: date) -> Answer:
+    """The page that `filters` ask for; raises as `quote` does, and `CursorOutdated`."""
     given: dict[str, Any] = filters.model_dump(exclude={"accelerator", "limit", "cursor"})
     digest = hashlib.sha256(filters.model_dump_json(exclude={"limit", "cursor"}).encode()).hexdigest()[:16]
     offset, seen_catalog = _read_cursor(filters.cursor, digest)
-    answer = quoting.quote(filters.accelerator, limit=offset + filters.limit, catalog=catalog, today=today, **given)
-    if seen_catalog not in (None, answer.catalog_id):
+    found = quoting.quote(filters.accelerator, limit=offset + filters.limit, catalog=catalog, today=today, **given)
+    if seen_catalog not in (None, found.catalog_id):
         raise CursorOutdated("the prices changed since the page before. Ask again without cursor.")
-    shown = answer.offers[offset:]
+    shown = found.offers[offset:]
     ids = {offer.id for offer in shown}
-    notices = tuple(notice for notice in answer.notices if notice.offer is None or notice.offer in ids)
-    body = quote_json.envelope(replace(answer, offers=shown, notices=notices))
+    notices = tuple(notice for notice in found.notices if notice.offer is None or notice.offer in ids)
     end = offset + len(shown)
-    body["next_cursor"] = _cursor(end, answer.catalog_id, digest) if shown and end < answer.total else None
+    following = _cursor(end, found.catalog_id, digest) if shown and end < found.total else None
+    return Answer(replace(found, offers=shown, notices=notices), following)
+
+
+def offer_answer(found: Explanation, today: date) -> dict[str, Any]:
+    """An explained offer with the versions of its price, oldest first, as plain JSON values."""
+    offer = found.offers[0]
+    query = Query(markets=((offer.market, None),), currency=offer.price.currency)
+    alone = quoting.Quote(
+        query=query, offers=(offer,), total=1, hidden=(), notices=(), hints=(), examples={}, catalog_id="",
+        catalog_as_of=None, catalog_until=None, today=today,
+    )  # fmt: skip
+    return {"offer": quote_json.offer_json(offer, View(alone)), "history": history_json(found.history)}
+
+
+def _render(filters: OfferFilters, catalog: str | Path | None, today: date) -> Rendered:
+    found, following = answer(filters, catalog, today)
+    body = quote_json.envelope(found)
+    body["next_cursor"] = following
     body["query"]["limit"] = filters.limit
     said = json.dumps({**body, "generated_at": None}, ensure_ascii=False).encode()
     # Weak, since the same answer may travel compressed; without the moment, so that the same facts have the same tag.

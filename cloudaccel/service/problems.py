@@ -59,10 +59,10 @@ def _ours(request: Request, error: Exception) -> JSONResponse:
     if status >= 500:  # settings and paths of this machine are for its owner, not for the caller
         _LOG.error("%s: %s", getattr(request.state, "request_id", "-"), ours)
         return problem(request, status, ours.code, "no prices can be given now. The log of the service says why.")
-    return problem(request, status, ours.code, _without_flags(str(ours)), choices=ours.choices)
+    return problem(request, status, ours.code, without_flags(str(ours)), choices=ours.choices)
 
 
-def _without_flags(message: str) -> str:
+def without_flags(message: str) -> str:
     """The message with the names of query parameters in place of flags: ``--max-price`` is ``max_price`` here."""
     return _FLAG.sub(lambda found: found[1].replace("-", "_"), message)
 

@@ -17,6 +17,15 @@ pytestmark = [pytest.mark.network, pytest.mark.slow]
 ROW = "provider,instance,accelerator,count,price_per_hour,as_of\nmine,box,H100-SXM,8,{},2026-09-01\n"
 
 
+def listening(process: subprocess.Popen[str]) -> str:
+    """The address that a started service says it listens on."""
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert found, line + process.stderr.read()
+    return found.group()
+
+
 @pytest.fixture
 def prices(tmp_path: Path) -> Path:
     file = tmp_path / "prices.csv"
@@ -28,13 +37,10 @@ def prices(tmp_path: Path) -> Path:
 def served(prices: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = [sys.executable, "-m", "cloudaccel", "--catalog", str(prices), "serve", "--port", "0", "--quiet"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    found = re.search(r"http://127\.0\.0\.1:\d+", line)
-    assert found, line + process.stderr.read()
-    yield process, found.group()
+    yield process, listening(process)
     process.kill()
     process.wait(10)
+    assert process.stderr is not None
     process.stderr.close()
 
 

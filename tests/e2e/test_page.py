@@ -1,0 +1,139 @@
+"""The page in Chromium: accessible in both colour schemes, quick, and usable with and without its script."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.e2e.test_serve import listening
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = os.environ.get("CLOUDACCEL_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the package axe-playwright-python")
+
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (set CLOUDACCEL_CHROMIUM)"),
+]
+QUESTION = "/?accelerator=H100-SXM&market=any&model=llama-3-70b"
+_FIRST_VIEW_MS = 1000
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    env = {**os.environ, "CLOUDACCEL_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+    command = [sys.executable, "-m", "cloudaccel", "serve", "--port", "0", "--quiet"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    yield listening(process)
+    process.terminate()
+    process.wait(15)
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    with playwright.sync_playwright() as started:
+        # A container gives a browser no sandbox of its own; the page is ours and the machine has no other network.
+        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"color_scheme": "light"},
+        {"color_scheme": "dark"},
+        {"color_scheme": "light", "viewport": {"width": 390, "height": 844}},
+        {"color_scheme": "dark", "java_script_enabled": True, "reduced_motion": "reduce"},
+    ],
+    ids=["light", "dark", "mobile", "still"],
+)
+@pytest.mark.parametrize("path", ["/", QUESTION, "/?accelerator=H1000"], ids=["first", "question", "fault"])
+def test_axe_finds_nothing(browser: "Browser", address: str, settings: dict[str, Any], path: str) -> None:
+    context = browser.new_context(**settings)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(address + path)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = axe.Axe().run(page)
+    wide = page.evaluate("document.documentElement.scrollWidth > innerWidth + 1")
+    context.close()
+    assert found.violations_count == 0, found.generate_report()
+    assert not faults
+    assert not wide, "the page scrolls sideways"
+
+
+def test_first_view_is_quick(browser: "Browser", address: str) -> None:
+    times: list[float] = []
+    for _ in range(3):
+        context = browser.new_context()
+        page = context.new_page()
+        start = time.perf_counter()
+        page.goto(address + "/", wait_until="load")
+        times.append((time.perf_counter() - start) * 1000)
+        context.close()
+    assert min(times) < _FIRST_VIEW_MS
+
+
+def test_answer_follows_the_form_as_it_is_typed(browser: "Browser", address: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address + "/")
+    page.get_by_label("accelerator", exact=True).fill("A100-80GB")
+    page.wait_for_url("**accelerator=A100-80GB**")
+    assert page.locator("#command").inner_text() == "cloudaccel quote A100-80GB"
+    page.get_by_label("market", exact=True).select_option("spot")
+    page.wait_for_url("**market=spot**")
+    assert page.get_by_label("accelerator", exact=True).input_value() == "A100-80GB"
+    said = page.locator("#said").inner_text()
+    page.reload()
+    assert page.locator("#said").inner_text() == said
+    context.close()
+
+
+def test_keyboard_alone_asks_a_question(browser: "Browser", address: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address + "/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Tab")
+    page.keyboard.type("8")
+    page.keyboard.press("Tab")
+    page.keyboard.type("H100")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**count=8**accelerator=H100**")
+    context.close()
+
+
+def test_without_script_the_form_is_sent(browser: "Browser", address: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address + "/")
+    page.locator("#accelerator").fill("H100")
+    page.locator("#ask button").click()
+    assert "accelerator=H100" in page.url
+    assert page.locator("tbody tr").count() > 10
+    context.close()
+
+
+def test_prints_on_a4_without_cutting_the_prices_off(browser: "Browser", address: str) -> None:
+    context = browser.new_context(viewport={"width": 718, "height": 1000})  # A4 less the margins, at 96 dots an inch
+    page = context.new_page()
+    page.goto(address + QUESTION)
+    page.emulate_media(media="print")
+    assert page.evaluate("document.querySelector('table').getBoundingClientRect().right <= innerWidth + 1")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    context.close()

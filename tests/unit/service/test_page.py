@@ -1,0 +1,195 @@
+"""The page without a browser: what it says is the quote's, unknown stays unknown, and nothing a seller writes runs."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from html import unescape
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from cloudaccel.api.quoting import quote
+from cloudaccel.catalog.history import PriceVersion
+from cloudaccel.service.app import create_app
+from cloudaccel.service.page_history import chart
+from cloudaccel.service.page_query import parse
+from tests.support import price_file
+
+_MOST_BYTES = 300_000  # of the first view, with its files
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with TestClient(create_app(), base_url="http://localhost", raise_server_exceptions=False) as made:
+        yield made
+
+
+def _served(path: Path) -> TestClient:
+    return TestClient(create_app(path), base_url="http://localhost", raise_server_exceptions=False)
+
+
+def _text(html: str) -> str:
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))
+
+
+def test_first_view_is_small_and_needs_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/", headers={"Accept-Encoding": "identity"})
+    assert page.status_code == 200
+    files = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text))
+    assert files
+    assert len(page.content) + sum(len(client.get(file).content) for file in files) < _MOST_BYTES
+    assert not re.findall(r'(?:href|src)="(?:https?:)?//', page.text)
+    assert " style=" not in page.text
+    assert "<script>" not in page.text
+
+
+def test_table_has_the_rows_of_the_quote_in_order(client: TestClient) -> None:
+    found = quote("H100:8", residency="EU", limit=50)
+    page = client.get("/", params={"accelerator": "H100", "count": "8", "residency": "EU"}).text
+    assert re.findall(r'name="pick" value="(\w+)"', page) == [offer.id for offer in found.offers]
+    assert f"{found.total} offers match" in _text(page)
+    assert "cloudaccel quote H100:8 --residency EU" in unescape(page)
+
+
+def test_downloads_are_exactly_what_is_shown(client: TestClient) -> None:
+    page = client.get("/?accelerator=H100&market=any&limit=7").text
+    shown = re.findall(r'name="pick" value="(\w+)"', page)
+    second = client.get(unescape(re.findall(r'rel="next" href="([^"]+)"', page)[0])).text
+    shown_second = re.findall(r'name="pick" value="(\w+)"', second)
+    assert len(shown) == len(shown_second) == 7
+    assert not set(shown) & set(shown_second)
+    for html, ids in ((page, shown), (second, shown_second)):
+        as_csv, as_json = (unescape(link) for link in re.findall(r'href="(/offers\.csv[^"]*|/v1/offers\?[^"]*)"', html))
+        assert [offer["id"] for offer in client.get(as_json).json()["offers"]] == ids
+        rows = list(csv.DictReader(io.StringIO(client.get(as_csv).text)))
+        assert len(rows) == 7
+        assert [r["price_per_accelerator_hour"] for r in rows] == [
+            o["price"]["price_per_accelerator_hour"] for o in client.get(as_json).json()["offers"]
+        ]
+
+
+def test_what_a_seller_writes_is_text_and_never_runs(tmp_path: Path) -> None:
+    """A name in a price file is shown as its letters: nobody's page runs what a seller typed."""
+    bad = "<script>alert(1)</script>"
+    file = price_file(
+        tmp_path, f'mine,{bad},,"a""><img src=x onerror=alert(1)>",H100-SXM,8,80,,on_demand,8,USD,2026-09-01,{bad}'
+    )
+    with _served(file) as client:
+        page = client.get("/?accelerator=H100").text
+        assert "<script>alert" not in page
+        assert "<img" not in page
+        assert "&lt;script&gt;" in page
+        asked = client.get("/", params={"accelerator": bad})
+        assert asked.status_code == 400
+        assert "<script>alert" not in asked.text
+
+
+def test_u_page_unknown_price_is_said_and_last(tmp_path: Path) -> None:
+    """An offer without a price would have been believed free, or first, or not there at all."""
+    rows = (
+        "mine,here,,known,H100-SXM,8,80,,on_demand,80,USD,2026-09-01,list",
+        "mine,here,,ask,H100-SXM,8,80,,on_demand,,USD,2026-09-01,list",
+    )
+    with _served(price_file(tmp_path, *rows)) as client:
+        text = _text(client.get("/?accelerator=H100").text)
+    assert text.index("known") < text.index("not ranked: without a price")
+    assert "unknown" in text
+    assert "the cheapest of 2 offers" in text
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("accelerator=H1000", "H100"),
+        ("colour=red", "colour"),
+        ("market=free", "market: 'free' is none of"),
+        ("days=7", "days"),
+        ("col=shoes", "col"),
+        ("policy=./own.yaml", "policy: no pack"),
+        ("policy=/etc/passwd.json", "policy: no pack"),
+        ("cursor=zzz", "cursor"),
+        ("limit=100000", "limit"),
+        ("residency=Atlantis", "Atlantis"),
+    ],
+)
+def test_bad_question_is_said_on_the_page_with_a_way_back(client: TestClient, query: str, said: str) -> None:
+    answer = client.get(f"/?{query}")
+    assert answer.status_code == 400
+    assert 'role="alert"' in answer.text
+    assert said in unescape(answer.text)
+    assert 'href="/"' in answer.text
+
+
+def test_empty_fields_of_the_form_are_fields_left_out() -> None:
+    asked = parse([("accelerator", "H100"), ("count", ""), ("residency", " "), ("provider", "")])
+    assert asked.pairs() == [("accelerator", "H100")]
+
+
+def test_rules_choose_the_card_and_name_what_was_cheaper(client: TestClient) -> None:
+    """The cheapest row is not the answer when a rule forbids it; the card says which rule."""
+    params = {"accelerator": "H100", "count": "8", "policy": "org-no-us-parent", "headquarters": "DE", "users": "none"}
+    text = _text(client.get("/", params=params).text)
+    assert "Cheapest compliant offer" in text
+    assert "org-no-us-parent" in text
+    assert "not legal advice" in text.lower()
+
+
+def test_no_model_of_the_sizing_box_is_a_file(tmp_path: Path, client: TestClient) -> None:
+    """A visitor could otherwise learn which files this machine has, and what is in them."""
+    config = tmp_path / "config.json"
+    config.write_text('{"hidden_size": "canary-77"}', encoding="utf-8")
+    for model in (str(config), str(tmp_path), "./config.json", "../../etc/passwd"):
+        answer = client.get("/", params={"accelerator": "H100", "model": model})
+        assert answer.status_code == 200
+        assert "canary-77" not in answer.text
+        assert "no model" in answer.text.lower() or "unknown" in answer.text.lower()
+
+
+def test_sizing_says_fits_or_no_for_each_machine(client: TestClient) -> None:
+    text = _text(client.get("/", params={"accelerator": "H100-SXM", "model": "llama-3-70b", "method": "serve"}).text)
+    assert re.search(r"H100-SXM 80GB × 1 no .*H100-SXM 80GB × 8 fits", text)
+
+
+def test_break_even_lines_are_those_of_compare(client: TestClient) -> None:
+    asked = {"accelerator": "H100-SXM", "count": "8", "capex": "250000", "kwh": "0.10"}
+    text = _text(client.get("/", params=asked).text)
+    assert re.search(r"OWN 8×\S+: [\d.]+ USD per accelerator-hour at full use", text)
+    wrong = client.get("/", params={**asked, "years": "soon"})
+    assert wrong.status_code == 200
+    assert "soon" in wrong.text
+
+
+def _version(start: str, end: str, amount: str | None) -> PriceVersion:
+    return PriceVersion(start, end, None if amount is None else Decimal(amount), "list")
+
+
+def test_history_is_not_drawn_over_days_that_nobody_saw() -> None:
+    """A line over a gap says that the price held in between, which nobody knows."""
+    seen = [_version("2026-01-01", "2026-01-10", "4"), _version("2026-03-01", "2026-03-05", "3")]
+    drawn = chart({"a": seen}, "all", date(2026, 3, 10), "USD")
+    assert drawn.picture is not None
+    assert str(drawn.picture).count('<path class="c0"') == 2
+    joined = [_version("2026-01-01", "2026-01-10", "4"), _version("2026-01-11", "2026-01-20", "3")]
+    steps = str(chart({"a": joined}, "all", date(2026, 3, 10), "USD").picture)
+    first = re.findall(r'<path class="c0" d="([^"]+)"', steps)[0]
+    assert first.count("L") == 3
+    assert chart({"a": seen}, "30", date(2026, 9, 1), "USD").picture is None
+    assert chart({"a": [_version("2026-01-01", "2026-01-10", None)]}, "all", date(2026, 3, 1), "USD").picture is None
+
+
+def test_one_offer_has_its_parts_and_its_history(client: TestClient) -> None:
+    first = client.get("/v1/offers?accelerator=H100:8").json()["offers"][0]
+    body = client.get(f"/v1/offers/{first['id']}").json()
+    assert body["offer"]["price"] == first["price"]
+    assert body["history"][-1]["price_per_hour"] == first["price"]["price_per_hour"]
+    for wrong in ("0" * 16, "H100", "..%2f..%2fetc%2fpasswd"):
+        assert client.get(f"/v1/offers/{wrong}").status_code == 404
+
+
+def test_files_of_the_page_are_a_closed_list(client: TestClient) -> None:
+    for wrong in ("page.html", "../app.py", "..%2fapp.py", "%2e%2e/app.py", "page.css%00"):
+        assert client.get(f"/static/{wrong}").status_code == 404
