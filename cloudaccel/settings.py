@@ -28,6 +28,9 @@ SETTINGS = (
     Setting(
         "users", "CLOUDACCEL_USERS", "", "countries of your users for the rules, or none outside those of the work"
     ),
+    Setting("mirrors", "CLOUDACCEL_MIRRORS", "", "addresses to ask in place of price lists: PUBLISHED=MIRROR,..."),
+    Setting("proxy", "CLOUDACCEL_PROXY", "", "proxy for price lists (default: HTTPS_PROXY and NO_PROXY)"),
+    Setting("ca_file", "CLOUDACCEL_CA_FILE", "", "certificates (PEM) to trust for price lists (or SSL_CERT_FILE)"),
 )
 
 

@@ -1,7 +1,7 @@
 """The verbs as Python functions: the same words and meanings as on the command line.
 
-``None`` is unknown, money is `Decimal`, nothing is global, and nothing here opens a network connection. Each verb is
-imported when it is first used, so that a quote does not pay for the others.
+``None`` is unknown, money is `Decimal`, nothing is global, and only `renew_prices` opens a network connection. Each
+verb is imported when it is first used, so that a quote does not pay for the others.
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cloudaccel.api.planning import plan
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
     from cloudaccel.api.refreshing import Refreshed, Status, refresh, status
+    from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
 
 __all__ = [
     "Calibration",
@@ -22,8 +23,10 @@ __all__ = [
     "Explanation",
     "Notice",
     "PricedMachine",
+    "ProviderRenewal",
     "Quote",
     "Refreshed",
+    "Renewed",
     "Status",
     "advise",
     "age_days",
@@ -37,6 +40,7 @@ __all__ = [
     "price_inventory",
     "quote",
     "refresh",
+    "renew_prices",
     "roadmap",
     "status",
 ]
@@ -53,7 +57,10 @@ _HOME = {
     "roadmap": "deciding",
     "Check": "checking",
     "Explanation": "explaining",
+    "ProviderRenewal": "renewing",
     "Refreshed": "refreshing",
+    "Renewed": "renewing",
+    "renew_prices": "renewing",
     "Status": "refreshing",
     "doctor": "checking",
     "explain": "explaining",

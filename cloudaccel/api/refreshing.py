@@ -27,14 +27,29 @@ class ProviderStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListStatus:
+    """How reading one price list last went. `ok_at` None: never yet; `error` is empty when it went well.
+
+    `held` counts prices that moved too far and have not been seen on another day.
+    """
+
+    scope: str
+    tried_at: str
+    ok_at: str | None
+    error: str
+    held: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """The catalog in use: its file (None: in memory), its id, and each provider's part."""
+    """The catalog in use: its file (None: in memory), its id, each provider's part, and how its lists were read."""
 
     path: Path | None
     catalog_id: str
     built_from: str
     providers: tuple[ProviderStatus, ...]
     warnings: tuple[str, ...]
+    lists: tuple[ListStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +80,7 @@ def refresh(
         If the target cannot be written. Nothing was changed.
     """
     if source is None and out is None:
-        raise QueryError(
-            "refresh: no provider has a live price list in this version. Pass --from a snapshot, or --out."
-        )
+        raise QueryError("refresh: pass --from a snapshot, or --out. Live prices: cloudaccel.renew_prices().")
     if source is None:
         return _export(Path(out or ""), catalog)
     if catalog is not None:
@@ -104,10 +117,21 @@ def status(catalog: str | Path | None = None) -> Status:
         )  # fmt: skip
         return Status(
             path=opened.path, catalog_id=opened.meta["catalog_id"], built_from=opened.meta["built_from"],
-            providers=providers, warnings=opened.warnings,
+            providers=providers, warnings=opened.warnings, lists=_lists(),
         )  # fmt: skip
     finally:
         opened.close()
+
+
+def _lists() -> tuple[ListStatus, ...]:
+    from cloudaccel.catalog.notebook import Notebook
+
+    return tuple(
+        ListStatus(
+            scope=scope, tried_at=note["tried_at"], ok_at=note["ok_at"], error=note["error"], held=len(note["held"])
+        )
+        for scope, note in sorted(Notebook(settings.cache_dir()).entries().items())
+    )
 
 
 def _open(catalog: str | Path | None) -> store.Catalog:
@@ -116,15 +140,20 @@ def _open(catalog: str | Path | None) -> store.Catalog:
 
 
 def _export(out: Path, catalog: str | Path | None) -> Refreshed:
+    opened = _open(catalog)
+    identity = opened.meta["catalog_id"]
+    return _refreshed(None, out, identity, export_snapshot(opened, out))
+
+
+def export_snapshot(opened: store.Catalog, out: Path) -> snapshot.Manifest:
+    """Write what `opened` holds as a snapshot, and close it."""
     from cloudaccel.catalog.export import history_rows, offer_rows, sources
 
-    opened = _open(catalog)
     try:
         db = opened.db
-        manifest = write_snapshot(
+        return write_snapshot(
             out, offers=offer_rows(db), history=history_rows(db), sources=sources(db), created_at=_now()
         )
-        return _refreshed(None, out, opened.meta["catalog_id"], manifest)
     finally:
         opened.close()
 

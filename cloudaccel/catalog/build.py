@@ -68,7 +68,7 @@ class Builder:
 
         False when nothing changed. Offers that are gone stay with their history, no longer current.
         """
-        digest = _segment_hash(rows)
+        digest = segment_hash(rows)
         known = self._db.execute("SELECT hash FROM segment WHERE (provider, partition, region) = (?,?,?)", segment)
         if known.fetchone() == (digest,):
             return False
@@ -211,7 +211,8 @@ def _flags(row: Mapping[str, str], count: Fraction | None, amount: int | None) -
     return flags | (PER_ACCELERATOR if row["sold_per"] == "accelerator" else 0)
 
 
-def _segment_hash(rows: Sequence[Mapping[str, str]]) -> str:
+def segment_hash(rows: Sequence[Mapping[str, str]]) -> str:
+    """What tells one set of rows of a segment from another, in whatever order they come."""
     digest = hashlib.sha256()
     for line in sorted("\x1f".join(row[field] for field in OFFER_COLUMNS) for row in rows):
         digest.update(line.encode())

@@ -28,7 +28,7 @@ def build_in_memory(folders: Sequence[Path]) -> Catalog:
 def build_rows_in_memory(rows: Iterable[Mapping[str, str]], sources: Iterable[Source], *, built_from: str) -> Catalog:
     """A catalog of a few rows in the columns of the snapshot's offers."""
     db = _empty()
-    builder = _builder(db)
+    builder = builder_of(db)
     builder.add_sources(sources)
     _put_segments(builder, rows)
     builder.finish(built_from=built_from)
@@ -45,12 +45,13 @@ def _catalog(db: sqlite3.Connection) -> Catalog:
     return Catalog(db, None, dict(db.execute("SELECT key, value FROM meta")))
 
 
-def _builder(db: sqlite3.Connection) -> Builder:
+def builder_of(db: sqlite3.Connection) -> Builder:
+    """A builder for `db` that knows places and countries."""
     return Builder(db, places.country_of, _operator_country)
 
 
 def _fill(db: sqlite3.Connection, folders: Sequence[Path], built_from: str) -> str:
-    builder = _builder(db)
+    builder = builder_of(db)
     for folder in folders:
         manifest = snapshot.read_manifest(folder)
         builder.add_sources(manifest.sources)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _RETRIED = (429, 500, 502, 503, 504)
 _CHUNK = 1 << 16
+_AT_ONCE = 8  # connections to one host that are kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +142,9 @@ class HttpWeb:
             timeout = urllib3.Timeout(connect=limits.silence_s, read=limits.silence_s)
             ca_file = self._connection.ca_file or os.environ.get("SSL_CERT_FILE")
             made = (
-                urllib3.ProxyManager(proxy, retries=retry, timeout=timeout, ca_certs=ca_file)
+                urllib3.ProxyManager(proxy, maxsize=_AT_ONCE, retries=retry, timeout=timeout, ca_certs=ca_file)
                 if proxy
-                else urllib3.PoolManager(retries=retry, timeout=timeout, ca_certs=ca_file)
+                else urllib3.PoolManager(maxsize=_AT_ONCE, retries=retry, timeout=timeout, ca_certs=ca_file)
             )
             self._pools[proxy] = made
         return self._pools[proxy]
@@ -220,7 +221,11 @@ class HttpAnswer:
         try:
             return decoded(body)
         except ValueError:
-            raise self._malformed(f"is no JSON: it begins {bytes(body[:40])!r}") from None
+            # Not quoted: an error page may repeat the header that held a key.
+            what = (
+                "a page for people (HTML)" if body.lstrip().startswith(b"<") else f"{len(body)} bytes of something else"
+            )
+            raise self._malformed(f"is no JSON but {what}") from None
 
     def _text(self, line: bytes) -> str:
         try:

@@ -23,7 +23,7 @@ VERBS = {
     "calibrate": "read the speed of a short run out of its log, for plan --measured",
     "provision": "start what was planned, and make sure that it is gone afterwards",
     "explain": "what a name means, and where a price comes from",
-    "refresh": "update the prices: --from a snapshot, --out to carry them, --status",
+    "refresh": "read the sellers' price lists; --from and --out to carry prices, --status",
     "serve": "the prices over HTTP, read-only, on this machine unless told otherwise",
     "doctor": "check the installation, the catalog and its age",
     "completion": "print a completion script for your shell",

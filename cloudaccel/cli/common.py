@@ -43,7 +43,9 @@ def verb_parser(verb: str, description: str, examples: str) -> argparse.Argument
     shared.add_argument(
         "--catalog", metavar="FILE", help="catalog, snapshot folder or .zip, or price file to answer from"
     )
-    shared.add_argument("--offline", action="store_true", help="refuse every network connection (this verb makes none)")
+    shared.add_argument(
+        "--offline", action="store_true", help="refuse every network connection (only refresh and provision make any)"
+    )
     shared.add_argument("--config", metavar="FILE", help="configuration file")
     shared.add_argument("--profile", metavar="NAME", help="table [profile.NAME] of the configuration file")
     return parser

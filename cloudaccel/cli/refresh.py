@@ -1,17 +1,22 @@
-"""``cloudaccel refresh``: carry prices in and out, and show what the catalog holds."""
+"""``cloudaccel refresh``: read the sellers' price lists, carry prices in and out, show what the catalog holds."""
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
 
 from cloudaccel.api import refreshing as api
+from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
+from cloudaccel.catalog.guard import Change
 from cloudaccel.cli import common
-from cloudaccel.errors import QueryError
+from cloudaccel.errors import ConfigError, QueryError
 
 EXAMPLES = """\
+  cloudaccel refresh                               read the price lists of every seller whose list can be read
+  cloudaccel refresh NAME NAME --diff              what these would change; nothing is written
   cloudaccel refresh --status                      what the catalog holds, and how old it is
   cloudaccel refresh --from snap.zip               take in a snapshot that was carried here
   cloudaccel refresh --out snap.zip                write the catalog in use as a snapshot
@@ -21,25 +26,35 @@ EXAMPLES = """\
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the verb."""
-    p = common.verb_parser("refresh", "Update the prices, or carry them into a closed network.", EXAMPLES)
+    p = common.verb_parser("refresh", "Read the sellers' price lists, or carry prices into a closed network.", EXAMPLES)
+    p.add_argument("provider", nargs="*", metavar="PROVIDER", help="whose price list to read (default: all)")
     p.add_argument(
         "--from", dest="source", metavar="PATH", help="a snapshot (folder or .zip), or a folder of price tables"
     )
     p.add_argument(
-        "--out", metavar="PATH", help="write a snapshot to this folder or .zip instead of the user's catalog"
+        "--out",
+        metavar="PATH",
+        help="write a snapshot to this folder or .zip instead of the user's catalog; "
+        "without PROVIDER and --from: of the catalog in use",
     )
     p.add_argument("--status", action="store_true", help="what the catalog holds, by provider")
-    p.add_argument("--strict", action="store_true", help="exit 6 when rows were refused")
+    p.add_argument("--diff", action="store_true", help="show what the lists would change, and write nothing")
+    p.add_argument("--accept", action="store_true", help="take lists and prices that moved too far to be believed")
+    p.add_argument("--strict", action="store_true", help="exit 6 when a list or row was refused or could not be read")
     common.add_output(p, ("table", "json"))
     return p
 
 
 def run(a: argparse.Namespace) -> int:
     """Refresh, or show the status."""
-    if a.status and (a.source or a.out):
-        raise QueryError("--status only shows; leave --from and --out out, or leave --status out.")
+    if a.status and (a.source or a.out or a.provider or a.diff):
+        raise QueryError("--status only shows; leave PROVIDER, --from, --out and --diff out, or leave --status out.")
     if a.status:
         return _show_status(api.status(a.catalog), a)
+    if a.provider or not (a.source or a.out):
+        return _renew(a)
+    if a.diff or a.accept:
+        raise QueryError("--diff and --accept are for the sellers' price lists; leave --from and --out out.")
     done = api.refresh(a.source, out=a.out, catalog=a.catalog)
     refused = sum((done.report or {}).get("refused", {}).values())
     if a.output == "json":
@@ -49,6 +64,100 @@ def run(a: argparse.Namespace) -> int:
         for line in _report_lines(done.report or {}):
             common.note(line, quiet=a.quiet)
     return 6 if a.strict and refused else 0
+
+
+def _renew(a: argparse.Namespace) -> int:
+    if a.source or a.catalog:
+        raise QueryError("PROVIDER reads a seller's price list; leave --from and --catalog out, or leave PROVIDER out.")
+    if a.diff and a.out:
+        raise QueryError("--diff writes nothing; leave --out out, or leave --diff out.")
+    if a.offline:
+        raise ConfigError(
+            "--offline was given, and price lists are read over the network. Take prices in with "
+            "'cloudaccel refresh --from SNAPSHOT', or leave --offline out."
+        )
+    terminal = sys.stderr.isatty() and not a.quiet
+    done = renew_prices(
+        a.provider, out=a.out, diff=a.diff, believe=a.accept, progress=_progress if terminal else lambda _: None
+    )
+    if terminal:
+        sys.stderr.write("\r\x1b[K")
+    if a.output == "json":
+        _json({"kind": "refresh", **_renewal(done, with_changes=a.diff)})
+    else:
+        common.write("".join(f"{line}\n" for line in renewal_lines(done, with_changes=a.diff)))
+    for message in [m for p in done.providers for m in p.messages]:
+        common.note(f"note: {message}", quiet=a.quiet)
+    return done.exit_code(strict=a.strict)
+
+
+def _progress(text: str) -> None:
+    sys.stderr.write(f"\r\x1b[K{text[:78]}")
+    sys.stderr.flush()
+
+
+def _renewal(done: Renewed, *, with_changes: bool) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "target": _text(done.target),
+        "catalog_id": done.catalog_id,
+        "providers": [asdict(p) for p in done.providers],
+    }
+    if with_changes:
+        body["changes"] = [asdict(change) for change in done.changes]
+    return body
+
+
+def renewal_lines(done: Renewed, *, with_changes: bool = False) -> list[str]:
+    """What a refresh says: a line for each provider, and with `with_changes` one for each offer that changes."""
+    changes = [_change(change) for change in done.changes] if with_changes else []
+    width = max((len(p.provider) for p in done.providers), default=0)
+    lines = [
+        f"{p.provider:<{width}}  {p.offers:>9,} offers  +{p.added:,} −{p.gone:,}  {p.moved:,} moved  {_verdict(p)}"
+        for p in done.providers
+    ]
+    written = "Nothing was written." if done.target is None else _written(done)
+    return [*changes, *lines, written]
+
+
+def _written(done: Renewed) -> str:
+    if done.catalog_id:
+        return f"written to {done.target}, catalog {done.catalog_id[:19]}"
+    return (
+        f"{done.target} already says so; nothing was written."
+        if done.target and done.target.exists()
+        else ("Nothing changed; nothing was written.")
+    )
+
+
+def _verdict(p: ProviderRenewal) -> str:
+    kept = f", keeping {p.kept_as_of}" if p.kept_as_of else ""
+    held = f", {p.held} not believed yet" if p.held else ""
+    words = {
+        "ok": "ok",
+        "partly": f"partly read{kept}",
+        "refused": f"rejected{kept}",
+        "failed": f"failed{kept}",
+        "skipped": "no key",
+    }
+    return words[p.status] + held
+
+
+def _change(change: Change) -> str:
+    row = change.after or change.before or {}
+    name = " ".join(
+        filter(None, (row["provider"], row["region"], row["instance"], row["market"].replace("_", "-"), row["term"]))
+    )
+    if change.before is None:
+        return f"+ {name}  {_price(row)}"
+    if change.after is None:
+        return f"− {name}  {_price(row)}"
+    if change.before["price_per_hour"] == change.after["price_per_hour"]:
+        return f"  {name}  {_price(row)}, {change.before['availability']} → {change.after['availability']}"
+    return f"  {name}  {_price(change.before)} → {_price(change.after)}"
+
+
+def _price(row: Mapping[str, str]) -> str:
+    return f"{row['price_per_hour']} {row['currency']}/h" if row["price_per_hour"] else "—"
 
 
 def _sentence(done: api.Refreshed) -> str:
@@ -98,9 +207,23 @@ def _show_status(status: api.Status, a: argparse.Namespace) -> int:
     common.write("\n".join(common.table(headings, rows, frozenset({1, 2, 3, 6}), common.screen_width())) + "\n")
     total = sum(p.offers for p in status.providers)
     common.write(f"\n{total:,} offers of {len(status.providers)} providers.\n")
+    for line in _list_lines(status.lists):
+        common.write(f"{line}\n")
     for warning in status.warnings:
         common.note(f"warning: {warning}", quiet=a.quiet)
     return 0
+
+
+def _list_lines(lists: Sequence[api.ListStatus]) -> list[str]:
+    """One line for each price list that was not taken when it was last read, or holds prices back."""
+    found: list[str] = []
+    for one in lists:
+        if one.error:
+            since = f"last taken {one.ok_at[:16]}Z" if one.ok_at else "never taken"
+            found.append(f"{one.scope}: {since}; tried {one.tried_at[:16]}Z: {one.error}")
+        if one.held:
+            found.append(f"{one.scope}: {one.held} prices moved too far and wait for another day, or for --accept.")
+    return ["", *found] if found else []
 
 
 def _age(p: api.ProviderStatus, today: date) -> str:

@@ -1,0 +1,282 @@
+"""`renew`: read the sellers' own price lists, judge them, and put what can be believed into the catalog."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from cloudaccel import registry, settings
+from cloudaccel.catalog import fetch, guard, renew, store
+from cloudaccel.catalog.notebook import Notebook
+from cloudaccel.catalog.rows import Row
+from cloudaccel.catalog.web import Connection, HttpWeb
+from cloudaccel.errors import AuthError, CloudAccelError, ConfigError, StorageError
+from cloudaccel.model import Source
+from cloudaccel.protocols import Prices, Scope
+
+LIVE = "the sellers' own price lists"
+NO_KEY = "no-key"
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRenewal:
+    """What became of one provider.
+
+    Attributes
+    ----------
+    status
+        ``ok``; ``partly``: some scopes were read, the others keep their rows; ``refused``: the guard does not believe
+        the list; ``failed``: it could not be read; ``skipped``: its key is not set, and nobody named it.
+    offers
+        Current offers of the provider afterwards.
+    added, gone, moved
+        Offers that are new, gone, or have another price or availability.
+    held
+        Prices that moved too far: shown without an amount until they are seen on another day.
+    kept_as_of
+        Newest date of the rows that stay, where something was refused or failed; None when there are none.
+    """
+
+    provider: str
+    status: str
+    offers: int
+    added: int = 0
+    gone: int = 0
+    moved: int = 0
+    held: int = 0
+    messages: tuple[str, ...] = ()
+    kept_as_of: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewed:
+    """What a refresh from the sellers' lists did. `catalog_id` None: nothing was written, since nothing changed."""
+
+    providers: tuple[ProviderRenewal, ...]
+    changes: tuple[guard.Change, ...]
+    target: Path | None
+    catalog_id: str | None
+
+    def exit_code(self, *, strict: bool) -> int:
+        """0 when at least one list was taken, else the code of the first failure; `strict`: 6 when any was not."""
+        tried = [p for p in self.providers if p.status != "skipped"]
+        if tried and all(p.status in ("failed", "refused") for p in tried):
+            return 6 if strict else next((p.exit_code for p in tried if p.exit_code), 0)
+        return 6 if strict and any(p.status != "ok" or p.held for p in tried) else 0
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is being put together: where the rows of now are, and where the new file goes."""
+
+    cache: Path
+    target: Path
+    notes: Notebook
+    now: datetime
+    believe: bool
+    write: bool
+    changes: list[guard.Change] = field(default_factory=list[guard.Change])
+    catalog_id: str | None = None
+
+    def current(self) -> store.Catalog:
+        named = str(self.target) if self.target.parent != self.cache and self.target.exists() else None
+        return store.open_catalog(named, self.cache)
+
+
+def renew_prices(
+    providers: Sequence[str] = (),
+    *,
+    out: str | Path | None = None,
+    diff: bool = False,
+    believe: bool = False,
+    progress: Progress = lambda _: None,
+    now: datetime | None = None,
+) -> Renewed:
+    """Read the price lists of `providers` (none: of all) into the user's catalog.
+
+    Each list is read whole or not at all; one that fails leaves the others alone, and its old rows with their date.
+
+    Parameters
+    ----------
+    out
+        Write a snapshot with the new prices there; the user's catalog stays as it is.
+    diff
+        Only say what would change.
+    believe
+        Take lists and prices that the guard would refuse.
+
+    Raises
+    ------
+    UnknownName
+        If no price list of a named provider can be read.
+    ConfigError
+        If a setting of the connection is wrong, or urllib3 is missing.
+    StorageError
+        If nothing can be written.
+    """
+    names = list(dict.fromkeys(providers)) or list(registry.price_lists())
+    lists = {name: registry.price_list(name) for name in names}
+    cache = settings.cache_dir()
+    with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
+        target = Path(temporary) / "catalog.sqlite" if out or diff else cache / "catalog.sqlite"
+        work = _Work(cache, target, Notebook(cache), now or _now(), believe, write=not diff)
+        done = [_settled(work, name, reads, bool(providers)) for name, reads in _read(lists, progress)]
+        if out:
+            from cloudaccel.api.refreshing import export_snapshot
+
+            export_snapshot(work.current(), Path(out))
+    return Renewed(
+        providers=tuple(sorted(done, key=lambda p: p.provider)), changes=tuple(work.changes),
+        target=Path(out) if out else None if diff else target, catalog_id=work.catalog_id,
+    )  # fmt: skip
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _read(lists: Mapping[str, Prices], progress: Progress) -> Iterable[tuple[str, list[fetch.Read]]]:
+    """Each provider with all its scopes, as soon as the last of them is back."""
+    connection = connection_of(settings.load_settings())
+    over = {name: prices.over(HttpWeb(name, connection)) for name, prices in lists.items()}
+    scopes: list[Scope] = []
+    asked = [fetch.Task(name, prices.scopes) for name, prices in over.items()]
+    for number, found in fetch.run_all(asked, deadline_s=fetch.DEADLINE_S):
+        name = asked[number].provider
+        if isinstance(found, CloudAccelError):
+            yield name, [fetch.Read(scope=Scope(provider=name, partition=""), error=found)]
+        else:
+            scopes.extend(found)
+    waiting = {name: sum(scope.provider == name for scope in scopes) for name in over}
+    reads: dict[str, list[fetch.Read]] = {}
+    tasks = [fetch.Task(scope.provider, partial(_whole, over[scope.provider], scope)) for scope in scopes]
+    for count, (number, outcome) in enumerate(fetch.run_all(tasks), start=1):
+        scope = scopes[number]
+        progress(f"read {count} of {len(scopes)} lists: {scope.provider} {scope.region or scope.partition}")
+        read = fetch.Read(scope=scope, error=outcome) if isinstance(outcome, CloudAccelError) else outcome
+        reads.setdefault(scope.provider, []).append(read)
+        if len(reads[scope.provider]) == waiting[scope.provider]:
+            yield scope.provider, reads.pop(scope.provider)
+
+
+def _whole(prices: Prices, scope: Scope) -> fetch.Read:
+    end = time.monotonic() + fetch.DEADLINE_S
+    return fetch.read_scope(prices, scope, past=lambda: time.monotonic() > end)
+
+
+def _settled(work: _Work, name: str, reads: Sequence[fetch.Read], named: bool) -> ProviderRenewal:
+    """Judge the scopes of one provider and publish what is believed."""
+    with renew.alone(work.cache):
+        current = work.current()
+        try:
+            found = _judged(work, current, reads)
+            segments = renew.differing(current.db, {k: v for j in found.values() for k, v in j.segments.items()})
+            kept_as_of = _newest(current, name)
+            offers = _count(current, name)
+        finally:
+            current.close()
+        failed = [read for read in reads if read.error]
+        if work.write and segments:
+            if current.path is None:
+                raise StorageError(
+                    f"{work.cache} cannot be written, so prices cannot be kept. Make it writable, or name another with "
+                    "CLOUDACCEL_CACHE_DIR."
+                )
+            sources: list[Source] = [source for read in reads for source in read.sources.values()]
+            work.catalog_id = renew.publish(work.target, current.path, segments, sources, LIVE)
+        if work.write and work.target.parent == work.cache:
+            work.notes.save()
+    changes = [change for judged in found.values() for change in judged.changes]
+    work.changes.extend(changes)
+    summary = _summary(name, reads, found, changes)
+    summary = replace(summary, offers=offers + summary.added - summary.gone)
+    if summary.status in ("refused", "failed", "partly"):
+        summary = replace(summary, kept_as_of=kept_as_of)
+    missing = failed and all(isinstance(r.error, AuthError) and r.error.raw_code == NO_KEY for r in failed)
+    return replace(summary, status="skipped") if missing and not named else summary
+
+
+def _judged(work: _Work, current: store.Catalog, reads: Sequence[fetch.Read]) -> dict[Scope, guard.Judged]:
+    found: dict[Scope, guard.Judged] = {}
+    for read in reads:
+        if read.error:
+            work.notes.note(read.scope, work.now, error=str(read.error))
+            continue
+        judged = guard.judge(
+            renew.current_rows(current.db, read.scope),
+            _dated(read.rows, work.now),
+            known=renew.believed(current.db, read.scope),
+            confirmed=work.notes.confirmed(read.scope, work.now),
+            believe=work.believe,
+        )
+        work.notes.note(read.scope, work.now, error=judged.refused, held=judged.held)
+        found[read.scope] = judged
+    return found
+
+
+def _dated(rows: Sequence[Row], now: datetime) -> Sequence[Row]:
+    """Rows with a price are as old as their reading, whatever an adapter says of the future."""
+    today = now.date().isoformat()
+    return [row if row["as_of"] and row["as_of"] <= today else {**row, "as_of": today} for row in rows]
+
+
+def _summary(
+    name: str,
+    reads: Sequence[fetch.Read],
+    found: Mapping[Scope, guard.Judged],
+    changes: Sequence[guard.Change],
+) -> ProviderRenewal:
+    errors = [read.error for read in reads if read.error]
+    refused = [(scope, judged.refused) for scope, judged in found.items() if judged.refused]
+    messages = [*dict.fromkeys(str(error) for error in errors)]
+    messages += [f"{name} {scope.region or scope.partition}: {why}; the old rows stay." for scope, why in refused]
+    unknown = sorted({a for judged in found.values() for a in judged.unknown_accelerators})
+    if unknown:
+        messages.append(f"{name}: no table knows the accelerator of {', '.join(unknown)[:300]}.")
+    taken = len(found) - len(refused)
+    status = "ok" if taken == len(reads) else "partly" if taken else "refused" if refused else "failed"
+    return ProviderRenewal(
+        provider=name, status=status, offers=0, messages=tuple(messages),
+        added=sum(c.before is None for c in changes), gone=sum(c.after is None for c in changes),
+        moved=sum(c.before is not None and c.after is not None for c in changes),
+        held=sum(len(j.held) for j in found.values() if not j.refused),
+        exit_code=errors[0].exit_code if errors else 6 if refused else 0,
+    )  # fmt: skip
+
+
+def _newest(current: store.Catalog, provider: str) -> str | None:
+    found = current.db.execute(
+        "SELECT max(COALESCE(as_of_until, as_of)) FROM segment WHERE provider = ?", (provider,)
+    ).fetchone()
+    return found[0] if found else None
+
+
+def _count(current: store.Catalog, provider: str) -> int:
+    found = current.db.execute("SELECT COALESCE(sum(rows), 0) FROM segment WHERE provider = ?", (provider,)).fetchone()
+    return int(found[0])
+
+
+def connection_of(values: Mapping[str, str]) -> Connection:
+    """How price lists are asked, from the settings ``mirrors``, ``proxy`` and ``ca_file``. Raises `ConfigError`."""
+    mirrors: dict[str, str] = {}
+    for pair in filter(None, (word.strip() for word in values["mirrors"].split(","))):
+        published, separator, mirror = pair.partition("=")
+        if not (separator and published.startswith("https://") and mirror.startswith(("https://", "http://"))):
+            raise ConfigError(
+                f"mirrors: {pair[:80]!r} is not PUBLISHED=MIRROR with two addresses, as in "
+                "https://prices.acme.example=https://mirror.example/acme."
+            )
+        mirrors[published] = mirror
+    ca_file = values["ca_file"] or None
+    if ca_file and not Path(ca_file).is_file():
+        raise ConfigError(f"ca_file: {ca_file} is no file. Name the file with your company's certificates (PEM).")
+    proxy = values["proxy"] or None
+    if proxy and not proxy.startswith(("http://", "https://")):
+        raise ConfigError("proxy: an address as in http://proxy.example:3128 is needed.")
+    return Connection(mirrors=mirrors, proxy=proxy, ca_file=ca_file)

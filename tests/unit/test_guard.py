@@ -1,0 +1,100 @@
+"""What a new price list may change, and what it may not: judged without a clock, a file or a network."""
+
+from cloudaccel.catalog.guard import judge
+from cloudaccel.catalog.rows import OFFER_COLUMNS, Row
+from cloudaccel.model import offer_id
+
+
+def row(instance: str = "a8", price: str = "16", **fields: str) -> Row:
+    base = {
+        "provider": "acme", "partition": "acme", "region": "north", "service": "vm", "instance": instance,
+        "accelerator_id": "nvidia-h100-sxm-80gb", "accelerator_name": "H100", "count": "8", "market": "on_demand",
+        "price_per_hour": price, "currency": "USD", "status": "exact" if price else "unknown",
+        "availability": "listed", "as_of": "2026-11-27", "source": "acme-list", "sold_per": "instance",
+    }  # fmt: skip
+    return {**dict.fromkeys(OFFER_COLUMNS, ""), **base, **fields}
+
+
+def many(count: int, price: str = "16") -> list[Row]:
+    return [row(f"a{number}", price) for number in range(count)]
+
+
+NORTH = ("acme", "acme", "north")
+
+
+def test_a_new_price_takes_the_place_of_the_old() -> None:
+    judged = judge([row(price="16")], [row(price="20")])
+    assert judged.segments[NORTH][0]["price_per_hour"] == "20"
+    assert [(c.before or {})["price_per_hour"] for c in judged.changes] == ["16"]
+
+
+def test_the_same_list_changes_nothing_however_its_numbers_are_written() -> None:
+    assert judge([row(price="16.0")], [row(price="16")]).changes == []
+
+
+def test_a_price_that_moved_too_far_has_no_amount_until_it_is_confirmed() -> None:
+    """Else one poisoned row (0.16 for a machine of 16) would be everybody's cheapest offer."""
+    old, new = [row(price="16")], [row(price="0.16")]
+    judged = judge(old, new)
+    (held,) = judged.segments[NORTH]
+    assert (held["status"], held["price_per_hour"]) == ("quarantined", "")
+    assert held["note"] == "0.16 is not believed yet: it was 16, and prices move by 3 times at most"
+    assert judged.held == {offer_id(new[0]): "0.16"}
+    # The row without an amount does not make the next list believable: the last believed amount still counts.
+    known = {offer_id(new[0]): "16"}
+    assert judge([held], new, known=known).held == judged.held
+    assert judge([held], new, known=known, confirmed=judged.held).segments[NORTH] == new
+    assert judge(old, new, believe=True).segments[NORTH] == new
+
+
+def test_trap_20_spot_may_be_dearer_than_on_demand_but_not_many_times() -> None:
+    od = row(price="16")
+    assert not judge([od], [od, row(market="spot", price="17")]).held
+    assert judge([od], [od, row(market="spot", price="160")]).held
+
+
+def test_a_list_that_shrank_is_refused_and_the_old_rows_stay() -> None:
+    """Half a page that parses must not empty a cloud."""
+    judged = judge(many(20), many(9))
+    assert judged.refused == "the list shrank from 20 to 9 offers"
+    assert not judged.segments
+    assert judge(many(20), []).refused == "the list is empty"
+    assert judge(many(20), many(9), believe=True).changes[-1].after is None
+
+
+def test_a_list_whose_prices_moved_all_at_once_is_refused() -> None:
+    """A list in cents, or in another currency under the same name."""
+    assert judge(many(20), many(20, "1600")).refused == "20 of 20 prices moved too far at once"
+
+
+def test_a_first_list_that_misses_most_of_what_is_known_is_refused() -> None:
+    other = [{**r, "source": "snapshot"} for r in many(20)]
+    judged = judge(other, many(2))
+    assert judged.refused == "the list misses 18 of 20 known offers of the accelerators that it names"
+
+
+def test_what_another_source_said_stays_and_is_marked_where_the_list_lacks_it() -> None:
+    """Never 'gone' without proof: the list may not cover everything that the snapshot has."""
+    other = [
+        row("a8", "15", source="snapshot", payment="monthly"),  # the same machine, said in another way
+        row("a9", "17", source="snapshot"),
+        row("t1", "9", source="snapshot", accelerator_id="google-tpu-v5p"),
+        row("a8", "8", source="snapshot", market="spot"),
+    ]
+    judged = judge(other, [row("a8", "16")])
+    found = {(r["instance"], r["market"]): (r["price_per_hour"], r["availability"]) for r in judged.segments[NORTH]}
+    assert found == {
+        ("a8", "on_demand"): ("16", "listed"), ("a9", "on_demand"): ("17", "not_seen"),
+        ("t1", "on_demand"): ("9", "listed"), ("a8", "spot"): ("8", "listed"),
+    }  # fmt: skip
+
+
+def test_what_its_own_list_no_longer_has_is_gone_but_a_region_that_vanished_is_only_not_seen() -> None:
+    old = [row("a1"), row("a2"), row("a1", region="south")]
+    judged = judge(old, [row("a1")])
+    assert [r["instance"] for r in judged.segments[NORTH]] == ["a1"]
+    assert [r["availability"] for r in judged.segments["acme", "acme", "south"]] == ["not_seen"]
+
+
+def test_an_accelerator_that_no_table_knows_is_named() -> None:
+    assert judge([], [row(accelerator_id="", accelerator_name="Z9")]).unknown_accelerators == ("Z9",)
