@@ -73,7 +73,8 @@ class InstanceRequest:
     accept_no_deadline
         Whether to start where the cloud cannot end a machine by itself at `deadline`.
     settled
-        What `Instances.settle` found (image, subnet, interfaces), in the cloud's own words; empty before.
+        What `Instances.settle` found (image, subnet, interfaces), in the cloud's own words; empty before. Only the
+        adapter reads it; `Instances.terms` says it to people.
     """
 
     token: str
@@ -263,8 +264,18 @@ class Instances(Protocol):
         """Ask whether a settled request would be permitted. Creates nothing, and says nothing about capacity."""
         ...
 
+    def terms(self, request: InstanceRequest) -> Sequence[str]:
+        """What a settled request means there, one sentence each: image, network, what is open. Asks nobody."""
+        ...
+
     def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
-        """Make the groups that the machines need; the same name gives the same groups. The request then names them."""
+        """Make the groups that the machines need; the same name gives the same groups. The request then names them.
+
+        Raises
+        ------
+        OutcomeUnknown, RateLimited, ProviderUnavailable
+            If groups may exist; the same call again makes them known. After any other error none is left.
+        """
         ...
 
     def create(self, request: InstanceRequest) -> tuple[Instance, ...]:

@@ -113,17 +113,9 @@ def _evidence(preview: Preview) -> list[str]:
         )
     else:
         lines.append("Quota: not known.")
-    if preview.request is not None:
-        settled = preview.request.settled
-        cards = settled.get("efa")
-        network = f", {cards} EFA interfaces on each machine, one placement group" if cards else ""
-        inbound = ", ".join(preview.request.ssh_cidrs)
-        lines.append(f"Image {settled.get('image')}, account {preview.account}{network}.")
-        lines.append(
-            f"No public address; inbound: {f'port 22 from {inbound}' if inbound else 'nothing'}; disks encrypted and "
-            "deleted "
-            "with the machine; IMDSv2 required."
-        )
+    if preview.account is not None:
+        lines.append(f"Account {preview.account}.")
+    lines += preview.terms
     return lines
 
 
@@ -149,6 +141,7 @@ def preview_json(spec: Spec, previews: Sequence[Preview], now: datetime) -> dict
                 "deadline_at": moment(p.deadline),
                 "worst_case": plain(money.worst_case(p.candidate, p.deadline, now)),
                 "quota": _quota_json(p.quota),
+                "terms": list(p.terms),
                 "problem": None if p.problem is None else {"code": p.problem.code, "message": str(p.problem)},
             }
             for p in previews

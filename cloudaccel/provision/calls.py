@@ -20,7 +20,7 @@ from cloudaccel.provision.clock import Backoff, Clock
 
 T = TypeVar("T")
 PATIENCE_S = 120.0
-_AGAIN = (RateLimited, ProviderUnavailable, OutcomeUnknown)
+AGAIN = (RateLimited, ProviderUnavailable, OutcomeUnknown)  # worth the same call again; it may have run
 # What a replay may answer without saying whether the first call ran.
 _SAYS_NOTHING = (RateLimited, ProviderUnavailable, OutcomeUnknown, AuthError, PolicyDenied, Conflict, RequestInvalid)
 
@@ -40,7 +40,7 @@ class Calls:
         while True:
             try:
                 return call()
-            except _AGAIN:
+            except AGAIN:
                 wait = backoff.next_s()
                 if self.clock.now() + timedelta(seconds=wait) > until:
                     raise
@@ -64,7 +64,7 @@ class Calls:
             except _SAYS_NOTHING as error:
                 uncertain = uncertain or isinstance(error, OutcomeUnknown)
                 wait = backoff.next_s()
-                if not isinstance(error, _AGAIN) or self.clock.now() + timedelta(seconds=wait) > until:
+                if not isinstance(error, AGAIN) or self.clock.now() + timedelta(seconds=wait) > until:
                     _give_up(error, uncertain)
                 self.clock.sleep(wait)
 

@@ -26,7 +26,7 @@ from cloudaccel.errors import (
 )
 from cloudaccel.protocols import Instance, InstanceRequest, Provider
 from cloudaccel.provision import blocks, money
-from cloudaccel.provision.calls import Calls
+from cloudaccel.provision.calls import AGAIN, Calls
 from cloudaccel.provision.clock import Backoff, Clock
 from cloudaccel.provision.journal import Journal, request_from_json
 from cloudaccel.provision.places import Cloud, Places, build_request, family_of
@@ -180,17 +180,20 @@ class Launcher:
         self, run: Run, index: int, request: InstanceRequest, cloud: Cloud, *, uncertain: bool
     ) -> tuple[Run, tuple[Instance, ...]]:
         token = request.token
+        preparing = not uncertain
         try:
-            if not uncertain:
+            if preparing:
                 request, groups = self._calls.read(lambda: cloud.instances.prepare(request))
                 self._journal.seen(run.id, request.provider, request.region, [(g.kind, g.id) for g in groups])
                 self._journal.prepared(run, request)
                 self._journal.sending(run, token)
+                preparing = False
             created = self._calls.create(cloud.instances, request, uncertain=uncertain)
         except OutcomeUnknown:
             raise
         except ProviderError as error:
-            self._journal.settled(token, "failed", error)
+            if not (preparing and isinstance(error, AGAIN)):  # else an ending looks for what was made
+                self._journal.settled(token, "failed", error)
             raise
         return self._created(run, index, request, cloud, created)
 

@@ -26,7 +26,8 @@ class Cloud:
 class Preview:
     """What a launch would do at one place; nothing was created to find out.
 
-    `problem` is the error that would stop it there, None when nothing is known to. `quota` None: not known.
+    `problem` is the error that would stop it there, None when nothing is known to. `quota` None: not known. `terms` is
+    what the provider says of its machines: image, network, what is open; empty when it came to no request.
     """
 
     candidate: Candidate
@@ -36,6 +37,7 @@ class Preview:
     quota: Quota | None
     request: InstanceRequest | None
     problem: CloudAccelError | None
+    terms: tuple[str, ...] = ()
 
 
 class Places:
@@ -106,7 +108,7 @@ class Places:
             self.check_quota(cloud, candidate, spec)
             request = cloud.instances.settle(sample_request(spec, candidate, zones[0], now))
             cloud.instances.rehearse(request)
-            return replace(bare, request=request)
+            return replace(bare, request=request, terms=tuple(cloud.instances.terms(request)))
         except (ProviderError, LimitExceeded) as error:
             return replace(bare, problem=error)
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from cloudaccel.errors import AuthError, Conflict, InstanceNotFound, ProviderError
 from cloudaccel.protocols import RESOURCE_KINDS, Instance, Instances, Provider, Resource
 from cloudaccel.provision import identity
-from cloudaccel.provision.calls import Calls, machines
+from cloudaccel.provision.calls import AGAIN, Calls, machines
 from cloudaccel.provision.clock import Backoff, Clock
 from cloudaccel.provision.journal import GROUP_KINDS, Journal, request_from_json
 from cloudaccel.provision.values import OVER, Ending, Operation, Run, Tracked
@@ -122,7 +122,12 @@ class Ender:
         if any(r.kind in GROUP_KINDS for r in here):
             return
         request = request_from_json(operation.request)
-        _, groups = self._calls.read(lambda: instances.prepare(request))
+        try:
+            _, groups = self._calls.read(lambda: instances.prepare(request))
+        except AGAIN:
+            raise
+        except ProviderError:
+            return  # after which none is left
         self._journal.seen(run.id, operation.provider, operation.region, [(g.kind, g.id) for g in groups])
 
     def _note(self, run: Run, provider: str, found: Iterable[Instance], token: str | None = None) -> None:
@@ -172,13 +177,19 @@ class Ender:
     def _remove(self, run: Run, instances: Instances, tracked: Tracked, until: datetime) -> None:
         resource = Resource(kind=tracked.kind, id=tracked.id, region=tracked.region, state="live", tags={}, bills=True)
         backoff = Backoff(1, 10, self._rng)
-        asked = False
+        asked = said = False
+        certain = tracked.first_seen_at + timedelta(seconds=instances.consistency_s)
         while True:
             try:
                 self._calls.read(lambda: instances.remove(resource))
                 asked = True
             except InstanceNotFound:
-                lags = self._clock.now() < tracked.first_seen_at + timedelta(seconds=instances.consistency_s)
+                lags = self._clock.now() < certain
+                if lags and not said:
+                    said = True
+                    self._log(
+                        f"run {run.id}: {tracked.kind} {tracked.id} may not show yet, sure at {certain:%H:%M:%S}Z"
+                    )
                 if asked or not lags or tracked.kind in ("disk", "interface"):
                     # Ours to see means it existed; disks and interfaces go with their machine, whose end is proved.
                     self._journal.gone(run.id, tracked.kind, tracked.id)

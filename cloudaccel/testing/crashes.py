@@ -29,6 +29,7 @@ _WRITES = (
 )  # fmt: skip
 _CALLS = ("prepare", "create", "delete", "remove")
 LEASE_S = 3600.0
+BETWEEN_S = 7200.0  # from one killed process to the next history: until clouds show nothing any more of the last one
 
 
 class Killed(BaseException):
@@ -218,6 +219,7 @@ class CrashContract:
         """One world, in which a process has just been killed at the next edge of `work`; empty it each time."""
         world = open_world(folder, self.provider(), self.clock)
         for at in range(1000):
+            self.clock.sleep(BETWEEN_S)
             prepare(world)
             fuse = Fuse(at)
             try:

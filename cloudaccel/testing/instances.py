@@ -10,7 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from cloudaccel.errors import CapacityUnavailable, InstanceNotFound, OutcomeUnknown, ProviderError, QuotaExceeded
+from cloudaccel.errors import (
+    CapacityUnavailable,
+    InstanceNotFound,
+    OutcomeUnknown,
+    ProviderError,
+    QuotaExceeded,
+    RequestInvalid,
+)
 from cloudaccel.protocols import Instance, InstanceRequest, Instances
 
 ENDED = ("stopping", "terminated")
@@ -31,8 +38,8 @@ class InstancesContract:
     def fault(self, kind: str) -> None:
         """Let the next create fail once: ``capacity``, ``quota``, or ``lost`` (it runs, its answer never arrives)."""
 
-    def _ready(self, cloud: Instances) -> InstanceRequest:
-        return cloud.prepare(cloud.settle(self.request()))[0]
+    def _ready(self, cloud: Instances, request: InstanceRequest | None = None) -> InstanceRequest:
+        return cloud.prepare(cloud.settle(request or self.request()))[0]
 
     def test_create_starts_all_that_was_asked(self) -> None:
         """As many machines as asked, in the zone asked, of the type asked."""
@@ -41,6 +48,21 @@ class InstancesContract:
         made = cloud.create(request)
         assert len({machine.id for machine in made}) == request.count
         assert {(machine.zone, machine.instance_type) for machine in made} == {(request.zone, request.instance_type)}
+
+    def test_another_market_is_refused_and_not_replaced(self) -> None:
+        """A market that the adapter cannot start in is never answered with machines of another one, at its price."""
+        cloud = self.instances()
+        with pytest.raises(RequestInvalid):
+            cloud.create(self._ready(cloud, replace(self.request(), market="flex_start")))
+        assert not self._live(cloud, self.request())
+
+    def test_the_terms_are_sentences(self) -> None:
+        """What people read of a settled request: whole sentences, with no cloud's data structure in them."""
+        cloud = self.instances()
+        for request in (self.request(), replace(self.request(), ssh_cidrs=("203.0.113.7/32",))):
+            terms = cloud.terms(cloud.settle(request))
+            assert all(term.endswith(".") and not set(term) & set("{}[]") for term in terms), terms
+            assert ("203.0.113.7/32" in " ".join(terms)) == bool(request.ssh_cidrs)
 
     def test_a_replay_gives_the_same_machines(self) -> None:
         """The same request twice is one gang."""

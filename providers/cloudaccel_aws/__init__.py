@@ -1,5 +1,7 @@
 """Amazon Web Services: machines and quotas through boto3, which is imported when the first call is made."""
 
+from typing import Any
+
 from cloudaccel.protocols import Instances, Quotas
 from cloudaccel_aws.instances import AwsInstances
 from cloudaccel_aws.quotas import AwsQuotas
@@ -7,10 +9,10 @@ from cloudaccel_aws.sdk import Sdk
 
 
 class AwsProvider:
-    """One set of credentials, found the way boto3 finds them. `consistency_s`: how long a listing may lag."""
+    """One set of credentials. `consistency_s`: how long a listing may lag; `session`: boto3's, else a new one of it."""
 
-    def __init__(self, *, consistency_s: float = 300.0) -> None:
-        sdk = Sdk()
+    def __init__(self, *, consistency_s: float = 300.0, session: Any = None) -> None:
+        sdk = Sdk(session)
         self._instances = AwsInstances(sdk, consistency_s=consistency_s)
         self._quotas = AwsQuotas(sdk)
 

@@ -16,14 +16,16 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
 ACCOUNT = "123456789012"
+SHOWN_S = 3600.0
+_DROPPED_TAGS = ("i-", "vol-", "eni-", "sg-")
 _XMLNS = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _PLAIN_DEADLINE = re.compile(r"\(\s*(\d{9,11}) - \$\(date \+%s\)\)")
 Answer = tuple[int, dict[str, str], bytes]
@@ -88,6 +90,7 @@ class FakeAws:
         self._reasons: dict[str, str] = {}
         self._in_group: dict[str, str] = {}
         self._zone_lies: dict[str, str] = {}
+        self._dropped: set[str] = set()
         self._offset_s = 0.0
         self._regions: set[str] = set()
 
@@ -122,6 +125,47 @@ class FakeAws:
         """Hold capacity under an id."""
         self.reservations[identifier] = {"type": instance_type, "zone": zone, "left": count}
 
+    def session(self) -> Any:
+        """A boto3 session whose calls come here without a socket: for a great many of them, or where none may be."""
+        import boto3
+
+        session = boto3.session.Session(aws_access_key_id="fake", aws_secret_access_key="fake")  # noqa: S106
+        session.events.register("before-send", self._in_process)
+        return session
+
+    def forget(self) -> None:
+        """Empty the account, as after its first day."""
+        from moto.core.base_backend import BackendDict
+
+        with self._lock:
+            BackendDict.reset()
+            for known in (self._tokens, self._born, self._ended, self._reasons, self._in_group, self.placement_groups):
+                known.clear()
+            self._regions.clear()
+            self.calls.clear()
+
+    def _in_process(self, request: Any, **_: Any) -> Any:
+        """Answer a call of botocore's instead of the network."""
+        import io
+
+        from botocore.awsrequest import AWSResponse
+        from botocore.exceptions import ReadTimeoutError
+
+        url = urlsplit(str(request.url))
+        body = request.body if isinstance(request.body, bytes) else str(request.body or "").encode()
+        headers = {k: v.decode() if isinstance(v, bytes) else str(v) for k, v in request.headers.items()}
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": request.method, "PATH_INFO": url.path or "/", "QUERY_STRING": url.query,
+            "HTTP_HOST": url.netloc, "SERVER_NAME": url.hostname, "SERVER_PORT": "443", "wsgi.url_scheme": "https",
+            "CONTENT_TYPE": headers.pop("Content-Type", ""), "wsgi.errors": sys.stderr,
+            **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items()},
+        }  # fmt: skip
+        with self._lock:
+            status, said, data = self._serve(environ, body)
+        if said.get("Content-Length") is not None:  # cut: see `_serve`
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return cast(Any, AWSResponse)(request.url, status, said, _Raw(io.BytesIO(data)))
+
     # -- WSGI ---------------------------------------------------------------------------------------------------------
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -143,6 +187,7 @@ class FakeAws:
         action, parameters = _read(environ, body)
         if service != "sts":
             self._regions.add(region)
+            self._drop_ended(region)
         self.calls.append((region, action, parameters))
         fault = next((f for f in self.faults if f.hits(action, region, parameters)), None)
         if fault is not None:
@@ -223,7 +268,8 @@ class FakeAws:
                 "IdempotentParameterMismatch",
                 "The request uses the same client token as a previous, but non-identical request.",
             )
-        if any(machine.state == "terminated" for machine in self._machines(region) if machine.id in ids):
+        gone = {machine.id for machine in self._machines(region) if machine.state == "terminated"} | self._ended.keys()
+        if gone & set(ids):
             raise _Refused(
                 "IdempotentInstanceTerminated", "The instance that was created with this token is terminated."
             )
@@ -406,6 +452,23 @@ class FakeAws:
         ended = self._ended.get(machine.id)
         return machine.state != "terminated" or (ended is not None and self._monotonic() - ended < self.ending_s)
 
+    def _drop_ended(self, region: str) -> None:
+        """Show machines no longer once they ended an hour ago (EC2 user guide: terminated instances)."""
+        past = self._monotonic() - SHOWN_S
+        over = {identifier for identifier, ended in self._ended.items() if ended < past} - self._dropped
+        if not over:
+            return
+        backend = self._backend(region)
+        for number, reservation in list(backend.reservations.items()):
+            here = {machine.id for machine in reservation.instances}
+            if here and here <= over:
+                del backend.reservations[number]
+                self._dropped |= here
+        # moto keeps the tags of what is gone, and reads through all of them for each machine.
+        kept = {thing["id"] for thing in self._live_in(region)} | {m.id for m in self._machines(region)}
+        for identifier in [i for i in backend.tags if i.startswith(_DROPPED_TAGS) and i not in kept]:
+            del backend.tags[identifier]
+
     def _young(self, identifier: str) -> bool:
         born = self._born.get(identifier)
         return born is not None and self._monotonic() - born < self.lag_s
@@ -434,6 +497,19 @@ class FakeAws:
             for group in groups.values():
                 if group.name != "default":
                     yield _thing("security_group", group.id, region, group.get_tags())
+
+
+class _Raw:
+    """A body as botocore reads it."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self._body.read()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
 
 
 class _Refused(Exception):

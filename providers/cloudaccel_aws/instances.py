@@ -11,12 +11,14 @@ from cloudaccel.errors import (
     CapacityUnavailable,
     InstanceNotFound,
     MalformedResponse,
+    OutcomeUnknown,
     ProviderError,
     ProviderUnavailable,
+    RateLimited,
     RequestInvalid,
 )
 from cloudaccel.protocols import Instance, InstanceRequest, Json, Resource
-from cloudaccel_aws.launching import ingress, run_instances, tag_list
+from cloudaccel_aws.launching import ingress, run_instances, tag_list, terms
 from cloudaccel_aws.sdk import Sdk
 
 _STATES = {
@@ -27,6 +29,7 @@ _STATES = {
     "stopped": "stopped",
 }
 SMALLEST_DISK_GIB = 8
+_UNDECIDED = (OutcomeUnknown, ProviderUnavailable, RateLimited)  # the same call again decides
 _INTERRUPTED = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
 
 
@@ -98,26 +101,25 @@ class AwsInstances:
             if error.raw_code != "DryRunOperation":
                 raise
 
+    def terms(self, request: InstanceRequest) -> Sequence[str]:
+        """Image, network, what is open and what protects it."""
+        return terms(request)
+
     def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
         """With a security group of the run's own, and a cluster placement group when there are several machines."""
+        made: list[Resource] = []
         group = self._security_group(request)
-        made = [
-            Resource(
-                kind="security_group", id=group, region=request.region, state="live", tags=request.tags, bills=False
-            )
-        ]
-        if request.settled.get("placement_group"):
-            self._placement_group(request)
-            made.append(
-                Resource(
-                    kind="placement_group",
-                    id=request.name,
-                    region=request.region,
-                    state="live",
-                    tags=request.tags,
-                    bills=False,
-                )
-            )
+        made.append(_group_of(request, "security_group", group))
+        try:
+            self._rules(request, group)
+            if request.settled.get("placement_group"):
+                self._placement_group(request)
+                made.append(_group_of(request, "placement_group", request.name))
+        except _UNDECIDED:
+            raise
+        except ProviderError as error:
+            self._undo(made, error)
+            raise
         return replace(request, settled={**request.settled, "group": group}), tuple(made)
 
     # -- machines -----------------------------------------------------------------------------------------------------
@@ -236,8 +238,18 @@ class AwsInstances:
             if not found:
                 raise _unseen("DescribeSecurityGroups", request.name) from error
             group = str(found[0]["GroupId"])
-        self._rules(request, group)
         return group
+
+    def _undo(self, made: Sequence[Resource], error: ProviderError) -> None:
+        """Remove groups that are of no use, `error` being why."""
+        for resource in made:
+            try:
+                self.remove(resource)
+            except ProviderError as left:
+                raise OutcomeUnknown(
+                    f"{error} Made before that, and not removed yet: {resource.id} ({left.raw_code}).",
+                    provider="aws", operation=error.operation, code=error.raw_code,
+                ) from error  # fmt: skip
 
     def _rules(self, request: InstanceRequest, group: str) -> None:
         inside = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
@@ -306,6 +318,12 @@ def _efa(shape: Mapping[str, Any]) -> int:
     if not network.get("EfaSupported"):
         return 0
     return int(network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 1))
+
+
+def _group_of(request: InstanceRequest, kind: str, identifier: str) -> Resource:
+    return Resource(
+        kind=kind, id=identifier, region=request.region, state="live", tags=request.tags, bills=False
+    )  # fmt: skip
 
 
 def _tagged(kind: str, request: InstanceRequest) -> list[dict[str, Any]]:

@@ -66,6 +66,24 @@ def ingress(request: InstanceRequest) -> list[dict[str, Any]]:
     return rules
 
 
+def terms(request: InstanceRequest) -> tuple[str, ...]:
+    """What `run_instances` asks for, for people."""
+    cards = int(cast(int, request.settled.get("efa") or 0))
+    network = [f"{cards} EFA interfaces on each machine."] if cards else []
+    near = ["One cluster placement group for all machines."] if request.settled.get("placement_group") else []
+    return (
+        f"Image {request.settled['image']}.",
+        *network,
+        *near,
+        f"No public address; inbound: {_open_to(request)}.",
+        "Disks are encrypted and deleted with their machine; instance metadata needs a token (IMDSv2).",
+    )
+
+
+def _open_to(request: InstanceRequest) -> str:
+    return f"port 22 from {', '.join(request.ssh_cidrs)}" if request.ssh_cidrs else "nothing"
+
+
 def _disks(request: InstanceRequest) -> list[dict[str, Any]]:
     """Every disk of the image, so that none keeps a setting of its own: encrypted, and gone with its machine."""
     always = {"DeleteOnTermination": True, "Encrypted": True, "VolumeType": "gp3"}
@@ -116,6 +134,8 @@ def _market(request: InstanceRequest) -> dict[str, Any]:
                 "reservation", "a capacity block is used by the id of one that you have: --reservation cr-..."
             )
         options["InstanceMarketOptions"] = {"MarketType": "capacity-block"}
+    elif request.market != "on_demand":
+        raise _invalid("market", f"machines are not started in the market {request.market} from here")
     if request.reservation_id is not None:
         target = {"CapacityReservationTarget": {"CapacityReservationId": request.reservation_id}}
         options["CapacityReservationSpecification"] = target

@@ -15,11 +15,11 @@ READ_TIMEOUT_S = 60
 
 
 class Sdk:
-    """Clients by service and region, made when first used."""
+    """Clients by service and region, made when first used. `session`: boto3's, else a new one with its own defaults."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Any = None) -> None:
         self._clients: dict[tuple[str, str], Any] = {}
-        self._session: Any = None
+        self._session: Any = session
         self._lock = threading.Lock()
 
     def call(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Sdk:
         except ImportError as error:
             raise ConfigError("aws: boto3 is not installed: pip install 'cloudaccel[aws]'.") from error
         if self._session is None:
-            self._session = boto3.session.Session()
+            self._session = cast(Any, boto3.session.Session())
         config = Config(
             retries={"mode": "standard", "total_max_attempts": 1},
             connect_timeout=CONNECT_TIMEOUT_S,

@@ -33,6 +33,7 @@ from cloudaccel_azure.launching import (
     names_of,
     needs_set,
     security_group,
+    terms,
 )
 from cloudaccel_azure.sdk import Sdk
 from cloudaccel_azure.skus import Skus, capabilities
@@ -113,6 +114,10 @@ class AzureInstances:
         """Azure has no dry run: what can be checked without creating is that the request can be said."""
         stand_in = replace(request, settled={**request.settled, "group": "none-yet"})
         machine(stand_in, names(request)[0])
+
+    def terms(self, request: InstanceRequest) -> Sequence[str]:
+        """Image, network, what is open and what protects it."""
+        return terms(request)
 
     def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
         """With a security group of the run's own, and an availability set where InfiniBand needs one."""

@@ -94,6 +94,21 @@ def security_group(request: InstanceRequest) -> dict[str, Any]:
     return {"location": request.region, "tags": tags(request), "properties": {"securityRules": rules}}
 
 
+def terms(request: InstanceRequest) -> tuple[str, ...]:
+    """What `machine` asks for, for people."""
+    image = cast("dict[str, str]", request.settled["image"])
+    named = image.get("id") or ":".join(image[key] for key in ("publisher", "offer", "sku", "version"))
+    inbound = f", and port 22 from {', '.join(request.ssh_cidrs)}" if request.ssh_cidrs else ""
+    near = ["One availability set for all machines, which InfiniBand needs."] if needs_set(request) else []
+    return (
+        f"Image {named}.",
+        *near,
+        f"No public address; inbound: only from inside the network{inbound}.",
+        "Disks are deleted with their machine, and encrypted with Azure's keys; no password, one SSH key.",
+        "Azure ends no machine by itself: it runs and bills until it is taken down.",
+    )
+
+
 def invalid(code: str, text: str) -> RequestInvalid:
     """The caller asked for what cannot be sent."""
     return RequestInvalid(f"azure: {text}.", provider="azure", operation="create", code=code)
@@ -149,6 +164,8 @@ def _market(request: InstanceRequest) -> dict[str, Any]:
         return {"priority": "Spot", "evictionPolicy": "Delete", "billingProfile": {"maxPrice": most}}
     if request.market == "capacity_block":
         raise invalid("market", "there are no capacity blocks here; name a capacity reservation group")
+    if request.market != "on_demand":
+        raise invalid("market", f"machines are not started in the market {request.market} from here")
     if request.reservation_id is None:
         return {"priority": "Regular"}
     if "/capacityreservationgroups/" not in request.reservation_id.lower():

@@ -13,7 +13,7 @@ from typing import Any
 
 from cloudaccel.errors import CapacityUnavailable, Conflict, InstanceNotFound, ProviderError, RequestInvalid
 from cloudaccel.protocols import Instance, InstanceRequest, Resource
-from cloudaccel_gcp.launching import TOKEN_LABEL, bulk_insert, described, firewall, insert, invalid, names
+from cloudaccel_gcp.launching import TOKEN_LABEL, bulk_insert, described, firewall, insert, invalid, names, terms
 from cloudaccel_gcp.sdk import Sdk, raise_failed, rows
 
 # A stopped machine (TERMINATED) still exists, and its disks bill: only "not there" is gone.
@@ -86,6 +86,10 @@ class GcpInstances:
     def rehearse(self, request: InstanceRequest) -> None:
         """Google Cloud has no dry run: what can be checked without creating is that the request can be said."""
         bulk_insert(request) if request.count > 1 else insert(request)
+
+    def terms(self, request: InstanceRequest) -> Sequence[str]:
+        """Image, network, what is open and what protects it."""
+        return terms(request)
 
     def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
         """With a firewall rule of the run's own, if sources were named that may reach port 22."""

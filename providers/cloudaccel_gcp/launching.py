@@ -13,6 +13,7 @@ TOKEN_LABEL = "cloudaccel-token"  # noqa: S105
 _MAX_USER_DATA = 262_144  # bytes of one metadata value (Compute Engine: VM metadata limits)
 _HYPERDISK_ONLY = ("a3-ultragpu", "a4-", "a4x-", "g4-")  # Compute Engine: Hyperdisk machine series support, 2026-07
 _DESCRIBED = "cloudaccel "
+_MODELS = {"on_demand": "STANDARD", "spot": "SPOT", "capacity_block": "RESERVATION_BOUND"}
 
 
 def names(request: InstanceRequest) -> tuple[str, ...]:
@@ -94,6 +95,19 @@ def firewall(request: InstanceRequest) -> dict[str, Any] | None:
     }
 
 
+def terms(request: InstanceRequest) -> tuple[str, ...]:
+    """What `insert` asks for, for people."""
+    image = str(request.settled["image"]).partition("/projects/")[2] or str(request.settled["image"])
+    inbound = f", and port 22 from {', '.join(request.ssh_cidrs)}" if request.ssh_cidrs else ""
+    network = str(request.settled["network"]).rpartition("/")[2]
+    return (
+        f"Image {image}.",
+        f"No public address; inbound: what the rules of network {network} let in{inbound}.",
+        "Disks are deleted with their machine, and encrypted with Google's keys.",
+        "No service account; OS Login only; secure boot, vTPM and integrity monitoring are on.",
+    )
+
+
 def describe(tags: Mapping[str, str]) -> str:
     """Tags as the text of a description."""
     return _DESCRIBED + " ".join(f"{key}={value}" for key, value in sorted(tags.items()))
@@ -147,7 +161,9 @@ def _metadata(request: InstanceRequest) -> dict[str, str]:
 
 def _scheduling(request: InstanceRequest) -> dict[str, Any]:
     """Deleted at the deadline by Google, whoever is watching: a time of day, so that a replay says the same."""
-    model = {"spot": "SPOT", "capacity_block": "RESERVATION_BOUND"}.get(request.market, "STANDARD")
+    model = _MODELS.get(request.market)
+    if model is None:
+        raise invalid("market", f"machines are not started in the market {request.market} from here")
     if model == "RESERVATION_BOUND" and request.reservation_id is None:
         raise invalid("reservation", "held capacity is used by the name of a reservation that you have: --reservation")
     return {

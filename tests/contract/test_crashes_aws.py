@@ -1,15 +1,14 @@
-"""Killed at any edge, nothing is left on EC2: the real SDK against the fake, whose listings lag by 8 seconds."""
+"""Killed at any edge, nothing is left on EC2: the real SDK on the fake, whose listings lag by 8 s."""
 
-import urllib.request
-from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.values import Candidate
-from cloudaccel.testing.crashes import CrashContract, VirtualClock
+from cloudaccel.testing.crashes import CrashContract, VirtualClock, open_world, spec_for
 
 if TYPE_CHECKING:
     from cloudaccel_aws.fake import FakeAws
@@ -17,32 +16,25 @@ if TYPE_CHECKING:
 
 @pytest.mark.network
 class TestAwsCrashes(CrashContract):
-    """The fake on loopback, emptied before each test."""
+    """The fake in this process, emptied before each test."""
 
     fake: "FakeAws"
-    adapter: Provider | None = None
+    adapter: Provider
 
     @pytest.fixture(autouse=True)
-    def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def _cloud(self) -> None:
         for module in ("boto3", "moto", "sqlalchemy"):
             pytest.importorskip(module)
-        from cloudaccel_aws.fake import FakeAws, Server
+        from cloudaccel_aws import AwsProvider
+        from cloudaccel_aws.fake import FakeAws
 
         self.clock = VirtualClock()
         self.fake = FakeAws(lag_s=8, monotonic=self.clock.seconds)
-        with Server(self.fake) as server:
-            reset = urllib.request.Request(f"{server.url}/moto-api/reset", method="POST")  # noqa: S310 - our own server
-            urllib.request.urlopen(reset).close()  # noqa: S310
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACANARY000000")
-            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-value")
-            yield
+        self.fake.forget()  # the fake's machines are kept by moto, for the whole process
+        # Clients take a while to make, and keep nothing between calls.
+        self.adapter = AwsProvider(session=self.fake.session())
 
     def provider(self) -> Provider:
-        from cloudaccel_aws import provider
-
-        if self.adapter is None:  # a client takes 50 ms to make, and keeps nothing between calls
-            self.adapter = provider()
         return self.adapter
 
     def candidate(self) -> Candidate:
@@ -54,3 +46,30 @@ class TestAwsCrashes(CrashContract):
 
     def live(self) -> list[tuple[str, str]]:
         return [(thing["kind"], thing["id"]) for thing in self.fake.live()]
+
+    @pytest.mark.parametrize(
+        "step", ["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "CreatePlacementGroup"]
+    )
+    def test_groups_half_made_without_permission_are_gone_at_once(self, tmp_path: Path, step: str) -> None:
+        """The listing does not show the group yet, and nothing else would remember that it was made."""
+        world = open_world(tmp_path, self.provider(), self.clock)
+        self.fake.faults.append(self._fault(step, code="UnauthorizedOperation", status=403, times=99))
+        assert world.up(spec_for([self.candidate()])).exit_code == 7
+        assert not self.live()
+
+    @pytest.mark.parametrize("step", ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreatePlacementGroup"])
+    def test_groups_whose_answers_are_lost_are_found(self, tmp_path: Path, step: str) -> None:
+        """Lost answers while the groups are made, until patience is over: all is gone, or said not to be proved so."""
+        world = open_world(tmp_path, self.provider(), self.clock)
+        fault = self._fault(step, lost=True, times=999)
+        self.fake.faults.append(fault)
+        outcome = world.up(spec_for([self.candidate()]))
+        assert outcome.exit_code == 11, outcome.reason
+        fault.times = 0
+        assert not world.down()
+        assert not self.live()
+
+    def _fault(self, action: str, **values: Any) -> Any:
+        from cloudaccel_aws.fake import Fault
+
+        return Fault(action, **values)
