@@ -103,7 +103,7 @@ def _actions(found: Roadmap) -> list[str]:
         [
             f"{a.month + 1}",
             a.verb,
-            f"{a.machines} × {a.option}",
+            f"{a.machines} × {a.option}" + ("" if a.bought is None else f" of month {a.bought + 1}"),
             "" if a.arrives == a.month else f"month {a.arrives + 1}",
             f"{a.amount:,.2f}",
         ]

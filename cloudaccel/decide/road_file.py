@@ -29,6 +29,7 @@ _NUMBERS = {
     "price": "", "decline": "decline", "term": "term_months", "life": "term_months", "lead": "lead_months",
     "residual": "residual", "running": "running_per_month", "kw": "kw", "limit": "limit", "from": "from_month",
     "switching": "switching", "have": "have", "have-months": "have_months", "resale": "resale", "accelerators": "",
+    "sell-early": "sell_early",
 }  # fmt: skip
 _WORDS = ("name", "speed", "market", "region", "residency", "provider", *KINDS)
 _ALL = ("name", "speed", "price", "decline", "limit", "from", "lead", "switching", "have", "accelerators")
@@ -37,7 +38,7 @@ _LOOKED_UP = ("market", "region", "residency", "provider")
 _TAKES = {
     "rent": ("rent", *_ALL, *_LOOKED_UP),
     "commit": ("commit", "term", "have-months", *_ALL, *_LOOKED_UP),
-    "buy": ("buy", "term", "life", "running", "kw", "residual", "have-months", "resale", *_ALL),
+    "buy": ("buy", "term", "life", "running", "kw", "residual", "have-months", "resale", "sell-early", *_ALL),
 }
 # Keys of ``policy``, named as the flags are, and which of them are lists.
 POLICY = (

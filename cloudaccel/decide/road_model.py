@@ -11,7 +11,17 @@ from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
-from cloudaccel.decide.road_prices import cash_of, commit_cost, hour_price, keep_value, month_fee, purchase_cost
+from cloudaccel.decide.road_prices import (
+    cash_of,
+    commit_cost,
+    early_cost,
+    early_sale,
+    hour_price,
+    keep_value,
+    month_fee,
+    purchase_cost,
+    sale_months,
+)
 from cloudaccel.errors import ConfigError
 from cloudaccel.model import HOURS_PER_MONTH
 from cloudaccel.model.roadmap import RoadCase, RoadOption
@@ -118,8 +128,11 @@ class Model:
         shape = (len(self.rows), len(self.keys))
         return sparse.csr_matrix((values, (at, columns)), shape=shape), np.array([bound for _, bound in self.rows])
 
-    def rounded(self, found: Solution, how: str) -> dict[int, float]:
-        """Whole machines near those of an LP: sums since the start are rounded, so fractions add up over months."""
+    def rounded(self, found: Solution, how: str, *, sell: bool = False) -> dict[int, float]:
+        """Whole machines near those of an LP: sums since the start are rounded, so fractions add up over months.
+
+        `sell`: early sales are rounded down, else there are none.
+        """
         turn = _TURNS[how]
         fixed: dict[int, float] = {}
         sums: dict[str, float] = {}
@@ -131,6 +144,8 @@ class Model:
                 fixed[column] = float(turn(before + value) - turn(before))
             elif key[0] == "keep":
                 fixed[column] = float(turn(value))
+            elif key[0] == "sell":
+                fixed[column] = float(math.floor(value + CENT)) if sell else 0.0
         return fixed
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -143,6 +158,15 @@ class Model:
     def starts(self, found: Solution) -> dict[tuple[str, int], int]:
         """Machines started by option and month of the order."""
         return {(key[1], key[2]): round(value) for key, value in self._of(found, "start") if round(value)}
+
+    def sold(self, found: Solution) -> dict[tuple[str, int, int], int]:
+        """Machines bought inside the horizon and sold before its end, by option, month of the order and of the sale."""
+        return {(key[1], key[2], key[3]): round(value) for key, value in self._of(found, "sell") if round(value)}
+
+    @property
+    def sells(self) -> bool:
+        """Whether anything that is bought can be sold early."""
+        return any(key[0] == "sell" for key in self.keys)
 
     def kept(self, found: Solution) -> dict[tuple[str, int], int]:
         """Machines from before the start that are still there, by option and month."""
@@ -261,7 +285,8 @@ def _undominated(case: RoadCase, options: list[RoadOption]) -> list[RoadOption]:
         scale = float(max(serves.values()))
         profile = tuple(sorted((w, round(float(u) / scale, 12)) for w, u in serves.items()))
         key = (profile, option.kind, option.term_months, option.lead_months, option.from_month)
-        if option.have or option.limit is not None or option.switching or option.kind == "rent":
+        alone = option.have or option.limit is not None or option.switching or option.sell_early is not None
+        if alone or option.kind == "rent":
             key = (*key, option.name)
         costs = [_start_cost(option, t, case.months) for t in range(case.months)]
         groups.setdefault(key, []).append((option, scale, costs))
@@ -356,8 +381,24 @@ def _machines(model: Model, option: RoadOption) -> list[dict[int, float]]:
         column = model.column(("start", option.name, t), _start_cost(option, t, months), whole=True)
         for month in range(arrives, min(arrives + option.term_months, months)):
             there[month][column] = 1.0
+        _sold(model, option, t, there)
     _kept(model, option, there)
     return there
+
+
+def _sold(model: Model, option: RoadOption, start: int, there: list[dict[int, float]]) -> None:
+    """Sales before the end of what is ordered in `start`: no more than that, and gone from then on."""
+    months = model.case.months
+    end = min(start + option.lead_months + option.term_months, months)
+    row = {model.index["start", option.name, start]: -1.0}
+    for month in sale_months(option, start, months):
+        saved = early_cost(option, start, month) - purchase_cost(option, start, months)
+        column = model.column(("sell", option.name, start, month), float(saved) / SCALE, whole=True)
+        row[column] = 1.0
+        for later in range(month, end):
+            there[later][column] = -1.0
+    if len(row) > 1:
+        model.at_most(("sold", option.name, start), row, 0.0)
 
 
 def _held(model: Model, option: RoadOption, there: list[dict[int, float]]) -> None:
@@ -410,12 +451,25 @@ def _add_cash(model: Model, cash: dict[int, dict[int, float]]) -> None:
                 if amount:
                     row = cash.setdefault(t // 3, {})
                     row[column] = row.get(column, 0.0) + amount
+        elif key[0] == "sell":
+            _add_sale(model, column, cash)
         elif key[0] in ("rent", "hold", "take"):
             cash.setdefault(key[2] // 3, {})[column] = model.cost[column]
         elif key[0] == "keep":
             option = model.option(key[1])
             fee = month_fee(option, 0) if option.kind == "commit" else option.running_per_month
             cash.setdefault(key[2] // 3, {})[column] = float(fee) / SCALE
+
+
+def _add_sale(model: Model, column: int, cash: dict[int, dict[int, float]]) -> None:
+    """Money that an early sale brings, and the upkeep that is no longer paid."""
+    _kind, name, start, month = model.keys[column]
+    option = model.option(name)
+    end = min(start + option.lead_months + option.term_months, model.case.months)
+    for t in range(month, end):
+        amount = option.running_per_month + (early_sale(option, start, month) if t == month else 0)
+        row = cash.setdefault(t // 3, {})
+        row[column] = row.get(column, 0.0) - float(amount) / SCALE
 
 
 def _add_limits(

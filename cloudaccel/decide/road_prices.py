@@ -50,8 +50,11 @@ def worth_at_end(option: RoadOption, start: int, months: int) -> Decimal:
 
     A machine whose life ends inside the horizon has been sold for its residual.
     """
+    return _worth_after(option, start, _months_there(option, start, months))
+
+
+def _worth_after(option: RoadOption, start: int, used: int) -> Decimal:
     price = purchase_price(option, start)
-    used = _months_there(option, start, months)
     return (price - price * (1 - option.residual) * used / option.term_months).quantize(_CENTS)
 
 
@@ -59,6 +62,26 @@ def purchase_cost(option: RoadOption, start: int, months: int) -> Decimal:
     """What a purchase costs inside the horizon: price and upkeep, less its worth at the end, with switching."""
     upkeep = option.running_per_month * _months_there(option, start, months)
     return purchase_price(option, start) + upkeep - worth_at_end(option, start, months) + option.switching
+
+
+def early_sale(option: RoadOption, start: int, month: int) -> Decimal:
+    """What a machine ordered in `start` brings when it is sold in `month`, before its life or the horizon ends."""
+    worth = _worth_after(option, start, month - start - option.lead_months)
+    return (worth * (option.sell_early or 0)).quantize(_CENTS)
+
+
+def early_cost(option: RoadOption, start: int, month: int) -> Decimal:
+    """What a purchase costs that is sold in `month`: price and upkeep until then, less the sale, with switching."""
+    upkeep = option.running_per_month * (month - start - option.lead_months)
+    return purchase_price(option, start) + upkeep - early_sale(option, start, month) + option.switching
+
+
+def sale_months(option: RoadOption, start: int, months: int) -> range:
+    """Months in which a machine ordered in `start` could be sold early; none when nobody says what that brings."""
+    arrives = start + option.lead_months
+    if option.kind != "buy" or option.sell_early is None:
+        return range(0)
+    return range(arrives + 1, min(arrives + option.term_months, months))
 
 
 def keep_value(option: RoadOption, month: int) -> Decimal:
@@ -86,10 +109,13 @@ __all__ = [
     "beyond_horizon",
     "cash_of",
     "commit_cost",
+    "early_cost",
+    "early_sale",
     "hour_price",
     "keep_value",
     "month_fee",
     "purchase_cost",
     "purchase_price",
+    "sale_months",
     "worth_at_end",
 ]

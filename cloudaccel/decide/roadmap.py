@@ -7,6 +7,7 @@ floats; what is reported is recomputed in `Decimal` from whole machines and whol
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
+from itertools import product
 
 from cloudaccel.decide.judged import judged_reasons, judged_words, may_be_chosen
 from cloudaccel.decide.road_model import CENT, Model, Solution, build
@@ -14,6 +15,8 @@ from cloudaccel.decide.road_prices import (
     beyond_horizon,
     cash_of,
     commit_cost,
+    early_cost,
+    early_sale,
     hour_price,
     keep_value,
     month_fee,
@@ -102,8 +105,8 @@ def _stage(name: str, seconds: float, best: Solution | None, bound: float) -> tu
 def _rounded(model: Model, relaxed: Solution) -> Solution | None:
     """The best of the plans that come from rounding the machines of the LP and renting what is then missing."""
     best: Solution | None = None
-    for how in _ROUNDINGS:
-        found = model.solve(relaxed=True, fixed=model.rounded(relaxed, how))
+    for how, sell in product(_ROUNDINGS, (False, True) if model.sells else (False,)):
+        found = model.solve(relaxed=True, fixed=model.rounded(relaxed, how, sell=sell))
         if found.values is not None and (best is None or found.objective < best.objective):
             best = found
     return best
@@ -134,11 +137,19 @@ def _read(
 
 def _actions(case: RoadCase, model: Model, best: Solution) -> list[Action]:
     actions: list[Action] = []
+    sold = model.sold(best)
     for (name, month), machines in model.starts(best).items():
         option = model.option(name)
         cost = commit_cost if option.kind == "commit" else purchase_cost
         amount = cost(option, month, case.months) * machines
+        for (other, start, when), count in sold.items():
+            if (other, start) == (name, month):
+                until = early_cost(option, start, when) + early_sale(option, start, when)
+                amount += (until - purchase_cost(option, start, case.months)) * count
         actions.append(Action(month, option.kind, name, machines, month + option.lead_months, amount))
+    for (name, start, month), machines in sold.items():
+        value = early_sale(model.option(name), start, month) * machines
+        actions.append(Action(month, "retire", name, machines, month, -value, start))
     for (name, month), machines in model.retired(best).items():
         value = keep_value(model.option(name), month) * machines
         actions.append(Action(month, "retire", name, machines, month, -value))
@@ -173,10 +184,15 @@ def machines_at(
     by_name = {option.name: option for option in case.options}
     there: dict[str, int] = {}
     for action in actions:
-        if action.verb == "retire":
+        option = by_name[action.option]
+        arrived = action.arrives if action.verb != "retire" else (action.bought or 0) + option.lead_months
+        if (action.verb == "retire" and action.bought is None) or not (
+            action.arrives <= month < arrived + option.term_months
+        ):
             continue
-        if action.arrives <= month < action.arrives + by_name[action.option].term_months:
-            there[action.option] = there.get(action.option, 0) + action.machines
+        change = -action.machines if action.verb == "retire" else action.machines
+        there[action.option] = there.get(action.option, 0) + change
+    there = {name: count for name, count in there.items() if count}
     for (name, when), count in kept.items():
         if when == month and count:
             there[name] = there.get(name, 0) + count
@@ -187,15 +203,26 @@ def _cash(case: RoadCase, model: Model, action: Action, month: int) -> Decimal:
     """Money that an action takes in a month: the price when ordered, then its upkeep; or the commitment's fee."""
     option = model.option(action.option)
     if action.verb == "retire":
-        return action.amount if action.month == month else Decimal(0)
+        spared = Decimal(0)
+        if (
+            action.bought is not None
+            and action.month <= month < action.bought + option.lead_months + option.term_months
+        ):
+            spared = option.running_per_month * action.machines
+        return (action.amount if action.month == month else Decimal(0)) - spared
     return cash_of(option, action.month, month, case.months) * action.machines
 
 
 def _worth_at_end(case: RoadCase, actions: Sequence[Action]) -> Decimal:
     """What bought machines are worth when the horizon ends: it is not spent."""
     by_name = {option.name: option for option in case.options}
-    bought = (a for a in actions if a.verb == "buy")
-    return sum((worth_at_end(by_name[a.option], a.month, case.months) * a.machines for a in bought), Decimal(0))
+    worth = Decimal(0)
+    for a in actions:
+        if a.verb == "buy":
+            worth += worth_at_end(by_name[a.option], a.month, case.months) * a.machines
+        elif a.verb == "retire" and a.bought is not None:
+            worth -= worth_at_end(by_name[a.option], a.bought, case.months) * a.machines
+    return worth
 
 
 def _upkeep(option: RoadOption) -> Decimal:

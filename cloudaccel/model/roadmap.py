@@ -30,6 +30,8 @@ class RoadOption:
         From order to use.
     residual
         Share of the price that a bought machine is worth at the end of its life.
+    sell_early
+        Share of its worth on that line that a sale before the end of its life brings; None: it is kept to the end.
     kw
         Power it draws at one's own site; 0 when it stands elsewhere.
     limit
@@ -56,6 +58,7 @@ class RoadOption:
     term_months: int = 1
     lead_months: int = 0
     residual: Decimal = Decimal(0)
+    sell_early: Decimal | None = None
     kw: Decimal = Decimal(0)
     limit: int | None = None
     from_month: int = 0
@@ -75,8 +78,8 @@ class RoadOption:
             raise ValueError(f"{self.name}: months and machines cannot be below 0, a term not below 1")
         if self.have and self.kind != "rent" and not self.have_months:
             raise ValueError(f"{self.name}: {self.have} machines are there, and for how many months (have-months)?")
-        if not 0 <= self.decline < 1 or not 0 <= self.residual <= 1:
-            raise ValueError(f"{self.name}: decline and residual are shares")
+        if not 0 <= self.decline < 1 or not 0 <= self.residual <= 1 or not 0 <= (self.sell_early or 0) <= 1:
+            raise ValueError(f"{self.name}: decline, residual and sell-early are shares")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,10 @@ class RoadCase:
 
 
 class Action(NamedTuple):
-    """Something to do at the start of a month (0 is the first): ``commit``, ``buy`` (order) or ``retire``."""
+    """Something to do at the start of a month (0 is the first): ``commit``, ``buy`` (order) or ``retire``.
+
+    `bought` is the month in which a machine that is retired was ordered; None: it was there before the start.
+    """
 
     month: int
     verb: str
@@ -117,6 +123,7 @@ class Action(NamedTuple):
     machines: int
     arrives: int
     amount: Decimal
+    bought: int | None = None
 
 
 class Month(NamedTuple):
