@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 from cloudaccel.compliance import (
     Assertion,
@@ -19,10 +20,12 @@ from cloudaccel.compliance import (
 )
 from cloudaccel.compliance.from_flags import flag_packs
 from cloudaccel.compliance.placement import NO_ACCELERATOR, deployment_of, service_of
+from cloudaccel.compliance.tables import SATISFYING
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts import expressions, places
 from cloudaccel.model import Offer
-from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, NON_COMPLIANT, Verdict
+from cloudaccel.model.plan import CostLine, Judgement
+from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, NON_COMPLIANT, UNKNOWN, Verdict
 from cloudaccel.settings import load_settings
 
 
@@ -128,14 +131,49 @@ def _accelerator(text: str | None) -> str | None:
     return ids.pop() if len(ids) == 1 else None  # several that the rules may tell apart: not known which
 
 
-def row_judge(judge: Judge) -> Callable[[Sequence[Offer]], list[tuple[str | None, tuple[str, ...]]]]:
-    """The judge as the planner asks it: state and deciding rules of each offer."""
+def row_judge(judge: Judge, *, named: bool = True) -> Callable[[Sequence[Offer]], list[Judgement]]:
+    """The judge as the planner asks it. Without a pack that was `named`, an open question about the organisation is
+    no reason not to rank (``unanswered``); with one, every unknown is.
+    """
 
-    def judged(offers: Sequence[Offer]) -> list[tuple[str | None, tuple[str, ...]]]:
-        verdicts = (judge.verdict(placement_of(offer)) for offer in offers)
-        return [(verdict.state, verdict.deciding) for verdict in verdicts]
+    def judged(offers: Sequence[Offer]) -> list[Judgement]:
+        return [_judgement(judge.verdict(placement_of(offer)), named) for offer in offers]
 
     return judged
+
+
+def _judgement(verdict: Verdict, named: bool) -> Judgement:
+    asked_only = all(f.asks and all(ask in _ORGANISATION for ask in f.asks) for f in verdict.unknown)
+    state = UNANSWERED if verdict.state == UNKNOWN and not named and asked_only else verdict.state
+    return Judgement(state, verdict.deciding, verdict.asks)
+
+
+UNANSWERED = "unanswered"
+_ORGANISATION = frozenset({"headquarters=COUNTRY", "users=COUNTRIES"})
+
+
+def surcharges(judge: Judge) -> Callable[[Offer, CostLine], tuple[CostLine, ...]]:
+    """What the regimes that are judged by add to the bill of a seller, as named lines: a share of its compute."""
+    rates = {
+        (effect.provider, effect.partition, effect.pack): Decimal(effect.percent) / 100
+        for effect in judge.tables.effects
+        if effect.effect == "surcharge" and effect.percent not in (None, "0") and effect.fact.grade in SATISFYING
+    }
+    packs = [pack.id for pack in judge.packs]
+
+    def lines(offer: Offer, compute: CostLine) -> tuple[CostLine, ...]:
+        found = ((pack, rates.get((offer.provider, offer.partition, pack))) for pack in packs)
+        return tuple(
+            CostLine(f"surcharge for {pack}", rate, "share of compute", compute.amount, _share(rate, compute.amount))
+            for pack, rate in found
+            if rate is not None
+        )
+
+    return lines
+
+
+def _share(rate: Decimal, amount: Decimal | None) -> Decimal | None:
+    return None if amount is None else rate * amount
 
 
 ALLOWED = (COMPLIANT, ACCEPTED_RISK)

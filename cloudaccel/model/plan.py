@@ -22,6 +22,23 @@ class CostLine(NamedTuple):
     amount: Decimal | None
 
 
+class Judgement(NamedTuple):
+    """What the rules say of an offer: state (None: none was asked), deciding rules, and what would settle an unknown.
+
+    ``unanswered`` is unknown only because a fact about the organisation was not given, and no pack was named: it is
+    ranked, with its question. Any other unknown is not.
+    """
+
+    state: str | None = None
+    rules: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        """Whether nothing stands against it."""
+        return self.state not in ("non_compliant", "unknown")
+
+
 class Energy(NamedTuple):
     """What a run draws, and what that emits: every factor of the two products.
 
@@ -60,8 +77,8 @@ class Option:
         Sum of the amounts of `lines`; None as soon as one of them is unknown.
     blocked
         Why this is no answer as it stands (``deadline``, ``budget``, ``policy``), with a sentence; empty when it is.
-    verdict, rules
-        State of the policy verdict (None: no policy was asked for) and the ids of the rules that decided it.
+    verdict, rules, asks
+        State of the policy verdict (`Judgement.state`), ids of the rules that decided it, and what would settle it.
     energy
         What the run draws and emits; None when a factor is unknown.
     channel
@@ -79,6 +96,7 @@ class Option:
     blocked: tuple[tuple[str, str], ...] = ()
     verdict: str | None = None
     rules: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
     energy: Energy | None = None
     channel: str = QUOTE_ONLY
 
@@ -122,7 +140,9 @@ class Plan:
     """The answer of ``plan``: `options` are answers, best first; `near` are not quite, nearest first.
 
     `relaxations` say what would make it feasible or cheaper, each tried before it is said. `considered` is the best of
-    each hardware shape, number of machines and judgement: what the first was measured against.
+    each hardware shape, number of machines and judgement: what the first was measured against. `without_rules` is what
+    would come first if the rules allowed it, `if_settled` the first that only an unknown keeps out: None when neither
+    comes before the first option.
     """
 
     workload: Workload
@@ -138,11 +158,21 @@ class Plan:
     pack_digests: Mapping[str, str] = field(default_factory=dict[str, str])
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     considered: tuple[Option, ...] = ()
+    without_rules: Option | None = None
+    if_settled: Option | None = None
 
     @property
     def best(self) -> Option | None:
         """The first option; None when nothing is feasible."""
         return self.options[0] if self.options else None
+
+    @property
+    def rules_cost(self) -> Decimal | None:
+        """What the rules cost: the first option less what would come first without them; None: nothing, or unknown."""
+        best, other = self.best, self.without_rules
+        if best is None or other is None or best.total is None or other.total is None:
+            return None
+        return best.total - other.total
 
     def pareto(self) -> tuple[Option, ...]:
         """Options that no other beats in both cost and time, cheapest first."""
