@@ -24,7 +24,7 @@ from cloudaccel.compliance.tables import SATISFYING
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts import expressions, places
 from cloudaccel.model import Offer
-from cloudaccel.model.plan import CostLine, Judgement
+from cloudaccel.model.plan import Judgement
 from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, NON_COMPLIANT, UNKNOWN, Verdict
 from cloudaccel.settings import load_settings
 
@@ -63,6 +63,11 @@ class Rules:
         named = load_packs(self.packs, allow_status=self.allow_status)
         packs = (*named, *flag_packs(self.operator_jurisdiction, self.require_cert))
         return with_always_on(packs) if self.always else packs
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody asked for a rule, beyond those that are always on."""
+        return bool(self.packs or self.operator_jurisdiction or self.require_cert)
 
     def settled(self) -> "Rules":
         """The same, with what was not said taken from the settings (headquarters, sector, users)."""
@@ -137,43 +142,35 @@ def row_judge(judge: Judge, *, named: bool = True) -> Callable[[Sequence[Offer]]
     """
 
     def judged(offers: Sequence[Offer]) -> list[Judgement]:
-        return [_judgement(judge.verdict(placement_of(offer)), named) for offer in offers]
+        return [
+            _judgement(judge.verdict(placement_of(offer)), named, surcharges(offer.provider, offer.partition))
+            for offer in offers
+        ]
 
+    surcharges = _surcharges(judge)
     return judged
 
 
-def _judgement(verdict: Verdict, named: bool) -> Judgement:
+def _judgement(verdict: Verdict, named: bool, surcharges: tuple[tuple[str, Decimal], ...]) -> Judgement:
     asked_only = all(f.asks and all(ask in _ORGANISATION for ask in f.asks) for f in verdict.unknown)
     state = UNANSWERED if verdict.state == UNKNOWN and not named and asked_only else verdict.state
-    return Judgement(state, verdict.deciding, verdict.asks)
+    return Judgement(state, verdict.deciding, verdict.asks, surcharges)
 
 
 UNANSWERED = "unanswered"
 _ORGANISATION = frozenset({"headquarters=COUNTRY", "users=COUNTRIES"})
 
 
-def surcharges(judge: Judge) -> Callable[[Offer, CostLine], tuple[CostLine, ...]]:
-    """What the regimes that are judged by add to the bill of a seller, as named lines: a share of its compute."""
-    rates = {
-        (effect.provider, effect.partition, effect.pack): Decimal(effect.percent) / 100
-        for effect in judge.tables.effects
-        if effect.effect == "surcharge" and effect.percent not in (None, "0") and effect.fact.grade in SATISFYING
-    }
-    packs = [pack.id for pack in judge.packs]
-
-    def lines(offer: Offer, compute: CostLine) -> tuple[CostLine, ...]:
-        found = ((pack, rates.get((offer.provider, offer.partition, pack))) for pack in packs)
-        return tuple(
-            CostLine(f"surcharge for {pack}", rate, "share of compute", compute.amount, _share(rate, compute.amount))
-            for pack, rate in found
-            if rate is not None
-        )
-
-    return lines
-
-
-def _share(rate: Decimal, amount: Decimal | None) -> Decimal | None:
-    return None if amount is None else rate * amount
+def _surcharges(judge: Judge) -> Callable[[str, str], tuple[tuple[str, Decimal], ...]]:
+    """What the regimes that are judged by add to the bill of a seller, as shares of its compute."""
+    rates: dict[tuple[str, str], tuple[tuple[str, Decimal], ...]] = {}
+    packs = {pack.id for pack in judge.packs}
+    for effect in judge.tables.effects:
+        known = effect.fact.grade in SATISFYING and effect.percent is not None
+        if effect.effect == "surcharge" and effect.pack in packs and known:
+            key, share = (effect.provider, effect.partition), Decimal(effect.percent or 0) / 100
+            rates[key] = (*rates.get(key, ()), (effect.pack, share)) if share else rates.get(key, ())
+    return lambda provider, partition: rates.get((provider, partition), ())
 
 
 ALLOWED = (COMPLIANT, ACCEPTED_RISK)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
+from cloudaccel.api.judging import Rules, judge_by, row_judge
 from cloudaccel.api.quoting import build_query
 from cloudaccel.catalog.session import accelerator_table, open_session
 from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
@@ -27,10 +28,10 @@ from cloudaccel.workloads.job import Job, parse_job, read_job
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cloudaccel.api.judging import Rules
     from cloudaccel.api.quoting import Filters
     from cloudaccel.compliance import Judge
     from cloudaccel.model.certificate import Certificate
+    from cloudaccel.planner.request import Judge as RowJudge
 
 JobLike = Mapping[str, Any] | str | Path | None
 # Share of the rated power that an accelerator draws over a training run, and what a place without a figure takes.
@@ -70,7 +71,8 @@ def plan(
     setup
         Time of start, load and saving that is paid beside the run, such as ``45m``.
     rules
-        Packs to judge every place by (`cloudaccel.api.judging.Rules`); None: no place is judged.
+        Packs to judge every place by (`cloudaccel.api.judging.Rules`); None: those that are always on, with the
+        organisation's facts of the settings. ``Rules(always=False)`` judges by none.
     filters
         The filters of `quote`: provider, region, country, residency, market, interconnect …
 
@@ -105,18 +107,16 @@ def plan(
                 "measured": measured, "filters": {k: str(v) for k, v in sorted(wanted.items())},
             },
         )  # fmt: skip
-        judge = None if rules is None else _judge(rules, parsed)
-        found = session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured, judge)))
-    if judge is None or rules is None:
-        return found
+        by, judge = _judge(rules, parsed)
+        judged = row_judge(judge, named=by.named) if judge.packs else None
+        found = session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured, judged)))
     digests = {name: digest for name, _version, digest in judge.identities}
-    return replace(found, pack_digests=digests, request={**found.request, "rules": asdict(rules)})
+    return replace(found, pack_digests=digests, request={**found.request, "rules": asdict(by)})
 
 
-def _judge(rules: "Rules", job: Job) -> "Judge":
-    from cloudaccel.api.judging import judge_by  # only a plan that is judged pays for the tables of facts
-
-    return judge_by(rules, training_flop=_training_flop(job))
+def _judge(rules: Rules | None, job: Job) -> tuple[Rules, "Judge"]:
+    by = (rules or Rules()).settled()
+    return by, judge_by(by, training_flop=_training_flop(job))
 
 
 def _training_flop(job: Job) -> float | None:
@@ -152,7 +152,7 @@ def _policy_filters(job: Job) -> dict[str, Any]:
 
 
 def _context(
-    db: sqlite3.Connection, job: Job, mfu: float | None, measured: float | None, judge: "Judge | None"
+    db: sqlite3.Connection, job: Job, mfu: float | None, measured: float | None, judged: "RowJudge | None"
 ) -> Context:
     table = accelerator_table()
 
@@ -167,11 +167,6 @@ def _context(
             return Fit(verdict="no", reasons=(Reason("unsupported", f"{runs.reason}{_cited(runs)}"),))
         return size(job.workload, job.model, accelerator, per_node=per_node, nodes=nodes, measured=measured, mfu=mfu)
 
-    judged = None
-    if judge is not None:
-        from cloudaccel.api.judging import row_judge
-
-        judged = row_judge(judge)
     return Context(db, table, sizer, judged, channel=_channels(), energy=_energy)
 
 

@@ -20,9 +20,6 @@ EXAMPLES = """\
   cloudaccel plan plan.lock.json --export kubernetes --export-to -          from a lock, without planning again
 """
 LOCK_NAME = "plan.lock.json"
-_ASKED = (
-    "note: rules that are always on ask for --headquarters COUNTRY and --users COUNTRIES (or none); unsaid is unknown."
-)
 # What a launch configuration can be written for, and the file that it becomes.
 TARGETS = {
     "fsdp": "launch-fsdp.sh", "deepspeed": "deepspeed.json", "megatron": "launch-megatron.sh", "vllm": "launch-vllm.sh",
@@ -134,7 +131,7 @@ def run(a: argparse.Namespace) -> int:
         max_nodes=a.max_nodes, setup=a.setup, disk_price=a.disk_price, transfer_price=a.transfer_price, options=a.limit,
         startable=a.startable, price_file=a.price_file, catalog=a.catalog, provider=a.provider, region=a.region,
         country=a.country, market=a.market or "on-demand", residency=a.residency, interconnect=a.interconnect,
-        require_available=a.require_available, rules=common.rules_of(a) if a.policy is not None else None,
+        require_available=a.require_available, rules=common.rules_of(a),
     )  # fmt: skip
     text = api.lock_text(found)
     saved = _save(text, a.lock) if found.best else None
@@ -148,8 +145,6 @@ def run(a: argparse.Namespace) -> int:
         common.write(text if certificate is None else _with_certificate(text, certificate))
     else:
         common.write(plan_table.render(found, explain=a.explain, saved=saved))
-        if a.policy and not (a.headquarters and a.users):
-            common.note(_ASKED, quiet=a.quiet)
         if certificate is not None:
             common.write(plan_certificate.render(certificate, explain=a.explain))
     return _exit_code(found, a, max_increase)

@@ -16,12 +16,40 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
         lines += [*_table(plan, shown), ""]
     lines += _rejected(plan)
     lines += [f"Or       {text}" for text in plan.relaxations]
+    lines += rules_lines(plan)
     lines += _assumed(plan, explain)
     if explain and plan.best is not None:
         lines += _explained(plan, plan.best)
     if saved:
         lines.append(f"Saved    {saved} (catalog {plan.catalog_id[:19]}, {plan.evaluated:,} candidates)")
     return "\n".join(lines) + "\n"
+
+
+def rules_lines(plan: Plan) -> list[str]:
+    """What the rules cost, what would settle the cheapest that is unknown, and what was not answered."""
+    lines: list[str] = []
+    best, other, settled = plan.best, plan.without_rules, plan.if_settled
+    if other is not None:
+        cost = "" if plan.rules_cost is None else f"cost {_money(plan.rules_cost)}: "
+        lines.append(f"Rules    {cost}{_ruled_out(other)}")
+    if settled is not None:
+        if other is None or settled.offer.id != other.offer.id:
+            lines.append(f"Unknown  {_ruled_out(settled)}")
+        asks = ", ".join(settled.asks)
+        lines.append(f"         {f'to settle it: {asks}' if asks else 'no statement of yours would settle it'}")
+    if best is not None and best.verdict == "unanswered":
+        lines.append(f"Open     {', '.join(best.rules)}: unknown until you answer {', '.join(best.asks)}")
+    elif best is not None and best.verdict is not None:
+        lines.append(
+            f"Rules    of {', '.join(sorted(plan.pack_digests))} satisfied on the facts given; not legal advice"
+        )
+    return lines
+
+
+def _ruled_out(option: Option) -> str:
+    words = (option.verdict or "").replace("_", " ")
+    total = f"{_money(option.total)} {option.offer.price.currency}"
+    return f"{_place(option)} for {total}, {words}: {', '.join(option.rules)}"
 
 
 def why_not(plan: Plan) -> str:
@@ -33,6 +61,7 @@ def why_not(plan: Plan) -> str:
         lines.append(f"  nearest: {_place(option)} ×{option.nodes}: {reasons}")
     lines += [f"  {r.counted}, {r.reason}: {r.examples[0]}" for r in plan.rejected[:6]]
     lines += [f"  try: {text}" for text in plan.relaxations]
+    lines += [f"  {text}" for text in rules_lines(plan)]
     return "\n".join(lines)
 
 
@@ -109,8 +138,8 @@ def _verdict(option: Option, number: int, plan: Plan) -> str:
     words = [option.fit.verdict]
     if number == 1:
         words.append({"cost": "cheapest", "time": "fastest", "carbon": "least carbon"}[plan.rank_by])
-    if option.verdict == "unknown":
-        words.append("policy unknown")
+    if option.verdict == "unanswered":
+        words.append("rules open")
     words.append(option.channel)
     return ", ".join(words)
 

@@ -13,7 +13,8 @@ from typing import Any, cast
 SCHEMA = "cloudaccel-lock/1"
 # The hours in the lock are rounded upwards to 0.0001 h, the estimate that they come from to 0.001 h.
 _HOURS_ROUNDING = Decimal("0.0011")
-_ALLOWED = (None, "compliant", "accepted_risk")  # None: no policy was asked for
+# None: no rule was asked for. Unanswered: nobody named a pack, and only facts about the organisation are missing.
+_ALLOWED = (None, "compliant", "accepted_risk", "unanswered")
 
 
 class NotALock(Exception):
@@ -75,6 +76,7 @@ def check(lock: Mapping[str, Any]) -> Checked:
         _hours(found, lock)
         _choice(found, lock, rows)
         _failover(found, lock)
+        _rules_cost(found, lock)
     except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation) as error:
         raise NotALock(
             f"something the proof needs is missing or unreadable ({type(error).__name__}: {error})"
@@ -85,6 +87,9 @@ def check(lock: Mapping[str, Any]) -> Checked:
 def _options(lock: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
     if lock["chosen"] is not None:
         yield lock["chosen"], "chosen"
+    for name in ("without_rules", "if_settled"):
+        if lock["rules_cost"][name] is not None:
+            yield lock["rules_cost"][name], name
     for group in ("options", "near", "failover"):
         for number, option in enumerate(lock[group], 1):
             yield option, f"{group} {number}"
@@ -212,6 +217,20 @@ def _failover(found: Checked, lock: Mapping[str, Any]) -> None:
             chosen["nodes"],
         )
         found.that("failover", same and not option["blocked"], f"place {number} is other hardware, or is not allowed")
+
+
+def _rules_cost(found: Checked, lock: Mapping[str, Any]) -> None:
+    """What the rules cost is the choice less what they keep out, and they alone keep that out."""
+    cost, chosen = lock["rules_cost"], lock["chosen"]
+    for name in ("without_rules", "if_settled"):
+        if cost[name] is not None:
+            alone = [entry["reason"] for entry in cost[name]["blocked"]] == ["policy"]
+            found.that("verdicts", alone, f"{name} is kept out by more than a rule, or by none")
+    other, stated = cost["without_rules"], _decimal(cost["difference"])
+    totals = [_decimal(option["total"]) for option in (chosen, other) if option is not None]
+    known = [total for total in totals if total is not None]
+    difference = known[0] - known[1] if len(known) == 2 else None
+    found.that("sums", stated == difference, f"the rules are said to cost {stated}, the totals say {difference}")
 
 
 def _unknown_last(value: Decimal | None) -> tuple[bool, Decimal]:

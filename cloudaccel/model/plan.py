@@ -26,12 +26,14 @@ class Judgement(NamedTuple):
     """What the rules say of an offer: state (None: none was asked), deciding rules, and what would settle an unknown.
 
     ``unanswered`` is unknown only because a fact about the organisation was not given, and no pack was named: it is
-    ranked, with its question. Any other unknown is not.
+    ranked, with its question. Any other unknown is not. `surcharges` are what a regime adds to the bill: the pack, and
+    a share of the compute.
     """
 
     state: str | None = None
     rules: tuple[str, ...] = ()
     asks: tuple[str, ...] = ()
+    surcharges: tuple[tuple[str, Decimal], ...] = ()
 
     @property
     def allowed(self) -> bool:

@@ -6,27 +6,26 @@ from decimal import Decimal
 
 from cloudaccel.catalog.query import RankedRow, load_offers, ranked_rows
 from cloudaccel.model import Accelerator, AcceleratorTerm, Query, from_nano
-from cloudaccel.model.plan import STARTABLE
+from cloudaccel.model.plan import STARTABLE, Judgement
 from cloudaccel.model.workload import Workload
 from cloudaccel.planner.reasons import POLICY, Rejections, policy_words
 from cloudaccel.planner.request import Context, Request
 
 CLASSES_PER_SHAPE = 8  # price classes of one shape that become options, the cheapest
-FORBIDDEN = ("non_compliant", "unknown")  # verdicts that no answer may rest on
 
 
 class PriceClass:
     """Offers of one seller at one price, with one verdict: for a plan they differ only in where they are."""
 
-    __slots__ = ("against", "amount", "market", "place", "rows", "rules", "term", "transfer", "verdict")
+    __slots__ = ("against", "amount", "judgement", "market", "place", "rate", "rows", "term", "transfer")
 
-    def __init__(self, row: RankedRow, verdict: str | None, rules: tuple[str, ...], transfer: bool) -> None:
+    def __init__(self, row: RankedRow, judgement: Judgement, transfer: bool) -> None:
         self.rows = [row]
-        self.verdict = verdict
-        self.rules = rules
+        self.judgement = judgement
         self.transfer = transfer  # whether the data has to be brought there
-        self.against = POLICY if verdict in FORBIDDEN else 0
+        self.against = 0 if judgement.allowed else POLICY
         self.amount = from_nano(row.amount) or Decimal(0)
+        self.rate = self.amount * (1 + sum(share for _, share in judgement.surcharges))
         self.market = row.market
         self.term = row.term or None
         self.place = (row.provider, row.region, row.instance, row.zone)  # breaks ties between equal costs
@@ -95,32 +94,41 @@ def _price_classes(
     classes: dict[tuple[object, ...], PriceClass] = {}
     rows.sort()
     for row in rows:
-        state, rules = verdicts.get(row.oid, (None, ()))
+        judgement = verdicts.get(row.oid, _NOT_JUDGED)
         transfer = bool(moved) and _needs_transfer(request.workload, row.provider, row.region)
-        key = (row.provider, row.amount, row.market, row.term, state, transfer, row.region if by_place else None)
+        key = (
+            row.provider,
+            row.amount,
+            row.market,
+            row.term,
+            judgement.state,
+            transfer,
+            row.region if by_place else None,
+        )
         if key in classes:
             classes[key].rows.append(row)
         else:
-            classes[key] = PriceClass(row, state, rules, transfer)
-    # The cheapest that are allowed, and the cheapest of the others: what a rule costs is part of the answer.
+            classes[key] = PriceClass(row, judgement, transfer)
+    # The cheapest that are allowed, and of each other verdict: what a rule costs is part of the answer.
     ordered = list(classes.values())
     most = len(ordered) if by_place else CLASSES_PER_SHAPE
-    forbidden = [c for c in ordered if c.against]
-    return [c for c in ordered if not c.against][:most] + forbidden[:1]
+    forbidden = {c.judgement.state: c for c in reversed(ordered) if c.against}
+    return [c for c in ordered if not c.against][:most] + list(forbidden.values())
 
 
-def _verdicts(
-    context: Context, rows: Sequence[RankedRow], rejections: Rejections
-) -> Mapping[int, tuple[str | None, tuple[str, ...]]]:
+_NOT_JUDGED = Judgement()
+
+
+def _verdicts(context: Context, rows: Sequence[RankedRow], rejections: Rejections) -> Mapping[int, Judgement]:
     """What the rules say of each row, by row number; empty when no rule was asked for."""
     if context.judge is None:
         return {}
     offers = load_offers(context.db, (row.oid for row in rows))
     verdicts = dict(zip(offers, context.judge(list(offers.values())), strict=True))
-    for oid, (state, rules) in verdicts.items():
-        if state in FORBIDDEN:
+    for oid, judgement in verdicts.items():
+        if not judgement.allowed:
             name = f"{offers[oid].provider} {offers[oid].region}"
-            rejections.add("policy", "offer", name, policy_words(state, rules))
+            rejections.add("policy", "offer", name, policy_words(judgement))
     return verdicts
 
 

@@ -79,7 +79,7 @@ class Field:
         run, first = hours * machines, None
         for c in hardware.classes:
             paid = run if c.term is None else machine_hours(c.market, c.term, sized.basis(request, c.transfer))
-            total = paid * c.amount + beside[c.transfer]
+            total = paid * c.rate + beside[c.transfer]
             against = c.against | late
             if budget is not None and total > budget:
                 against |= BUDGET

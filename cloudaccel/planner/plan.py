@@ -12,7 +12,7 @@ from cloudaccel.catalog.query import load_offers
 from cloudaccel.cost import cost_lines, total_of
 from cloudaccel.cost.lines import CURRENCY
 from cloudaccel.model import Offer
-from cloudaccel.model.plan import QUOTE_ONLY, Option, Plan
+from cloudaccel.model.plan import QUOTE_ONLY, CostLine, Judgement, Option, Plan
 from cloudaccel.model.workload import Fit
 from cloudaccel.planner.hardware import Hardware, hardware_on_offer
 from cloudaccel.planner.join import Field, Pair, deadline_h, sized
@@ -93,7 +93,8 @@ def _plan(request: Request, context: Context, field: Field, rejections: Rejectio
     feasible, blocked, considered = field.ordered()
     _count_blocked(request, blocked, rejections)
     shown, near = list(_distinct(feasible, request.limit)), list(_distinct(blocked, _NEAR))
-    built = _Builder(request, context, chain(shown, near), considered)
+    ruled_out = [_first_ruled_out(feasible, blocked, states) for states in (("non_compliant", "unknown"), ("unknown",))]
+    built = _Builder(request, context, chain(shown, near), [*considered, *filter(None, ruled_out)])
     first = (feasible or blocked)[:1]
     return Plan(
         workload=request.workload,
@@ -108,7 +109,15 @@ def _plan(request: Request, context: Context, field: Field, rejections: Rejectio
         catalog_id=context.db.execute("SELECT value FROM meta WHERE key = 'catalog_id'").fetchone()[0],
         request=request.described,
         considered=tuple(built.option(pair) for pair in considered),
+        without_rules=built.option(ruled_out[0]) if ruled_out[0] else None,
+        if_settled=built.option(ruled_out[1]) if ruled_out[1] else None,
     )
+
+
+def _first_ruled_out(feasible: Sequence[Pair], blocked: Sequence[Pair], states: tuple[str, ...]) -> Pair | None:
+    """The first pair that rules alone keep out, with one of those verdicts, if it would come before every answer."""
+    first = next((p for p in blocked if p[8] == POLICY and p[7].judgement.state in states), None)
+    return None if first is None or (feasible and feasible[0] < first) else first
 
 
 def _distinct(pairs: Iterable[Pair], limit: int) -> Iterator[Pair]:
@@ -136,7 +145,9 @@ class _Builder:
         """The option of a pair; with `also`, the other places that sell the same at the same price."""
         _, _, hours, _, machines, _, shape, price_class, _ = pair
         context, offer = self._context, self._offers[price_class.oid]
+        judgement = price_class.judgement
         lines = cost_lines(offer, shape.basis(self._request, price_class.transfer))
+        lines = (*lines, *_surcharges(judgement, lines[0]))
         return Option(
             offer=offer,
             also=tuple(self._offers[row.oid] for row in price_class.rows[1:]) if also else (),
@@ -146,11 +157,20 @@ class _Builder:
             lines=lines,
             total=total_of(lines),
             blocked=tuple(_against(self._request, pair)),
-            verdict=price_class.verdict,
-            rules=price_class.rules,
+            verdict=judgement.state,
+            rules=judgement.rules,
+            asks=judgement.asks,
             energy=context.energy(offer, shape.hardware.accelerator, machines, hours) if context.energy else None,
             channel=context.channel(offer) if context.channel else QUOTE_ONLY,
         )
+
+
+def _surcharges(judgement: Judgement, compute: CostLine) -> Iterator[CostLine]:
+    """What regimes add to the bill, each a line of its own."""
+    amount = compute.amount
+    for pack, share in judgement.surcharges:
+        added = None if amount is None else share * amount
+        yield CostLine(f"surcharge for {pack}", share, "share of compute", amount, added)
 
 
 def _count_blocked(request: Request, blocked: Sequence[Pair], rejections: Rejections) -> None:
@@ -174,7 +194,7 @@ def _against(request: Request, pair: Pair) -> Iterator[tuple[str, str]]:
     _, total, hours, _, _, _, _, price_class, against = pair
     workload = request.workload
     if against & POLICY:
-        yield "policy", policy_words(str(price_class.verdict), price_class.rules)
+        yield "policy", policy_words(price_class.judgement)
     if against & DEADLINE:
         yield "deadline", f"misses the deadline by {duration(hours - (deadline_h(request) or 0))}"
     if against & BUDGET:
@@ -189,7 +209,7 @@ def _name(pair: Pair) -> str:
 def _relaxations(request: Request, feasible: Sequence[Pair], blocked: Sequence[Pair]) -> Iterator[str]:
     """The nearest change of one limit that gives an answer, or a cheaper one."""
     best = feasible[0][1] if feasible else None
-    for bit in (BUDGET, DEADLINE, POLICY):
+    for bit in (BUDGET, DEADLINE):
         single = [pair for pair in blocked if pair[8] == bit]
         if not single:
             continue
@@ -206,6 +226,4 @@ def _relaxed(request: Request, pair: Pair) -> str:
     workload = request.workload
     if against == BUDGET:
         return f"+{total - (workload.budget or 0):,.2f} {workload.budget_currency} of budget"
-    if against == DEADLINE:
-        return f"+{duration(hours - (deadline_h(request) or 0))} of time"
-    return f"if {next(_against(request, pair))[1]} were settled"
+    return f"+{duration(hours - (deadline_h(request) or 0))} of time"

@@ -1,9 +1,8 @@
 """Why something is no answer, in words: a rule, the deadline, the budget, or that the hardware cannot do it."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 
-from cloudaccel.model.plan import Rejected
+from cloudaccel.model.plan import Judgement, Rejected
 
 # What is against an answer, as bits, in the order in which it is said.
 POLICY, DEADLINE, BUDGET = 1, 2, 4
@@ -38,9 +37,9 @@ class Rejections:
         return tuple(Rejected(key[0], count, tuple(self._examples[key]), key[1]) for key, count in ordered)
 
 
-def policy_words(state: str, rules: Sequence[str]) -> str:
+def policy_words(judgement: Judgement) -> str:
     """A verdict with the rules that decided it."""
-    return f"{state.replace('_', ' ')}: {', '.join(rules) or 'no rule named'}"
+    return f"{(judgement.state or '').replace('_', ' ')}: {', '.join(judgement.rules) or 'no rule named'}"
 
 
 def duration(hours: Decimal) -> str:

@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 from cloudaccel.model import Accelerator, Offer, Query
-from cloudaccel.model.plan import Energy
+from cloudaccel.model.plan import Energy, Judgement
 from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
 
 Sizer = Callable[[Accelerator, int, int], Fit]
-Judge = Callable[[Sequence[Offer]], Sequence[tuple[str | None, tuple[str, ...]]]]
+Judge = Callable[[Sequence[Offer]], Sequence[Judgement]]
 
 # Machines of one shape that are tried. Real clusters are sold in these steps; the last is 16,384 accelerators of eight.
 NODE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)

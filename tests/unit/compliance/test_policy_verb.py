@@ -1,6 +1,7 @@
 """``cloudaccel policy`` and ``plan --policy``, as a user meets them."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +106,48 @@ def test_a_plan_obeys_the_rules_and_its_whole_failover_set_does(
     assert said(capsys, "verify", str(path))[0] == 6
 
 
-def test_a_plan_that_the_rules_forbid_everywhere_is_exit_4_and_unjudged_plans_carry_no_packs(
+def test_a_plan_that_the_rules_forbid_everywhere_is_exit_4(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, lock = plan(capsys, "--policy", "tr-2019-12", *FACTS)
     assert (code, lock["chosen"]) == (4, None)
+
+
+def test_without_a_named_pack_an_open_question_is_ranked_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Export control and sanctions are judged always; what only you can answer keeps no place out, and is no yes."""
     code, lock = plan(capsys)
-    assert (code, lock["packs"]) == (0, {})
-    assert "rules" not in lock["request"]
+    assert (code, set(lock["packs"])) == (0, {"us-ear", "us-ofac", "eu-ai-act-gpai"})
+    assert lock["chosen"]["policy"]["state"] == "unanswered"
+    assert set(lock["chosen"]["policy"]["asks"]) == {"headquarters=COUNTRY", "users=COUNTRIES"}
+    code, lock = plan(capsys, *FACTS)
+    assert (code, lock["chosen"]["policy"]["state"]) == (0, "compliant")
+    code, lock = plan(capsys, "--policy", "us-ofac")
+    assert (code, lock["chosen"]) == (4, None)
+
+
+def test_an_organisation_under_the_hq_rule_gets_nothing_controlled(capsys: pytest.CaptureFixture[str]) -> None:
+    code, lock = plan(capsys, "--headquarters", "CN", "--users", "none")
+    assert (code, lock["chosen"]) == (4, None)
+
+
+def test_the_configuration_file_answers_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('headquarters = "DE"\nusers = "none"\n', encoding="utf-8")
+    monkeypatch.setenv("CLOUDACCEL_CONFIG", str(config))
+    _, lock = plan(capsys)
+    assert lock["chosen"]["policy"]["state"] == "compliant"
+    assert lock["request"]["rules"]["headquarters"] == "DE"
+
+
+def test_what_the_rules_cost_is_in_the_lock_and_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--policy", "org-no-us-parent", *FACTS]
+    _, lock = plan(capsys, *words)
+    cost = lock["rules_cost"]
+    without = cost["without_rules"]
+    assert Decimal(cost["difference"]) == Decimal(lock["chosen"]["total"]) - Decimal(without["total"]) > 0
+    assert [entry["reason"] for entry in without["blocked"]] == ["policy"]
+    out = said(capsys, *JOB, *words, "--lock", "-")[1]
+    assert f"Rules    cost {Decimal(cost['difference']):,.2f}" in out
+    assert "satisfied on the facts given; not legal advice" in out

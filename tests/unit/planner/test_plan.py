@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from cloudaccel.catalog.load import build_rows_in_memory
 from cloudaccel.catalog.rows import OFFER_COLUMNS, Row
 from cloudaccel.catalog.session import accelerator_table
+from cloudaccel.decide.check_lock import check
 from cloudaccel.model import Accelerator, Offer, Query, Source
-from cloudaccel.model.plan import Plan
+from cloudaccel.model.plan import Judgement, Plan
 from cloudaccel.model.workload import Fit, ModelShape, Reason, Workload
 from cloudaccel.planner.lock import lock, lock_text
 from cloudaccel.planner.plan import make_plan
@@ -110,12 +111,49 @@ def test_rejected_hardware_is_counted_with_its_reason() -> None:
 
 @pytest.mark.parametrize("state", ["non_compliant", "unknown"])
 def test_what_a_policy_does_not_allow_is_never_chosen(state: str) -> None:
-    def judge(offers: Sequence[Offer]) -> list[tuple[str | None, tuple[str, ...]]]:
-        return [(state if o.region == "r1" else "compliant", ("rule-1",)) for o in offers]
+    def judge(offers: Sequence[Offer]) -> list[Judgement]:
+        return [Judgement(state if o.region == "r1" else "compliant", ("rule-1",)) for o in offers]
 
     plan = planned(ROWS, judge)
     assert {o.offer.region for o in plan.options} == {"r2"}
     assert [r.unit for r in plan.rejected if r.reason == "policy"] == ["offer"]
+
+
+def test_what_the_rules_cost_is_a_number_and_what_would_settle_it_is_named() -> None:
+    def judge(offers: Sequence[Offer]) -> list[Judgement]:
+        return [
+            Judgement("unknown", ("r/1",), ("dpa:s",)) if o.region == "r1" else Judgement("compliant") for o in offers
+        ]
+
+    free, ruled = planned(ROWS), planned(ROWS, judge)
+    assert free.best is not None
+    assert ruled.best is not None
+    assert free.best.offer.region == "r1"
+    assert ruled.without_rules is not None
+    assert ruled.without_rules.offer.id == free.best.offer.id
+    assert ruled.rules_cost == (ruled.best.total or 0) - (free.best.total or 0)
+    assert ruled.if_settled is not None
+    assert ruled.if_settled.asks == ("dpa:s",)
+    assert free.rules_cost is None
+    assert Decimal(lock(ruled)["rules_cost"]["difference"]) == ruled.rules_cost
+
+
+def test_a_surcharge_of_a_regime_is_a_line_of_its_own_and_counts_in_the_order() -> None:
+    def judge(offers: Sequence[Offer]) -> list[Judgement]:
+        return [
+            Judgement("compliant", surcharges=(("il5", Decimal(5)),)) if o.region == "r1" else Judgement("compliant")
+            for o in offers
+        ]
+
+    free, ruled = planned(ROWS), planned(ROWS, judge)
+    assert free.best is not None
+    assert ruled.best is not None
+    assert free.best.offer.region == "r1"
+    assert ruled.best.offer.region == "r2"
+    dear = next(o for o in ruled.options if o.offer.region == "r1")
+    assert dear.lines[-1].name == "surcharge for il5"
+    assert dear.lines[-1].amount == 5 * (dear.lines[0].amount or 0)
+    assert not check({**lock(ruled), "request": {"job": {}}}).wrong
 
 
 def test_ranking_by_time_puts_the_fastest_first() -> None:
