@@ -205,6 +205,7 @@ def _flags(row: Mapping[str, str], count: Fraction | None, amount: int | None) -
         ("not_seen", row["availability"] == "not_seen"),
         ("community", row["offering_class"] == "community"),
         ("other_currency", row["currency"] != "USD"),
+        ("upfront", bool(row["upfront"]) and row["market"] != "capacity_block"),  # a block's fee is in its hours
     )
     flags = sum(APART_BIT[code] for code, holds in apart if holds)
     flags |= NOT_SOLD if row["availability"] == "not_sold" else 0

@@ -55,6 +55,7 @@ APART = (
     ("not_seen", "priced, but not seen for sale there"),
     ("community", "on community hosts"),
     ("other_currency", "in another currency (no exchange rate loaded)"),
+    ("upfront", "with a payment at the start that the price per hour leaves out"),
 )
 APART_BIT = {code: 1 << bit for bit, (code, _) in enumerate(APART)}
 APART_MASK = (1 << len(APART)) - 1

@@ -158,3 +158,17 @@ def test_a_quarantined_price_is_never_an_amount() -> None:
     (offer,) = run_query(catalog.db, Query(), accelerator_table()).offers
     assert (offer.price.amount, offer.price.status, offer.apart) == (None, "quarantined", ("unknown_price",))
     catalog.close()
+
+
+def test_a_reservation_that_is_partly_paid_at_the_start_never_ranks_by_its_hours_alone() -> None:
+    """The user would have taken half the cost of a machine for all of it: the rest is paid on the first day."""
+    terms = {"market": "reserved", "term": "1y", "offering_class": "standard"}
+    part = row("us-east-1", "15", payment="partial_upfront", upfront="130000", **terms)
+    none = row("us-east-1", "31", payment="no_upfront", **terms)
+    block = row("us-east-1", "40", market="capacity_block", upfront="960")
+    catalog = build_rows_in_memory([part, none, block], [SOURCE], built_from="test")
+    asked = Query(markets=(("reserved", None), ("capacity_block", None)))
+    found = run_query(catalog.db, asked, accelerator_table())
+    assert [(offer.price.amount, offer.apart) for offer in found.offers] == [
+        (Decimal(31), ()), (Decimal(40), ()), (Decimal(15), ("upfront",)),
+    ]  # fmt: skip

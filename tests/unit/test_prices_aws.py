@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Mapping
+import tracemalloc
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -17,13 +18,21 @@ from cloudaccel.model import Offer
 from cloudaccel.protocols import Prices, Scope
 from cloudaccel.testing.cloud import FakeCloud
 from cloudaccel.testing.prices import QUICK, PricesContract
-from cloudaccel_aws.prices import CHINA, GLOBAL, AwsPrices, instances
+from cloudaccel_aws.pricefile import OfferFile, instances
+from cloudaccel_aws.prices import CHINA, GLOBAL, AwsPrices
+from cloudaccel_aws.savings import HOME as SAVINGS
 
 pytestmark = pytest.mark.network  # the list is read over HTTP from 127.0.0.1
 GOLDEN = Path(__file__).parents[1] / "golden/prices/aws_ec2_us-east-1_2025-04.csv"
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 VIRGINIA = Scope(provider="aws", partition="aws", region="us-east-1")
 BEIJING = Scope(provider="aws", partition="aws-cn")
+PLAN_COLUMNS = [
+    "SKU", "RateCode", "Unit", "EffectiveDate", "DiscountedRate", "Currency", "DiscountedSKU", "DiscountedServiceCode",
+    "DiscountedUsageType", "DiscountedOperation", "PurchaseOption", "LeaseContractLength", "LeaseContractLengthUnit",
+    "ServiceCode", "UsageType", "Operation", "Description", "Instance Family", "Location", "Location Type",
+    "Granularity", "Product Family", "DiscountedRegionCode", "DiscountedInstanceType",
+]  # fmt: skip
 PREAMBLE = ('"FormatVersion","v1.0"', '"Version","20260801000000"', '"OfferCode","AmazonEC2"')
 
 
@@ -85,10 +94,46 @@ def serve(cloud: FakeCloud, files: Mapping[str, bytes], part: str = "aws", root:
     cloud.serve_json(f"/{part}/AmazonEC2/current/region_index.json", {"formatVersion": "v1.0", "regions": regions})
     for code, body in files.items():
         cloud.serve(f"/{part}/AmazonEC2/20260801000000/{code}/index.csv", body)
+    serve_plans(cloud, dict.fromkeys(files, plan_text()))
+
+
+def plan(**fields: str) -> dict[str, str]:
+    """One rate, assembled in the layout of 2025-09: an hour of eight H100 under a plan of one year."""
+    known = {
+        "SKU": "2JT7", "Unit": "Hrs", "EffectiveDate": "2026-01-05T18:51:13Z", "DiscountedRate": "40.1",
+        "Currency": "USD", "DiscountedSKU": "23PW",
+        "DiscountedServiceCode": "AmazonEC2", "DiscountedUsageType": "BoxUsage:p5.48xlarge",
+        "DiscountedOperation": "RunInstances", "PurchaseOption": "No Upfront", "LeaseContractLength": "1",
+        "LeaseContractLengthUnit": "year", "Product Family": "ComputeSavingsPlans", "DiscountedRegionCode": "us-east-1",
+        "DiscountedInstanceType": "p5.48xlarge",
+    }  # fmt: skip
+    return dict.fromkeys(PLAN_COLUMNS, "") | known | fields
+
+
+def plan_text(*rows: Mapping[str, str]) -> bytes:
+    lines = ["FormatVersion,v1.0", "Version,20250911184447", ",".join(PLAN_COLUMNS)]
+    return "\n".join([*lines, *(",".join(line.values()) for line in rows)]).encode()
+
+
+def serve_plans(cloud: FakeCloud, files: Mapping[str, bytes]) -> None:
+    regions = [
+        {"regionCode": code, "versionUrl": f"/savingsPlan/v1.0/aws/AWSComputeSavingsPlan/2025/{code}/index.json"}
+        for code in files
+    ]
+    cloud.serve_json("/plans/AWSComputeSavingsPlan/current/region_index.json", {"regions": regions})
+    for code, body in files.items():
+        cloud.serve(f"/plans/AWSComputeSavingsPlan/2025/{code}/index.csv", body)
+
+
+def plans(*rows: Mapping[str, str]) -> list[Offer]:
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": text()})
+        serve_plans(cloud, {"us-east-1": plan_text(*rows)})
+        return list(adapter(cloud).offers(VIRGINIA))
 
 
 def adapter(cloud: FakeCloud) -> Prices:
-    mirrors = {GLOBAL: f"{cloud.url}/aws", CHINA: f"{cloud.url}/cn"}
+    mirrors = {GLOBAL: f"{cloud.url}/aws", CHINA: f"{cloud.url}/cn", SAVINGS: f"{cloud.url}/plans"}
     return AwsPrices(now=lambda: NOW).over(HttpWeb("aws", Connection(mirrors=mirrors), QUICK))
 
 
@@ -103,12 +148,13 @@ class TestAws(PricesContract):
         return AwsPrices(now=lambda: NOW)
 
     def web(self, cloud: FakeCloud) -> HttpWeb:
-        mirrors = {GLOBAL: f"{cloud.url}/aws", CHINA: f"{cloud.url}/cn"}
+        mirrors = {GLOBAL: f"{cloud.url}/aws", CHINA: f"{cloud.url}/cn", SAVINGS: f"{cloud.url}/plans"}
         return HttpWeb("contract", Connection(mirrors=mirrors), QUICK)
 
     def serve(self, cloud: FakeCloud) -> None:
-        serve(cloud, {"us-east-1": GOLDEN.read_bytes(), "us-gov-west-1": text(row(Region_Code="us-gov-west-1"))})
         serve(cloud, {"cn-north-1": text(row(Region_Code="cn-north-1", Currency="CNY"))}, part="cn")
+        serve(cloud, {"us-east-1": GOLDEN.read_bytes(), "us-gov-west-1": text(row(Region_Code="us-gov-west-1"))})
+        serve_plans(cloud, {"us-east-1": plan_text(plan(), plan(LeaseContractLength="3"))})
 
 
 def golden() -> list[Offer]:
@@ -362,3 +408,74 @@ def test_every_row_of_the_table_names_an_accelerator_that_exists() -> None:
     assert unknown == ["vt1.24xlarge", "vt1.3xlarge", "vt1.6xlarge"]  # media cards: no row of the accelerator table
     for shape in instances().values():
         assert shape.accelerator_id is None or by_id(shape.accelerator_id).id == shape.accelerator_id
+
+
+def test_a_savings_plan_is_told_by_kind_term_and_payment() -> None:
+    whole = {"Product Family": "EC2InstanceSavingsPlans", "DiscountedRate": "36.9"}
+    found = {
+        (offer.market, offer.offering_class, offer.term, offer.payment): (offer.price.amount, offer.price.upfront)
+        for offer in plans(
+            plan(),
+            plan(SKU="B", PurchaseOption="All Upfront", DiscountedRate="37.5"),
+            plan(SKU="C", LeaseContractLength="3", DiscountedRate="28.5"),
+            plan(SKU="D", **whole),
+        )
+    }
+    assert found == {
+        ("savings_plan", "compute", "1y", "no_upfront"): (Decimal("40.1"), None),
+        ("savings_plan", "compute", "1y", "all_upfront"): (Decimal("37.5"), None),
+        ("savings_plan", "compute", "3y", "no_upfront"): (Decimal("28.5"), None),
+        ("savings_plan", "ec2_instance", "1y", "no_upfront"): (Decimal("36.9"), None),
+    }
+
+
+def test_a_plan_of_a_zone_is_the_zones_and_one_offer_is_on_demand_and_in_a_plan_alike() -> None:
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": text(row())})
+        zone = {"DiscountedRegionCode": "us-east-1-atl-2", "DiscountedUsageType": "ATL2-BoxUsage:p5.48xlarge"}
+        serve_plans(cloud, {"us-east-1": plan_text(plan()), "us-east-1-atl-2": plan_text(plan(**zone))})
+        found = list(adapter(cloud).offers(VIRGINIA))
+    assert [(offer.market, offer.zone, offer.accelerator_id, offer.count) for offer in found] == [
+        ("on_demand", None, "nvidia-h100-sxm-80gb", 8),
+        ("savings_plan", None, "nvidia-h100-sxm-80gb", 8),
+        ("savings_plan", "us-east-1-atl-2", "nvidia-h100-sxm-80gb", 8),
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"DiscountedUsageType": "UnusedBox:p5.48xlarge"},
+        {"DiscountedUsageType": "DedicatedUsage:p5.48xlarge"},
+        {"DiscountedOperation": "RunInstances:0002"},
+        {"DiscountedServiceCode": "AmazonECS"},
+        {"DiscountedInstanceType": "m5.large", "DiscountedUsageType": "BoxUsage:m5.large"},
+        {"EffectiveDate": "2027-01-01T00:00:00Z"},
+    ],
+)
+def test_rates_of_other_things_are_left_out(fields: dict[str, str]) -> None:
+    assert plans(plan() | fields) == []
+
+
+def test_a_plan_of_a_new_kind_refuses_the_file() -> None:
+    with pytest.raises(MalformedResponse, match="MagicSavingsPlans"):
+        plans(plan(**{"Product Family": "MagicSavingsPlans"}))
+
+
+def test_memory_does_not_grow_with_the_file() -> None:
+    """Read whole, this list would be 60 MB; the user's refresh would need what no small machine has."""
+    golden_lines = GOLDEN.read_text().splitlines()
+    other = golden_lines[6].replace('"Linux"', '"Windows"').replace('"RunInstances"', '"RunInstances:0002"')
+
+    def lines() -> Iterator[str]:
+        yield from golden_lines
+        yield from (other for _ in range(100_000))
+
+    tracemalloc.start()
+    try:
+        read = sum(1 for _ in OfferFile(lines(), {"sku": "SKU"}).rows(lambda line: '"Linux"' in line))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert read == 23
+    assert peak < 1 << 20
