@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cloudaccel.api.explaining import Explanation, explain
     from cloudaccel.api.planning import plan
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
+    from cloudaccel.api.recalling import price_histories
     from cloudaccel.api.refreshing import Refreshed, Status, refresh, status
     from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
 
@@ -37,6 +38,7 @@ __all__ = [
     "explain",
     "plan",
     "price_file_text",
+    "price_histories",
     "price_inventory",
     "quote",
     "refresh",
@@ -59,6 +61,7 @@ _HOME = {
     "Explanation": "explaining",
     "ProviderRenewal": "renewing",
     "Refreshed": "refreshing",
+    "price_histories": "recalling",
     "Renewed": "renewing",
     "renew_prices": "renewing",
     "Status": "refreshing",

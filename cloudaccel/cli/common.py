@@ -126,7 +126,20 @@ def apply_globals(parsed: argparse.Namespace) -> None:
 
 
 _ASCII = str.maketrans(
-    {"·": "-", "×": "x", "÷": "/", "→": "->", "—": "-", "–": "-", "…": "...", "≤": "<=", "€": "EUR", "¥": "CNY"}
+    {
+        "·": "-",
+        "×": "x",
+        "÷": "/",
+        "→": "->",
+        "—": "-",
+        "–": "-",
+        "…": "...",
+        "≤": "<=",
+        "€": "EUR",
+        "¥": "CNY",
+        "−": "-",
+        **{step: str(number) for number, step in enumerate("▁▂▃▄▅▆▇█", 1)},
+    }
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 

@@ -1,11 +1,16 @@
 """``cloudaccel quote``: prices and facts of accelerators."""
 
 import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from cloudaccel.api import quoting as api
 from cloudaccel.cli import common
 from cloudaccel.cli.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, PER
 from cloudaccel.errors import QueryError
+
+if TYPE_CHECKING:
+    from cloudaccel.catalog.pricestats import PriceHistory
 
 EXAMPLES = """\
   cloudaccel quote H100:8                                  exactly eight, in one machine
@@ -14,6 +19,7 @@ EXAMPLES = """\
   cloudaccel quote 80GB+:8 --max-price 3                   by need: any with 80 GB or more, at most 3 USD each
   cloudaccel quote tpu-v5e:8                               TPUs and Neuron are counted in chips
   cloudaccel quote --instance p5.48xlarge --market any
+  cloudaccel quote H100-SXM:8 --history 90d                what they cost over the last 90 days
   cloudaccel quote H100 --residency EU --operator-jurisdiction EU
   cloudaccel quote H100:8 --policy org-no-us-parent --headquarters FR --users none
   cloudaccel quote H100,MI300X --csv --columns provider,region,accelerator,price_per_hour > quote.csv
@@ -72,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"rows to show (default {api.DEFAULT_LIMIT}), or all",
     )
+    v.add_argument("--history", metavar="TIME", help="what each offer cost over so many days: 30d, 90d, 26w")
     v.add_argument("--columns", metavar="A,B", help=f"of: {', '.join(COLUMNS)}")
     v.add_argument("--per", choices=tuple(PER), default="hour", help="time that prices are for; a month is 730 h")
     v.add_argument("--jq", metavar="EXPR", help="filter the JSON (needs the package jq)")
@@ -87,6 +94,8 @@ def run(a: argparse.Namespace) -> int:
             "name an accelerator, such as 'cloudaccel quote H100:8', or filter by --instance, --kind or --min-mem."
         )
     columns = _columns(a.columns)
+    if a.history is not None and a.output == "csv":
+        raise QueryError("--history has no columns; leave --csv out, or take --json for the series of each offer.")
     expression = ",".join(a.accelerators) if a.accelerators else None
     answer = api.quote(
         expression, instance=a.instance, kind=a.kind, provider=a.provider, region=a.region,
@@ -96,15 +105,28 @@ def run(a: argparse.Namespace) -> int:
         allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=_limit(a.limit),
         price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.explain, rules=common.asked_rules(a),
     )  # fmt: skip
-    _show(answer, a, columns)
+    histories = _histories(answer, a)
+    _show(answer, a, columns, histories)
     return _exit_code(answer, a.strict)
 
 
-def _show(answer: api.Quote, a: argparse.Namespace, columns: tuple[str, ...] | None) -> None:
+def _histories(answer: api.Quote, a: argparse.Namespace) -> "Mapping[str, PriceHistory]":
+    if a.history is None:
+        return {}
+    from cloudaccel.api.recalling import price_histories  # only when asked for
+
+    return price_histories(
+        answer.offers, a.history, catalog=a.catalog, price_file=a.price_file, today=answer.today
+    )  # fmt: skip
+
+
+def _show(
+    answer: api.Quote, a: argparse.Namespace, columns: tuple[str, ...] | None, histories: "Mapping[str, PriceHistory]"
+) -> None:
     if a.jq or a.output in ("json", "yaml"):
         from cloudaccel.cli import quote_json
 
-        common.write_data(quote_json.render(answer, a.output, a.per, a.jq))
+        common.write_data(quote_json.render(answer, a.output, a.per, a.jq, histories))
     elif a.output == "csv":
         from cloudaccel.cli import quote_csv
 
@@ -113,6 +135,10 @@ def _show(answer: api.Quote, a: argparse.Namespace, columns: tuple[str, ...] | N
         from cloudaccel.cli import quote_table
 
         common.write(quote_table.render(answer, wide=a.output == "wide", columns=columns, per=a.per, arguments=a))
+        if histories:
+            from cloudaccel.cli import history_table
+
+            common.write(history_table.render(answer.offers, histories))
     if a.explain:
         from cloudaccel.cli import quote_explain
 

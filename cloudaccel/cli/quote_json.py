@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudaccel.api import quoting as api
 from cloudaccel.cli.columns import View, accelerator_of, plain, times
@@ -11,12 +12,22 @@ from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.model import Offer, PricePart, Query
 from cloudaccel.model.verdict import DISCLAIMER
 
+if TYPE_CHECKING:
+    from cloudaccel.catalog.pricestats import PriceHistory
+
 SCHEMA = "cloudaccel/v1"
 
 
-def render(answer: api.Quote, output: str, per: str, jq: str | None) -> str:
+def render(
+    answer: api.Quote, output: str, per: str, jq: str | None, histories: "Mapping[str, PriceHistory] | None" = None
+) -> str:
     """The envelope as JSON (or YAML), or what the jq expression `jq` takes out of it."""
     body = envelope(answer, per)
+    if histories:
+        from cloudaccel.cli.history_table import history_json
+
+        for offer in body["offers"]:
+            offer["history"] = history_json(histories[offer["id"]])
     if jq is not None:
         return _jq(body, jq)
     if output == "yaml":
