@@ -43,7 +43,7 @@ def run(a: argparse.Namespace) -> int:
     flags = {name: value for name in questions() if (value := getattr(a, name.replace("-", "_"))) is not None}
     answers = {**(_read(Path(a.file)) if a.file else {}), **flags}
     found = api.advise(answers, context=a.context, max_params=a.max_params)
-    common.write(_json(found) if a.output == "json" else render(found, explain=a.explain))
+    common.write(text(found) if a.output == "json" else render(found, explain=a.explain))
     return 0 if found.best("model") is not None else 3
 
 
@@ -113,7 +113,8 @@ def _flips(found: Advice) -> list[str]:
     return [*lines, ""]
 
 
-def _json(found: Advice) -> str:
+def text(found: Advice) -> str:
+    """The answer as the versioned JSON envelope."""
     body: dict[str, Any] = {
         "schema": "cloudaccel/v1",
         "kind": "advise",

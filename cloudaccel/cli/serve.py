@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         help="name that clients call this service by; needed off loopback",
     )
     s.add_argument("--max-age", metavar="TIME", help="/readyz says no when the oldest prices are older: 30d")
+    s.add_argument("--rate", metavar="N", help="requests a second that one address may make (default: any number)")
     s.add_argument("-q", "--quiet", action="store_true", help="no line per request on stderr")
     return p
 
@@ -51,6 +52,9 @@ def run(a: argparse.Namespace) -> int:
             "If that is meant, name the service with --allow-host NAME ('*' for any name)."
         )
     max_age = units.parse_duration_s(a.max_age, "--max-age") / _DAY_S if a.max_age else None
+    rate = None if a.rate is None else units.parse_minimum(a.rate, "--rate")
+    if rate is not None and rate <= 0:
+        raise QueryError(f"--rate: {a.rate} must be above 0. Leave it out for any number.")
     try:
         import uvicorn
 
@@ -58,7 +62,7 @@ def run(a: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigError("serve needs more packages: pip install 'cloudaccel[service]'.") from error
     _log_to_stderr(quiet=a.quiet)
-    app = create_app(a.catalog, max_age_days=max_age, hosts=(*LOOPBACK_NAMES, *(a.allow_host or ())))
+    app = create_app(a.catalog, max_age_days=max_age, hosts=(*LOOPBACK_NAMES, *(a.allow_host or ())), rate=rate)
     settings = uvicorn.Config(
         app, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
         limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_DRAIN_S,

@@ -1,18 +1,17 @@
 """The application: routes, and what every answer carries (request id, security headers, entity tags)."""
 
-import logging
+import hashlib
+import json
 import re
-import time
-import uuid
-from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from cloudaccel import __version__
 from cloudaccel.api.explaining import explain
@@ -22,22 +21,15 @@ from cloudaccel.cli.quote_json import SCHEMA
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts.accelerators import all_accelerators
 from cloudaccel.service import problems
+from cloudaccel.service.around import Around
+from cloudaccel.service.metrics import TEXT, Figures
 from cloudaccel.service.offers import OfferFilters, OfferPages, offer_answer
 from cloudaccel.service.page import add_page
+from cloudaccel.service.routes import add_tables, add_verbs, seller_dates
 
-LOOPBACK_NAMES = ("127.0.0.1", "localhost")
-_LOG = logging.getLogger("cloudaccel.service")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _OFFER_ID = re.compile(r"[0-9a-f]{16}")
 _COMPRESS_FROM_BYTES = 1024
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
@@ -45,6 +37,7 @@ def create_app(
     *,
     max_age_days: float | None = None,
     hosts: tuple[str, ...] = LOOPBACK_NAMES,
+    rate: float | None = None,
 ) -> FastAPI:
     """The service over one catalog.
 
@@ -57,36 +50,23 @@ def create_app(
     hosts
         Names that a request may call this machine by, ``*`` for all. A page of a stranger that points its own name
         at loopback gets nothing.
+    rate
+        Requests a second that one address may make; None: any number.
     """
     # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
     app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None)
     problems.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM_BYTES)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
-    app.middleware("http")(_around)
+    figures = Figures()
+    app.add_middleware(Around, figures=figures, rate=rate)
     _add_prices(app, catalog)
+    add_verbs(app, catalog)
+    add_tables(app, catalog)
+    _add_figures(app, catalog, figures)
     _add_health(app, catalog, max_age_days)
     add_page(app, catalog)
     return app
-
-
-async def _around(request: Request, call: Handler) -> Response:
-    """Give the request an id, the answer its headers, and the log one line."""
-    given = request.headers.get("x-request-id", "")
-    request.state.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    start = time.perf_counter()
-    response = await call(request)
-    response.headers["X-Request-ID"] = request.state.request_id
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)  # the page has a content policy of its own
-    took_ms = (time.perf_counter() - start) * 1000
-    # The query is left out: what is asked may be nobody else's business.
-    _LOG.info(
-        '{"request_id": "%s", "method": "%s", "route": "%s", "status": %d, "took_ms": %.1f}',
-        request.state.request_id, request.method, getattr(request.scope.get("route"), "path", "none"),
-        response.status_code, took_ms,
-    )  # fmt: skip
-    return response
 
 
 def _add_prices(app: FastAPI, catalog: str | Path | None) -> None:
@@ -110,10 +90,13 @@ def _add_prices(app: FastAPI, catalog: str | Path | None) -> None:
             return problems.problem(request, 404, "unknown_offer", f"no offer of this catalog has the id {offer_id!r}.")
         return JSONResponse({"schema": SCHEMA, "kind": "offer", **offer_answer(found, datetime.now(UTC).date())})
 
-    def accelerators() -> dict[str, Any]:
+    def accelerators(request: Request) -> Response:
         """Every accelerator that is known, with the source and the date of its facts."""
-        rows = [accelerator_json(row) for row in all_accelerators()]
-        return {"schema": SCHEMA, "kind": "accelerators", "accelerators": rows}
+        body, etag = _all_accelerators()
+        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        if _has_tag(request.headers.get("if-none-match", ""), etag):
+            return Response(status_code=304, headers=headers)
+        return Response(body, media_type="application/json", headers=headers)
 
     def accelerator(name: str, request: Request) -> Response:
         """What a name means: an id, a family, a cloud's spelling, or an instance type."""
@@ -125,8 +108,16 @@ def _add_prices(app: FastAPI, catalog: str | Path | None) -> None:
 
     app.get("/v1/offers", response_class=JSONResponse)(offers)
     app.get("/v1/offers/{offer_id}", response_class=JSONResponse)(offer)
-    app.get("/v1/accelerators")(accelerators)
+    app.get("/v1/accelerators", response_class=JSONResponse)(accelerators)
     app.get("/v1/accelerators/{name}", response_class=JSONResponse)(accelerator)
+
+
+@cache
+def _all_accelerators() -> tuple[bytes, str]:
+    """The table as JSON, and its entity tag; it changes with the version of the package only."""
+    rows = [accelerator_json(row) for row in all_accelerators()]
+    body = json.dumps({"schema": SCHEMA, "kind": "accelerators", "accelerators": rows}, ensure_ascii=False).encode()
+    return body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def _has_tag(header: str, etag: str) -> bool:
@@ -154,6 +145,24 @@ def _add_health(app: FastAPI, catalog: str | Path | None, max_age_days: float | 
 
     app.get("/healthz")(healthz)
     app.get("/readyz", response_class=JSONResponse)(readyz)
+
+
+def _add_figures(app: FastAPI, catalog: str | Path | None, figures: Figures) -> None:
+    def dates() -> dict[str, tuple[int, str | None, str | None]]:
+        with open_session(catalog) as session:
+            return seller_dates(session)
+
+    def quarantined() -> int:
+        sql = "SELECT count(*) FROM offer WHERE current AND status = 'quarantined'"
+        with open_session(catalog) as session:
+            return session.read(lambda db: db.execute(sql).fetchone()[0])
+
+    def metrics() -> Response:
+        """Figures for Prometheus."""
+        return Response(figures.text(), media_type=TEXT)
+
+    figures.watch(dates, quarantined)
+    app.get("/metrics", response_class=PlainTextResponse)(metrics)
 
 
 def _too_old(as_of: str | None, max_age_days: float | None) -> str | None:

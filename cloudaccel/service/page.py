@@ -26,6 +26,7 @@ from cloudaccel.service import page_card, page_history, page_map, page_owning, p
 from cloudaccel.service.offers import OfferFilters, answer
 from cloudaccel.service.page_query import PageQuery, parse
 from cloudaccel.service.problems import without_flags
+from cloudaccel.service.routes import seller_dates
 
 _HERE = Path(__file__).parent
 _STATIC = {
@@ -212,12 +213,8 @@ def _owning(
 
 def _sellers(session: Session) -> list[tuple[str, int, str, str]]:
     """Each seller with the number of its rows, and its oldest and newest date."""
-    sql = (
-        "SELECT provider, sum(rows), min(as_of), max(COALESCE(as_of_until, as_of)) FROM segment "
-        "GROUP BY provider ORDER BY provider"
-    )
-    found: list[tuple[str, int, str | None, str | None]] = session.read(lambda db: db.execute(sql).fetchall())
-    return [(name, rows, first or "undated", last or "undated") for name, rows, first, last in found]
+    found = sorted(seller_dates(session).items())
+    return [(name, rows, first or "undated", last or "undated") for name, (rows, first, last) in found]
 
 
 def _sources(session: Session) -> list[tuple[str, str]]:

@@ -8,9 +8,9 @@ from cloudaccel.api.quoting import Quote
 from cloudaccel.cli.columns import display_name
 from cloudaccel.compliance import Judge, placement_of, shipped_packs
 from cloudaccel.compliance.packs import NOT_LAW_YET
-from cloudaccel.errors import UnknownName
 from cloudaccel.model import Offer
 from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, DISCLAIMER, Verdict
+from cloudaccel.service.guard import known_packs
 from cloudaccel.service.page_table import age_text, money
 
 _SHOWN = 4  # cheaper ones that are named; the others are counted
@@ -45,10 +45,7 @@ def judge_of(packs: tuple[str, ...], headquarters: str | None, users: str | None
     """
     if not packs:
         return None
-    for name in packs:
-        if name not in shipped_packs():
-            raise UnknownName(f"policy: no pack is called {name!r}.", choices=sorted(shipped_packs()))
-    return judge_by(Rules(packs=packs, headquarters=headquarters, users=users))
+    return judge_by(Rules(packs=known_packs(packs), headquarters=headquarters, users=users))
 
 
 def make_card(answer: Quote, judge: Judge | None) -> Card:

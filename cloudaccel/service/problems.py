@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from cloudaccel.errors import CloudAccelError, ConfigError, PricingError, QueryError
+from cloudaccel.service.guard import Busy
 
 _LOG = logging.getLogger("cloudaccel.service")
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
@@ -33,7 +34,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(CloudAccelError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _bug)
+    app.add_exception_handler(Busy, _busy)
 
 
 def problem(request: Request, status: int, code: str, detail: str, *, choices: Sequence[str] = ()) -> JSONResponse:
@@ -75,12 +76,13 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _http(request: Request, error: Exception) -> JSONResponse:
     http = cast(HTTPException, error)
-    answer = problem(request, http.status_code, "http", f"{http.detail}. What there is: /openapi.json.")
+    code = {404: "not_found", 405: "wrong_method", 413: "too_large"}.get(http.status_code, "http")
+    answer = problem(request, http.status_code, code, f"{http.detail}. What there is: /openapi.json.")
     answer.headers.update(http.headers or {})
     return answer
 
 
-def _bug(request: Request, error: Exception) -> JSONResponse:
-    """What was not foreseen; the log has the details, the answer has only the id to find them by."""
-    del error
-    return problem(request, 500, "error", "an unexpected error. The log of the service has it under this request id.")
+def _busy(request: Request, error: Exception) -> JSONResponse:
+    answer = problem(request, 503, "busy", str(error))
+    answer.headers["Retry-After"] = "2"
+    return answer

@@ -1,0 +1,62 @@
+"""Figures for Prometheus: requests and how long they took, and how old each seller's prices are."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+TEXT = CONTENT_TYPE_LATEST
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH"})
+Dates = Callable[[], dict[str, tuple[int, str | None, str | None]]]
+
+
+class Figures:
+    """The figures of one service. Routes are named by their pattern, so that nobody can make up new series."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "cloudaccel_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "cloudaccel_request_seconds", "Time to answer", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+
+    def request(self, method: str, route: str, status: int, took_s: float) -> None:
+        """Count one request."""
+        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
+        self._seconds.labels(route).observe(took_s)
+
+    def watch(self, dates: Dates, quarantined: Callable[[], int]) -> None:
+        """Also tell the age of each seller's prices and the rows in quarantine, read when somebody asks."""
+        self.registry.register(_Catalog(dates, quarantined))
+
+    def text(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Catalog:
+    """Ages in days since the oldest price of each seller; a seller without a date has no figure, never 0."""
+
+    def __init__(self, dates: Dates, quarantined: Callable[[], int]) -> None:
+        self._dates = dates
+        self._quarantined = quarantined
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures of the catalog that answers now."""
+        today = datetime.now(UTC).date()
+        age = GaugeMetricFamily("cloudaccel_price_age_days", "Days since the oldest price", labels=["provider"])
+        rows = GaugeMetricFamily("cloudaccel_price_rows", "Rows in the catalog", labels=["provider"])
+        for provider, (number, first, _) in self._dates().items():
+            rows.add_metric([provider], number)
+            if first is not None:
+                age.add_metric([provider], (today - date.fromisoformat(first[:10])).days)
+        yield age
+        yield rows
+        yield GaugeMetricFamily(
+            "cloudaccel_quarantined_rows", "Prices held back as implausible", value=self._quarantined()
+        )
