@@ -1,5 +1,6 @@
 """Numbers with a unit, as people type them: money, sizes, durations. Each function refuses what it cannot read."""
 
+import re
 from decimal import Decimal, InvalidOperation
 
 from cloudaccel.errors import QueryError
@@ -9,9 +10,13 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _GB = {"": 1.0, "gb": 1.0, "tb": 1000.0, "gib": 1.0, "tib": 1024.0}
 
 
+_AMOUNT_THEN_CURRENCY = re.compile(r"([0-9.])([A-Za-z]{3})$")
+
+
 def parse_money(text: str, what: str) -> tuple[Decimal, str | None]:
-    """Amount and currency (None when not named) of ``300``, ``300 USD``, ``$2.50`` or ``USD 300``."""
-    words = text.replace("$", " USD ").replace("\u20ac", " EUR ").split()
+    """Amount and currency (None when not named) of ``300``, ``300 USD``, ``300USD``, ``$2.50`` or ``USD 300``."""
+    apart = _AMOUNT_THEN_CURRENCY.sub(r"\1 \2", text.strip())
+    words = apart.replace("$", " USD ").replace("\u20ac", " EUR ").split()
     numbers = [word for word in words if not word.isalpha()]
     currencies = [word.upper() for word in words if word.isalpha()]
     try:

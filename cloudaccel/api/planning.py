@@ -7,20 +7,22 @@ from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
 from cloudaccel.api.judging import Rules, judge_by, row_judge
-from cloudaccel.api.quoting import build_query
+from cloudaccel.api.quoting import build_query, relaxations
 from cloudaccel.catalog.session import accelerator_table, open_session
 from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
 from cloudaccel.model import Accelerator, Offer
-from cloudaccel.model.plan import EXPORT_ONLY, QUOTE_ONLY, STARTABLE, Energy, Plan
+from cloudaccel.model.plan import EXPORT_ONLY, QUOTE_ONLY, STARTABLE, Energy, Plan, Relaxation
 from cloudaccel.model.workload import Assumption, Fit, Reason, Support
 from cloudaccel.planner.plan import make_plan
+from cloudaccel.planner.reasons import duration
 from cloudaccel.planner.request import NODE_STEPS, RANKS, Context, Request
 from cloudaccel.workloads import size, supports
 from cloudaccel.workloads.job import Job, parse_job, read_job
@@ -37,6 +39,7 @@ JobLike = Mapping[str, Any] | str | Path | None
 # Share of the rated power that an accelerator draws over a training run, and what a place without a figure takes.
 LOAD = Assumption("load", "0.8", "share of rated power", "estimate; no source", "2026-11-25", "")
 DEFAULT_PUE = 1.2
+_MOST_RELAXATIONS = 3
 
 
 def plan(
@@ -109,9 +112,40 @@ def plan(
         )  # fmt: skip
         by, judge = _judge(rules, parsed)
         judged = row_judge(judge, named=by.named) if judge.packs else None
-        found = session.read(lambda db: make_plan(request, _context(db, parsed, mfu, measured, judged)))
+        found = session.read(lambda db: _planned(request, _context(db, parsed, mfu, measured, judged)))
     digests = {name: digest for name, _version, digest in judge.identities}
     return replace(found, pack_digests=digests, request={**found.request, "rules": asdict(by)})
+
+
+def _planned(request: Request, context: Context) -> Plan:
+    """The plan; when nothing is feasible and no limit alone is to blame, with the filters that are."""
+    found = make_plan(request, context)
+    if found.best is not None or found.relaxations:
+        return found
+    return replace(found, relaxations=tuple(islice(_without_filters(request, context), _MOST_RELAXATIONS)))
+
+
+def _without_filters(request: Request, context: Context) -> Iterator[Relaxation]:
+    """Filters that leave nothing: each is lifted alone, and what is then planned is said, cheapest first."""
+    answers: list[tuple[Decimal, str, str]] = []
+    for words, relaxed in _lifted(request):
+        best = make_plan(relaxed, context).best
+        if best is not None and best.total is not None:
+            what = f"{best.offer.provider} {best.offer.region} {best.offer.instance} ×{best.nodes}"
+            answers.append((best.total, words, f"{what} for {best.total:,.2f} {CURRENCY} in {duration(best.hours)}"))
+    for _, words, text in sorted(answers):
+        yield Relaxation(reasons=("filter",), change=((words, ""),), text=f"{words}: {text}")
+
+
+def _lifted(request: Request) -> Iterator[tuple[str, Request]]:
+    for words, query in relaxations(request.query):
+        yield words, replace(request, query=query)
+    if request.query.terms:
+        yield "without --accel", replace(request, query=replace(request.query, terms=()))
+    if request.max_nodes < NODE_STEPS[-1]:
+        yield "without --max-nodes", replace(request, max_nodes=NODE_STEPS[-1])
+    if request.startable_only:
+        yield "without --startable", replace(request, startable_only=False)
 
 
 def _judge(rules: Rules | None, job: Job) -> tuple[Rules, "Judge"]:

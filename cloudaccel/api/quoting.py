@@ -444,7 +444,7 @@ def _hints(session: Session, query: Query) -> Iterator[str]:
 
 
 def _relaxed(session: Session, query: Query) -> Iterator[str]:
-    for words, relaxed in _relaxations(query):
+    for words, relaxed in relaxations(query):
         found = session.query(replace(relaxed, limit=1))
         best = next((o for o in found.offers if not o.apart), None)
         if best is not None:
@@ -455,7 +455,8 @@ def _relaxed(session: Session, query: Query) -> Iterator[str]:
             yield f"{words}: {found.total} offers, none with a usable price"
 
 
-def _relaxations(query: Query) -> Iterator[tuple[str, Query]]:
+def relaxations(query: Query) -> Iterator[tuple[str, Query]]:
+    """Every filter of a query lifted, one at a time, with the words for it."""
     on_offer = [(m, None) for m in MARKETS if (m, None) not in query.markets]
     for market in on_offer:
         yield f"--market {market[0].replace('_', '-')}", replace(query, markets=(market,))

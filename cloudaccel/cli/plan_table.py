@@ -15,7 +15,7 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
     if shown:
         lines += [*_table(plan, shown), ""]
     lines += _rejected(plan)
-    lines += [f"Or       {text}" for text in plan.relaxations]
+    lines += [f"Or       {relaxation.text}" for relaxation in plan.relaxations]
     lines += rules_lines(plan)
     lines += _assumed(plan, explain)
     if explain and plan.best is not None:
@@ -60,7 +60,7 @@ def why_not(plan: Plan) -> str:
         reasons = "; ".join(text for _, text in option.blocked)
         lines.append(f"  nearest: {_place(option)} ×{option.nodes}: {reasons}")
     lines += [f"  {r.counted}, {r.reason}: {r.examples[0]}" for r in plan.rejected[:6]]
-    lines += [f"  try: {text}" for text in plan.relaxations]
+    lines += [f"  try: {relaxation.text}" for relaxation in plan.relaxations]
     lines += [f"  {text}" for text in rules_lines(plan)]
     return "\n".join(lines)
 
@@ -146,7 +146,7 @@ def _verdict(option: Option, number: int, plan: Plan) -> str:
 
 def _rejected(plan: Plan) -> list[str]:
     return [
-        f"Rejected {r.counted}, {r.reason}: {'; '.join(r.examples)}"
+        f"Rejected {r.counted}, {r.reason}: {r.examples[0]}"
         for r in plan.rejected
         if r.reason not in ("deadline", "budget") or not plan.options
     ]

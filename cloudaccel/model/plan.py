@@ -137,6 +137,18 @@ class Rejected:
         return f"{self.count:,} {self.unit}{'' if self.count == 1 else 's'}"
 
 
+class Relaxation(NamedTuple):
+    """A change that was tried, and gives an answer, or a cheaper one.
+
+    `reasons` are the limits that it lifts, `change` the keys of the job (or the filters) with their new values, ""
+    where it is left out, and `text` says both and what one gets.
+    """
+
+    reasons: tuple[str, ...]
+    change: tuple[tuple[str, str], ...]
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The answer of ``plan``: `options` are answers, best first; `near` are not quite, nearest first.
@@ -153,7 +165,7 @@ class Plan:
     options: tuple[Option, ...]
     near: tuple[Option, ...]
     rejected: tuple[Rejected, ...]
-    relaxations: tuple[str, ...]
+    relaxations: tuple[Relaxation, ...]
     assumptions: tuple[Assumption, ...]
     evaluated: int
     catalog_id: str

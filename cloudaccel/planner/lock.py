@@ -54,7 +54,7 @@ def lock(plan: Plan) -> dict[str, Any]:
             "without_rules": option_json(plan.without_rules) if plan.without_rules else None,
             "if_settled": option_json(plan.if_settled) if plan.if_settled else None,
         },
-        "relaxations": list(plan.relaxations),
+        "relaxations": [relaxation.text for relaxation in plan.relaxations],
         "evaluated": plan.evaluated,
         "considered": {"columns": " ".join(CONSIDERED), "rows": [_considered(option) for option in plan.considered]},
     }  # fmt: skip

@@ -4,19 +4,18 @@ What fits and how long it takes depends on the shape (accelerator, how many, on 
 it, so the costly question is asked once for each shape and the cheap one, the price, once for each offer.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from cloudaccel.catalog.query import load_offers
 from cloudaccel.cost import cost_lines, total_of
-from cloudaccel.cost.lines import CURRENCY
 from cloudaccel.model import Offer
 from cloudaccel.model.plan import QUOTE_ONLY, CostLine, Judgement, Option, Plan
 from cloudaccel.model.workload import Fit
 from cloudaccel.planner.hardware import Hardware, hardware_on_offer
-from cloudaccel.planner.join import Field, Pair, deadline_h, sized
-from cloudaccel.planner.reasons import BUDGET, DEADLINE, EXAMPLES, POLICY, REASONS, Rejections, duration, policy_words
+from cloudaccel.planner.join import Field, Pair, sized
+from cloudaccel.planner.limits import against, count_blocked, relaxations
+from cloudaccel.planner.reasons import POLICY, Rejections
 from cloudaccel.planner.request import NODE_STEPS, Context, Request
 
 _SECONDS_PER_HOUR = 3600
@@ -65,7 +64,7 @@ def _node_counts(
                 break
     if not fits and refused is not None and refused.reasons:
         reason = refused.reasons[0]
-        rejections.add(reason.code, "hardware shape", f"{accelerator.family}:{count}", reason.text)
+        rejections.add(reason.code, "hardware shape", f"{accelerator.name}:{count}", reason.text)
 
 
 # Reasons that more machines do not cure.
@@ -91,7 +90,7 @@ def _enough(request: Request, fits: Sequence[tuple[int, Fit]]) -> bool:
 
 def _plan(request: Request, context: Context, field: Field, rejections: Rejections, evaluated: int) -> Plan:
     feasible, blocked, considered = field.ordered()
-    _count_blocked(request, blocked, rejections)
+    count_blocked(request, blocked, rejections)
     shown, near = list(_distinct(feasible, request.limit)), list(_distinct(blocked, _NEAR))
     ruled_out = [_first_ruled_out(feasible, blocked, states) for states in (("non_compliant", "unknown"), ("unknown",))]
     built = _Builder(request, context, chain(shown, near), [*considered, *filter(None, ruled_out)])
@@ -103,7 +102,7 @@ def _plan(request: Request, context: Context, field: Field, rejections: Rejectio
         options=tuple(built.option(pair, also=True) for pair in shown),
         near=tuple(built.option(pair, also=True) for pair in near),
         rejected=rejections.counted(),
-        relaxations=tuple(_relaxations(request, feasible, blocked)),
+        relaxations=tuple(relaxations(request, feasible, blocked)),
         assumptions=(*(first[0][6].fit.assumptions if first else ()), *request.assumptions),
         evaluated=evaluated,
         catalog_id=context.db.execute("SELECT value FROM meta WHERE key = 'catalog_id'").fetchone()[0],
@@ -156,7 +155,7 @@ class _Builder:
             hours=hours,
             lines=lines,
             total=total_of(lines),
-            blocked=tuple(_against(self._request, pair)),
+            blocked=tuple(against(self._request, pair)),
             verdict=judgement.state,
             rules=judgement.rules,
             asks=judgement.asks,
@@ -171,59 +170,3 @@ def _surcharges(judgement: Judgement, compute: CostLine) -> Iterator[CostLine]:
     for pack, share in judgement.surcharges:
         added = None if amount is None else share * amount
         yield CostLine(f"surcharge for {pack}", share, "share of compute", amount, added)
-
-
-def _count_blocked(request: Request, blocked: Sequence[Pair], rejections: Rejections) -> None:
-    """Count every pair under the first thing against it, with the first of them as examples."""
-    counts = Counter(pair[8] & -pair[8] for pair in blocked)
-    counts.pop(POLICY, None)  # those were counted by offer
-    examples = dict.fromkeys(counts, 0)
-    for pair in blocked:
-        bit = pair[8] & -pair[8]
-        if examples.get(bit, EXAMPLES) < EXAMPLES:
-            examples[bit] += 1
-            rejections.add(REASONS[bit], "option", _name(pair), next(_against(request, pair))[1])
-        elif all(seen == EXAMPLES for seen in examples.values()):
-            break
-    for bit, count in counts.items():
-        rejections.more(REASONS[bit], "option", count - examples[bit])
-
-
-def _against(request: Request, pair: Pair) -> Iterator[tuple[str, str]]:
-    """What is against a pair, with a sentence: a rule, the deadline, the budget."""
-    _, total, hours, _, _, _, _, price_class, against = pair
-    workload = request.workload
-    if against & POLICY:
-        yield "policy", policy_words(price_class.judgement)
-    if against & DEADLINE:
-        yield "deadline", f"misses the deadline by {duration(hours - (deadline_h(request) or 0))}"
-    if against & BUDGET:
-        yield "budget", f"over budget by {total - (workload.budget or 0):,.2f} {workload.budget_currency}"
-
-
-def _name(pair: Pair) -> str:
-    (provider, region, instance, _), machines = pair[3:5]
-    return f"{provider} {region} {instance}" + (f" ×{machines}" if machines > 1 else "")
-
-
-def _relaxations(request: Request, feasible: Sequence[Pair], blocked: Sequence[Pair]) -> Iterator[str]:
-    """The nearest change of one limit that gives an answer, or a cheaper one."""
-    best = feasible[0][1] if feasible else None
-    for bit in (BUDGET, DEADLINE):
-        single = [pair for pair in blocked if pair[8] == bit]
-        if not single:
-            continue
-        nearest = min(single, key=lambda pair: pair[2] if bit == DEADLINE else pair[1])
-        _, total, hours, *_ = nearest
-        if best is not None and total >= best:
-            continue
-        cost = f"{total:,.2f} {CURRENCY}"
-        yield f"{_relaxed(request, nearest)}: {_name(nearest)} for {cost} in {duration(hours)}"
-
-
-def _relaxed(request: Request, pair: Pair) -> str:
-    _, total, hours, *_, against = pair
-    workload = request.workload
-    if against == BUDGET:
-        return f"+{total - (workload.budget or 0):,.2f} {workload.budget_currency} of budget"
-    return f"+{duration(hours - (deadline_h(request) or 0))} of time"

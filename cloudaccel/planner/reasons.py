@@ -15,16 +15,16 @@ class Rejections:
     """Reasons with the number of hardware shapes, offers or options that each turned away: one unit to a count."""
 
     def __init__(self) -> None:
-        self._examples: dict[tuple[str, str], list[str]] = {}
+        self._examples: dict[tuple[str, str], dict[str, str]] = {}
         self._counts: dict[tuple[str, str], int] = {}
 
     def add(self, reason: str, unit: str, name: str, text: str) -> None:
         """Count one `unit`, `name`, and say why with `text`."""
         self.more(reason, unit, 1)
         key = (reason, unit)
-        examples = self._examples.setdefault(key, [])
-        if len(examples) < EXAMPLES:
-            examples.append(f"{name} ({text})")
+        examples = self._examples.setdefault(key, {})
+        if len(examples) < EXAMPLES:  # one for each sentence: the same said of three sizes says it once
+            examples.setdefault(text, f"{name} ({text})")
 
     def more(self, reason: str, unit: str, count: int) -> None:
         """Count `count` more without naming them."""
@@ -34,7 +34,7 @@ class Rejections:
     def counted(self) -> tuple[Rejected, ...]:
         """Most frequent first."""
         ordered = sorted(self._counts.items(), key=lambda item: -item[1])
-        return tuple(Rejected(key[0], count, tuple(self._examples[key]), key[1]) for key, count in ordered)
+        return tuple(Rejected(key[0], count, tuple(self._examples[key].values()), key[1]) for key, count in ordered)
 
 
 def policy_words(judgement: Judgement) -> str:

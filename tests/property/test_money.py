@@ -28,6 +28,7 @@ def test_money_that_is_written_is_read(amount: Decimal, currency: str, space: st
     assert "E" not in text
     assert parse_money(text, "x") == (amount, None)
     assert parse_money(f"{text} {space}{currency.lower()}", "x") == (amount, currency)
+    assert parse_money(f"{text}{currency}", "x") == (amount, currency)
     assert parse_money(f"{currency} {text}", "x") == (amount, currency)
     assert parse_money(f"${space}{text}", "x") == (amount, "USD")
     assert parse_money(f"{text}{space}€", "x") == (amount, "EUR")
