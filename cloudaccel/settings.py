@@ -28,6 +28,7 @@ SETTINGS = (
     Setting(
         "users", "CLOUDACCEL_USERS", "", "countries of your users for the rules, or none outside those of the work"
     ),
+    Setting("statements", "CLOUDACCEL_STATEMENTS", "", "file of what you stated (default: beside the configuration)"),
     Setting("mirrors", "CLOUDACCEL_MIRRORS", "", "addresses to ask in place of price lists: PUBLISHED=MIRROR,..."),
     Setting("proxy", "CLOUDACCEL_PROXY", "", "proxy for price lists (default: HTTPS_PROXY and NO_PROXY)"),
     Setting("ca_file", "CLOUDACCEL_CA_FILE", "", "certificates (PEM) to trust for price lists (or SSL_CERT_FILE)"),
@@ -38,6 +39,12 @@ def config_path() -> Path:
     """Where the configuration file is looked for: ``CLOUDACCEL_CONFIG``, else the user's configuration folder."""
     explicit = os.environ.get("CLOUDACCEL_CONFIG")
     return Path(explicit) if explicit else _user_dir("config") / "config.toml"
+
+
+def statements_path() -> Path:
+    """The file of statements: the setting, else ``statements.json`` beside the configuration file."""
+    named = load_settings()["statements"]
+    return Path(named) if named else config_path().with_name("statements.json")
 
 
 def cache_dir() -> Path:

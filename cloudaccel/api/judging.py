@@ -1,9 +1,10 @@
 """Rules over places: which packs there are, what they say about a place, and a judge for the planner."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any, cast
 
 from cloudaccel.compliance import (
     Assertion,
@@ -20,13 +21,14 @@ from cloudaccel.compliance import (
 )
 from cloudaccel.compliance.from_flags import flag_packs
 from cloudaccel.compliance.placement import NO_ACCELERATOR, deployment_of, service_of
+from cloudaccel.compliance.statements import Stated, read_statements, stated_of, to_json
 from cloudaccel.compliance.tables import SATISFYING
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts import expressions, places
 from cloudaccel.model import Offer
 from cloudaccel.model.plan import Judgement
 from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, NON_COMPLIANT, UNKNOWN, Verdict
-from cloudaccel.settings import load_settings
+from cloudaccel.settings import load_settings, statements_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class Rules:
         Statements such as ``baa:SELLER``: they satisfy the rule that asks for them, and nothing else.
     operator_jurisdiction, require_cert
         Country or group that the seller must be seated in and owned from; attestations that it must hold.
+    file
+        What the file of statements holds; None: it is read from where the settings say.
     always
         Also judge by the packs that are always on (export control, sanctions, the AI Act's duty).
     """
@@ -57,6 +61,7 @@ class Rules:
     operator_jurisdiction: str | None = None
     require_cert: tuple[str, ...] = ()
     always: bool = True
+    file: Stated | None = None
 
     def loaded(self) -> tuple[Pack, ...]:
         """The packs, those that flags stand for, and those that are always on."""
@@ -77,7 +82,12 @@ class Rules:
             headquarters=self.headquarters or own["headquarters"] or None,
             sector=self.sector or own["sector"] or None,
             users=self.users or own["users"] or None,
+            file=read_statements(statements_path()) if self.file is None else self.file,
         )
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON values, for a lock; `rules_of_lock` reads them."""
+        return {**asdict(self), "file": to_json(self.file or Stated())}
 
     def organisation(self) -> OrganisationFacts:
         """The facts about the organisation."""
@@ -88,7 +98,7 @@ class Rules:
 def judge_by(rules: Rules, *, training_flop: float | None = None, today: date | None = None) -> Judge:
     """The packs made ready for any number of places; `today` is the clock's day (UTC) when not given."""
     rules = rules.settled()
-    data = rules.data
+    data, stated = rules.data, rules.file or Stated()
     work = WorkloadFacts(
         data_classes=None if data is None else tuple(word for word in data if word != "none"),
         training_flop=training_flop,
@@ -96,10 +106,26 @@ def judge_by(rules: Rules, *, training_flop: float | None = None, today: date | 
     around = Circumstances(
         workload=work,
         organisation=rules.organisation(),
-        assertions=tuple(Assertion(need=need, note="on the command line") for need in rules.stated),
+        assertions=(*stated.statements, *(Assertion(need=need, note="on the command line") for need in rules.stated)),
+        waivers=stated.waivers,
         today=today or datetime.now(UTC).date(),
     )
     return Judge(rules.loaded(), around)
+
+
+def rules_of_lock(body: Mapping[str, Any]) -> Rules:
+    """The rules that a plan was made by, from its lock. A lock is an untrusted file: what is odd in it is refused.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If it is not what `Rules.plain` writes.
+    """
+    given: dict[str, Any] = {
+        key: tuple(cast(list[str], value)) if isinstance(value, list) else value for key, value in body.items()
+    }
+    given["file"] = stated_of(body["file"])
+    return Rules(**given)
 
 
 def explain_place(judge: Judge, place: str, accelerator: str | None = None) -> Verdict:

@@ -3,7 +3,7 @@
 import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
@@ -114,7 +114,7 @@ def plan(
         judged = row_judge(judge, named=by.named) if judge.packs else None
         found = session.read(lambda db: _planned(request, _context(db, parsed, mfu, measured, judged)))
     digests = {name: digest for name, _version, digest in judge.identities}
-    return replace(found, pack_digests=digests, request={**found.request, "rules": asdict(by)})
+    return replace(found, pack_digests=digests, request={**found.request, "rules": by.plain()})
 
 
 def _planned(request: Request, context: Context) -> Plan:

@@ -40,9 +40,10 @@ def rules_lines(plan: Plan) -> list[str]:
     if best is not None and best.verdict == "unanswered":
         lines.append(f"Open     {', '.join(best.rules)}: unknown until you answer {', '.join(best.asks)}")
     elif best is not None and best.verdict is not None:
-        lines.append(
-            f"Rules    of {', '.join(sorted(plan.pack_digests))} satisfied on the facts given; not legal advice"
-        )
+        how = "satisfied on the facts given"
+        if best.verdict == "accepted_risk":
+            how = f"not all satisfied: the risk of {', '.join(best.rules)} was accepted"
+        lines.append(f"Rules    of {', '.join(sorted(plan.pack_digests))} {how}; not legal advice")
     return lines
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cloudaccel.api import judging as api
-from cloudaccel.cli import common
+from cloudaccel.cli import common, policy_more
 from cloudaccel.compliance import Pack, load_packs, shipped_packs
 from cloudaccel.errors import QueryError
 from cloudaccel.model.verdict import DISCLAIMER, NON_COMPLIANT, UNKNOWN, Finding, Verdict
@@ -16,8 +16,13 @@ EXAMPLES = """\
   cloudaccel policy list                                     the packs that ship
   cloudaccel policy show fr-secnumcloud                      its rules, each with its citation
   cloudaccel policy explain lambda:us-east-1 --policy eu-gdpr --accel H100-SXM --headquarters FR --users none
+  cloudaccel policy ask --accel H100:8 --policy eu-gdpr --data-class personal_eu --headquarters FR --users none
+  cloudaccel policy assert dpa:lambda --until 2027-06-30 --evidence contracts/dpa.pdf --by legal
+  cloudaccel policy assert                                   what was stated, and until when
+  cloudaccel policy diff old.yaml new.yaml --accel H100:8    what a new version changes, and for which offers
   cloudaccel policy verify rules.yaml                        whether a pack of your own can be read
 """
+ACTIONS = ("list", "show", "explain", "ask", "assert", "diff", "verify")
 _WORDS = {"T": "satisfied", "F": "NOT satisfied", "U": "unknown", "NA": "does not apply"}
 
 
@@ -26,20 +31,26 @@ def parser() -> argparse.ArgumentParser:
     p = common.verb_parser(
         "policy", "Rules about where work may run, the facts behind them, and what is missing.", EXAMPLES
     )
-    p.add_argument("action", choices=("list", "show", "explain", "verify"), help="what to do")
-    p.add_argument("names", nargs="*", metavar="NAME", help="packs (ids or files); for explain PROVIDER:REGION")
+    p.add_argument("action", choices=ACTIONS, help="what to do")
+    p.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="packs (ids or files); for explain PROVIDER:REGION, for assert what you have, such as dpa:SELLER",
+    )  # fmt: skip
     common.add_rules(p)
-    p.add_argument("--accel", metavar="ACCEL", help="accelerator for explain, such as H100-SXM, or none")
+    p.add_argument("--accel", metavar="ACCEL", help="for explain (or none), ask and diff: such as H100-SXM:8")
+    policy_more.add_statement(p)
     common.add_output(p, ("table", "json"))
     return p
 
 
 def run(a: argparse.Namespace) -> int:
-    """List, show, explain or verify; explain exits 4 unless the rules are satisfied on the facts given."""
+    """Do what the action says; explain exits 4 unless the rules are satisfied on the facts given."""
     if a.action == "list":
         packs = tuple(shipped_packs().values())
         common.write(_json({"packs": [_head(p) for p in packs]}) if a.output == "json" else _list(packs))
         return 0
+    if a.action in policy_more.ACTIONS:
+        return policy_more.run(a)
     if not a.names:
         raise QueryError(f"policy {a.action}: name {'a place' if a.action == 'explain' else 'a pack'}.")
     if a.action == "explain":

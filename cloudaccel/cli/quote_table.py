@@ -9,6 +9,7 @@ from cloudaccel.cli import common
 from cloudaccel.cli.columns import COLUMNS, PER, PRICES, View, display_name, heading, plain
 from cloudaccel.facts.names import short_name
 from cloudaccel.model import Offer
+from cloudaccel.model.verdict import ACCEPTED_RISK
 
 _PER_WORD = {"hour": "H", "month": "MONTH", "1000h": "1000H"}
 _SIGN = {"USD": "$", "EUR": "€", "CNY": "¥"}
@@ -211,6 +212,9 @@ def _rules(answer: api.Quote) -> list[str]:
         return ["Not assessed: export control, sanctions, any other rule; --policy names packs that are."]
     names = ", ".join(pack.id for pack in judged.judge.packs)
     lines = [f"Rules of {names} satisfied on the facts given; not legal advice. --explain says why others are not."]
+    risky = sum(judged.verdicts[offer.id].state == ACCEPTED_RISK for offer in answer.offers)
+    if risky:
+        lines.append(f"{risky} of those shown rest on a risk that was accepted, not on a rule that is satisfied.")
     best, cheapest = answer.offers[0], judged.cheapest
     price, least = best.price_per_accelerator_hour, cheapest.price_per_accelerator_hour if cheapest else None
     if cheapest is not None and price is not None and least is not None and cheapest.id != best.id and not best.apart:

@@ -1,0 +1,207 @@
+"""``cloudaccel policy ask``, ``assert`` and ``diff``: what to find out, what you have, what a new version changes."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from cloudaccel.api import policies as api
+from cloudaccel.cli import common
+from cloudaccel.cli.columns import plain
+from cloudaccel.compliance import Assertion, Waiver, shipped_packs
+from cloudaccel.compliance import statements as files
+from cloudaccel.compliance.statements import Stated
+from cloudaccel.errors import QueryError
+from cloudaccel.model import Offer
+from cloudaccel.settings import statements_path
+
+ACTIONS = ("ask", "assert", "diff")
+_EXAMPLES = 3
+
+
+def add_statement(p: argparse.ArgumentParser) -> None:
+    """The flags of ``assert``."""
+    s = p.add_argument_group("what assert writes down")
+    s.add_argument("--until", metavar="DATE", help="last day on which it holds, such as 2027-06-30; must be said")
+    s.add_argument("--evidence", metavar="TEXT", help="where it can be read: a file, an address, a number")
+    s.add_argument("--by", metavar="NAME", help="who says so")
+    s.add_argument("--note", metavar="TEXT", help="anything else")
+    s.add_argument("--accept-unknown", metavar="RULE", help="accept the risk of a rule that is unknown; needs --reason")
+    s.add_argument("--reason", metavar="TEXT", help="why the risk is accepted")
+    s.add_argument("--withdraw", metavar="NAME", help="take back what was stated on a need or a rule")
+    s.add_argument("--statements", metavar="FILE", help="the file of statements (default: that of the settings)")
+
+
+def run(a: argparse.Namespace) -> int:
+    """Ask, assert or diff; diff exits 4 when a verdict changes for an offer of --accel."""
+    return {"ask": _ask, "assert": _assert, "diff": _diff}[a.action](a)
+
+
+def _json(kind: str, body: dict[str, Any]) -> str:
+    return json.dumps({"schema": "cloudaccel/v1", "kind": kind, **body}, ensure_ascii=False, indent=1) + "\n"
+
+
+def _offer(offer: Offer) -> dict[str, Any]:
+    price = offer.price_per_accelerator_hour
+    return {
+        "id": offer.id, "provider": offer.provider, "region": offer.region, "instance": offer.instance,
+        "price_per_accelerator_hour": None if price is None else plain(price), "currency": offer.price.currency,
+    }  # fmt: skip
+
+
+def _named(offer: Offer) -> str:
+    price = offer.price_per_accelerator_hour
+    cost = "price unknown" if price is None else f"{price:.4g} {offer.price.currency} per accelerator-hour"
+    return f"{offer.provider} {offer.region} {offer.instance}, {cost}"
+
+
+# -- ask ---------------------------------------------------------------------------------------------------------------
+
+
+def _ask(a: argparse.Namespace) -> int:
+    if not a.accel or a.names:
+        raise QueryError("policy ask: say for what, with --accel, such as --accel H100:8, and by which --policy.")
+    found = api.questions(a.accel, common.rules_of(a), catalog=a.catalog)
+    if a.output == "json":
+        rows = [
+            {"need": q.need, "offer": _offer(q.offer), "with": list(q.with_others), "rules": list(q.rules),
+             "saves_per_accelerator_hour": None if q.saves is None else plain(q.saves)}
+            for q in found
+        ]  # fmt: skip
+        common.write(_json("policy_ask", {"questions": rows}))
+        return 0
+    lines = [line for q in found for line in _question(q)]
+    common.write("\n".join(lines or ["No answer of yours would change the cheapest choice."]) + "\n")
+    return 0
+
+
+def _question(q: api.Question) -> Iterator[str]:
+    saves = "nothing is allowed without it" if q.saves is None else f"{plain(q.saves)} less than what is allowed now"
+    yield f"{q.need}  asked by {', '.join(q.rules)}"
+    yield f"    could allow {_named(q.offer)}: {saves}"
+    if q.with_others:
+        yield f"    with, or instead: {', '.join(q.with_others)}"
+
+
+# -- assert ------------------------------------------------------------------------------------------------------------
+
+
+def _assert(a: argparse.Namespace) -> int:
+    path = Path(a.statements) if a.statements else statements_path()
+    stated = files.read_statements(path)
+    entries = list(_entries(a))
+    if not entries and a.withdraw is None:
+        _list(stated, a)
+        return 0
+    for entry in entries:
+        stated = files.with_statement(stated, entry)
+    if a.withdraw is not None:
+        stated = files.without(stated, a.withdraw)
+    files.write_statements(path, stated)
+    for entry in entries:
+        what = entry.need if isinstance(entry, Assertion) else f"risk of {entry.rule} accepted"
+        common.note(f"{what} until {entry.until}, written to {path}", quiet=a.quiet)
+    if a.withdraw is not None:
+        common.note(f"{a.withdraw} withdrawn from {path}", quiet=a.quiet)
+    return 0
+
+
+def _entries(a: argparse.Namespace) -> Iterator[Assertion | Waiver]:
+    if not a.names and a.accept_unknown is None:
+        return
+    until = _day(a.until)
+    if a.accept_unknown is not None:
+        if not (a.reason and a.by):
+            raise QueryError("--accept-unknown: say why with --reason, and who accepts it with --by.")
+        _known_rule(a.accept_unknown, a.policy)
+        yield Waiver(rule=a.accept_unknown, reason=a.reason, by=a.by, until=until)
+    for need in a.names:
+        yield Assertion(
+            need=files.checked_need(need), by=a.by or "", on=_today(), until=until, evidence=a.evidence or "",
+            note=a.note or "",
+        )  # fmt: skip
+
+
+def _known_rule(name: str, policy: str | None) -> None:
+    if policy is None and not any(rule.id == name for pack in shipped_packs().values() for rule in pack.rules):
+        raise QueryError(f"--accept-unknown: no pack that ships has a rule {name!r}. Name one, or your --policy.")
+
+
+def _day(text: str | None) -> date:
+    if text is None:
+        raise QueryError("policy assert: say until when it holds, with --until, such as --until 2027-06-30.")
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise QueryError(f"--until: {text!r} is no date. Write it as 2027-06-30.") from None
+    if day < _today():
+        raise QueryError(f"--until: {text} is over. Name a day that is to come.")
+    return day
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _list(stated: Stated, a: argparse.Namespace) -> None:
+    if a.output == "json":
+        common.write(_json("policy_assert", {key: v for key, v in files.to_json(stated).items() if key != "schema"}))
+        return
+    today = _today()
+    rows = [
+        [s.need, str(s.until or ""), "holds" if s.holds(today) else "expired", s.by, s.evidence or s.note]
+        for s in stated.statements
+    ]
+    rows += [
+        [f"unknown {w.rule}", str(w.until), "accepted" if today <= w.until else "expired", w.by, w.reason]
+        for w in stated.waivers
+    ]
+    if not rows:
+        common.write("Nothing was stated.\n")
+        return
+    headings = ["STATED", "UNTIL", "STATE", "BY", "EVIDENCE OR REASON"]
+    common.write("\n".join(common.table(headings, rows, frozenset(), common.screen_width())) + "\n")
+
+
+# -- diff --------------------------------------------------------------------------------------------------------------
+
+
+def _diff(a: argparse.Namespace) -> int:
+    if len(a.names) != 2:
+        raise QueryError("policy diff: name two packs, the old and the new, by id or file.")
+    old, new = a.names
+    found = api.difference(old, new, common.rules_of(a), expression=a.accel, catalog=a.catalog)
+    if a.output == "json":
+        body: dict[str, Any] = {
+            "old": {"id": found.old.id, "version": found.old.version, "digest": found.old.digest},
+            "new": {"id": found.new.id, "version": found.new.version, "digest": found.new.digest},
+            "added": list(found.added), "removed": list(found.removed),
+            "changed": {name: list(parts) for name, parts in found.changed.items()},
+            "verdicts": [
+                {"before": pair[0], "after": pair[1], "count": len(offers), "offers": [_offer(o) for o in offers]}
+                for pair, offers in sorted(found.verdicts.items())
+            ],
+        }  # fmt: skip
+        common.write(_json("policy_diff", body))
+    else:
+        common.write("\n".join(_differences(found, a.accel)) + "\n")
+    return 4 if found.verdicts else 0
+
+
+def _differences(found: api.Difference, expression: str | None) -> Iterator[str]:
+    yield f"{found.old.id} {found.old.version} → {found.new.id} {found.new.version}"
+    yield from (f"  + {name}" for name in found.added)
+    yield from (f"  - {name}" for name in found.removed)
+    yield from (f"  ~ {name}: {', '.join(parts)}" for name, parts in found.changed.items())
+    if found.same:
+        yield "  the rules say the same"
+    if expression is None:
+        return
+    if not found.verdicts:
+        yield f"  no offer of {expression} changes its verdict"
+    for (before, after), offers in sorted(found.verdicts.items()):
+        words = f"{before.replace('_', ' ')} → {after.replace('_', ' ')}"
+        yield f"  {len(offers)} offers of {expression}: {words}"
+        yield from (f"      {_named(offer)}" for offer in offers[:_EXAMPLES])

@@ -1,0 +1,147 @@
+"""The file of what you stated: contracts signed, licences held, risks accepted; each with a last day. Never shipped."""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, cast
+
+from cloudaccel.compliance.circumstances import Assertion, Waiver
+from cloudaccel.errors import ConfigError, QueryError, StorageError
+
+SCHEMA = "cloudaccel.statements/1"
+_NEED = re.compile(r"^[a-z][a-z0-9_.-]*(:[A-Za-z0-9][A-Za-z0-9_./-]*)*$")
+_STATEMENT = ("need", "by", "on", "until", "evidence", "note")
+_WAIVER = ("rule", "reason", "by", "until")
+_DAYS = ("on", "until")
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a file of statements holds, in the order in which it was stated."""
+
+    statements: tuple[Assertion, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
+
+
+def read_statements(path: Path) -> Stated:
+    """What the file at `path` states; nothing when there is no file.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or an entry is not what it must be. Nothing is skipped.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        return Stated()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Mend it, or remove it.") from error
+    try:
+        return stated_of(json.loads(text))
+    except (ValueError, KeyError, TypeError, QueryError) as error:
+        raise ConfigError(f"{path} is no file of statements ({error}). Mend it, or remove it.") from error
+
+
+def stated_of(body: object) -> Stated:
+    """The same from plain JSON values. Raises `ValueError` or `QueryError`."""
+    if not isinstance(body, dict):
+        raise ValueError("an object is wanted")
+    data = cast(dict[str, Any], body)
+    if data.get("schema") != SCHEMA or set(data) - {"schema", "statements", "accept_unknown"}:
+        raise ValueError(f"schema {SCHEMA} with statements and accept_unknown is wanted")
+    return Stated(
+        tuple(_statement(entry) for entry in _entries(data.get("statements"), _STATEMENT)),
+        tuple(_waiver(entry) for entry in _entries(data.get("accept_unknown"), _WAIVER)),
+    )
+
+
+def to_json(stated: Stated) -> dict[str, Any]:
+    """What `stated_of` reads."""
+    return {
+        "schema": SCHEMA,
+        "statements": [_plain(asdict(entry)) for entry in stated.statements],
+        "accept_unknown": [_plain(asdict(entry)) for entry in stated.waivers],
+    }
+
+
+def write_statements(path: Path, stated: Stated) -> None:
+    """Replace the file at `path` in one step, so that nobody reads half of it.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps(to_json(stated), ensure_ascii=False, indent=1) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}. Name another with --statements.") from error
+
+
+def with_statement(stated: Stated, entry: Assertion | Waiver) -> Stated:
+    """`stated` with one more entry; an older one on the same matter goes."""
+    if isinstance(entry, Assertion):
+        return Stated((*(s for s in stated.statements if s.need != entry.need), entry), stated.waivers)
+    return Stated(stated.statements, (*(w for w in stated.waivers if w.rule != entry.rule), entry))
+
+
+def without(stated: Stated, name: str) -> Stated:
+    """`stated` without what was stated on `name`, a need or a rule.
+
+    Raises
+    ------
+    QueryError
+        If nothing was.
+    """
+    left = Stated(
+        tuple(s for s in stated.statements if s.need != name), tuple(w for w in stated.waivers if w.rule != name)
+    )
+    if left == stated:
+        raise QueryError(f"--withdraw: nothing was stated on {name!r}. 'cloudaccel policy assert' lists what was.")
+    return left
+
+
+def checked_need(text: str) -> str:
+    """`text`, when it has the form of a statement: ``baa:SELLER``, ``license:bis``. Raises `QueryError`."""
+    if not _NEED.match(text):
+        raise QueryError(f"{text!r} is no statement. Write it as 'policy explain' asks for it, such as dpa:SELLER.")
+    return text
+
+
+def _entries(value: object, known: Sequence[str]) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list):
+        raise ValueError("a list is wanted")
+    found: list[Mapping[str, Any]] = []
+    for entry in cast(list[object], value):
+        if not isinstance(entry, dict):
+            raise ValueError("an entry is no object")
+        body = cast(dict[str, Any], entry)
+        if set(body) - set(known) or not all(isinstance(item, str | None) for item in body.values()):
+            raise ValueError(f"an entry has other keys than {', '.join(known)}, or a value that is no text")
+        found.append({key: date.fromisoformat(item) if key in _DAYS and item else item for key, item in body.items()})
+    return found
+
+
+def _statement(entry: Mapping[str, Any]) -> Assertion:
+    words: dict[str, Any] = {**entry, "need": checked_need(entry["need"])}
+    return Assertion(**words)
+
+
+def _waiver(entry: Mapping[str, Any]) -> Waiver:
+    if not isinstance(entry["until"], date) or not entry["reason"] or not entry["by"]:
+        raise ValueError(f"the risk accepted of {entry['rule']} needs reason, by and until")
+    return Waiver(**entry)
+
+
+def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: item.isoformat() if isinstance(item, date) else item for key, item in entry.items()}
