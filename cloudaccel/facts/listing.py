@@ -11,8 +11,9 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import ClassVar, Self
 
-from cloudaccel.errors import AuthError, MalformedResponse
+from cloudaccel.errors import AuthError, MalformedResponse, UnknownName
 from cloudaccel.facts.accelerators import by_id
+from cloudaccel.facts.names import resolve
 from cloudaccel.facts.places import country_of, region
 from cloudaccel.model import Availability, Offer, Price, PricePart, Source, identified
 from cloudaccel.protocols import Web
@@ -107,6 +108,21 @@ class PriceList:
         with self.web.ask(self.sources[0], query=query, headers=headers) as answer:
             return mapping(answer.json(), provider=self.provider, operation=self.operation, what="the page")
 
+    def mapping(self, value: object, what: str) -> Mapping[str, object]:
+        """`value` as a JSON object. Raises `MalformedResponse` naming `what`."""
+        return mapping(value, provider=self.provider, operation=self.operation, what=what[:60])
+
+    def sequence(self, value: object, what: str) -> list[object]:
+        """`value` as a JSON array. Raises `MalformedResponse` naming `what`."""
+        return sequence(value, provider=self.provider, operation=self.operation, what=what[:60])
+
+    def money(self, value: object, what: str) -> Decimal | None:
+        """`value` as `amount` reads it. Raises `MalformedResponse` naming `what`."""
+        try:
+            return amount(value)
+        except ValueError as error:
+            raise self.malformed(f"{what[:60]}: {error}") from None
+
     def malformed(self, fact: str) -> MalformedResponse:
         """The error for an answer that does not have the documented shape."""
         return malformed(self.provider, self.operation, fact)
@@ -161,6 +177,22 @@ def amount(value: object) -> Decimal | None:
     if not number.is_finite() or number < 0:
         raise ValueError(f"{str(value)[:40]} is not an amount of money")
     return number or None
+
+
+def size(value: object) -> float | None:
+    """A count or an amount of memory; None for what is none: 0, a text, null, a number beyond any machine."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    return float(value) if 0 < value < 100_000_000 else None
+
+
+def one_accelerator(raw: str, memory_gb: float | None = None) -> str | None:
+    """The one row of the accelerator table that `raw` means; None where it means several, or none."""
+    try:
+        found = resolve(raw, memory_gb=memory_gb).accelerator_ids
+    except UnknownName:
+        return None
+    return found[0] if len(found) == 1 else None
 
 
 def per_hour(total: Decimal, hours: int) -> Decimal:

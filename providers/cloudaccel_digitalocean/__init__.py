@@ -1,0 +1,1 @@
+"""DigitalOcean: its sizes with accelerators. Machines are not started there."""

@@ -1,0 +1,1 @@
+"""Runpod: prices of one accelerator, secure and community. Machines are not started there."""

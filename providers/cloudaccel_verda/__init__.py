@@ -1,0 +1,1 @@
+"""Verda (DataCrunch before): its instance types. Machines are not started there."""

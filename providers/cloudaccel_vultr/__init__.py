@@ -1,0 +1,1 @@
+"""Vultr: its plans with accelerators. Machines are not started there."""

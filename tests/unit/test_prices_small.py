@@ -1,0 +1,274 @@
+"""Price lists of Runpod, DigitalOcean, Verda and Vultr; every answer is assembled from the documented shape."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from cloudaccel.errors import AuthError, MalformedResponse
+from cloudaccel.facts.listing import PriceList
+from cloudaccel.model import Offer
+from cloudaccel.protocols import Prices, Scope
+from cloudaccel.testing.cloud import Asked, FakeCloud, Reply
+from cloudaccel.testing.prices import PricesContract
+from cloudaccel_digitalocean.prices import DigitalOceanPrices
+from cloudaccel_runpod.prices import RunpodPrices
+from cloudaccel_verda.prices import VerdaPrices
+from cloudaccel_vultr.prices import VultrPrices
+
+pytestmark = pytest.mark.network  # lists are read over HTTP from 127.0.0.1
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+RUNPOD: Mapping[str, Any] = {
+    "id": "NVIDIA H100 80GB HBM3", "displayName": "H100 SXM", "memoryInGb": 80, "secureCloud": True,
+    "communityCloud": True, "securePrice": 2.99, "communityPrice": 2.69, "secureSpotPrice": 1.75,
+    "communitySpotPrice": None,
+}  # fmt: skip
+DROPLET: Mapping[str, Any] = {
+    "slug": "gpu-h100x8-640gb", "memory": 1966080, "vcpus": 160, "price_monthly": 17796.48, "price_hourly": 23.92,
+    "regions": ["nyc1", "tor1"], "available": True,
+    "gpu_info": {"count": 8, "vram": {"amount": 640, "unit": "gib"}, "model": "nvidia_h100"},
+}  # fmt: skip
+VERDA: Mapping[str, Any] = {
+    "cpu": {"number_of_cores": 176}, "currency": "usd",
+    "gpu": {"description": "8x B300 SXM6 262GB", "number_of_gpus": 8},
+    "gpu_memory": {"size_in_gigabytes": 2096}, "instance_type": "8B300.240V", "memory": {"size_in_gigabytes": 2200},
+    "price_per_hour": "55.92", "spot_price": "19.60",
+}  # fmt: skip
+VULTR: Mapping[str, Any] = {
+    "id": "vcg-a16-2c-8g-2vram", "vcpu_count": 2, "ram": 8192, "hourly_cost": 0.059, "type": "vcg",
+    "locations": ["ewr", "fra"], "gpu_vram_gb": 2, "gpu_type": "NVIDIA_A16",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIGITALOCEAN_ACCESS_TOKEN", "canary-do")
+    monkeypatch.setenv("VERDA_CLIENT_ID", "canary-id")
+    monkeypatch.setenv("VERDA_CLIENT_SECRET", "canary-secret")
+
+
+def reply(value: object) -> Reply:
+    return Reply(body=json.dumps(value).encode())
+
+
+def runpod(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
+    cloud.serve_json("", {"data": {"gpuTypes": list(kinds)}})
+    cloud.serve_json("/", {"data": {"gpuTypes": list(kinds)}})
+
+
+def digitalocean(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
+    """Two pages; the second is the last. A size without an accelerator is beside them."""
+
+    def route(asked: Asked) -> Reply:
+        if asked.headers.get("authorization") != "Bearer canary-do":
+            return Reply(status=401)
+        if asked.query.get("page") == "1":
+            plain = {"slug": "s-1vcpu-512mb-10gb", "memory": 512, "price_hourly": 0.00595, "regions": ["ams3"]}
+            return reply({"sizes": [plain, *kinds[:1]], "links": {"pages": {"next": "https://evil.example/?page=2"}}})
+        return reply({"sizes": list(kinds[1:]), "links": None})
+
+    cloud.serve("", route)
+    cloud.serve("/", route)
+
+
+def verda(cloud: FakeCloud, *kinds: Mapping[str, Any], free: Mapping[str, list[str]] | None = None) -> None:
+    def guarded(answer: object) -> Any:
+        return lambda asked: (
+            reply(answer) if asked.headers.get("authorization") == "Bearer canary-token" else Reply(status=401)
+        )
+
+    def token(asked: Asked) -> Reply:
+        sent = json.loads(asked.body)
+        right = (sent["client_id"], sent["client_secret"]) == ("canary-id", "canary-secret")
+        return reply({"access_token": "canary-token"}) if right else Reply(status=401)
+
+    places = [{"location_code": code, "availabilities": names} for code, names in (free or {}).items()]
+    cloud.serve("/oauth2/token", token)
+    cloud.serve("/instance-types", guarded(list(kinds)))
+    cloud.serve(
+        "/instance-availability",
+        lambda asked: guarded(places if asked.query["is_spot"] == "false" else [])(asked),
+    )
+
+
+def vultr(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
+    def route(asked: Asked) -> Reply:
+        if not asked.query.get("cursor"):
+            return reply({"plans": list(kinds[:1]), "meta": {"total": 2, "links": {"next": "bmV4dA==", "prev": ""}}})
+        return reply({"plans": list(kinds[1:]), "meta": {"total": 2, "links": {"next": "", "prev": "x"}}})
+
+    cloud.serve("", route)
+    cloud.serve("/", route)
+
+
+class TestRunpod(PricesContract):
+    def prices(self) -> Prices:
+        return RunpodPrices()
+
+    def serve(self, cloud: FakeCloud) -> None:
+        runpod(cloud, RUNPOD)
+
+
+class TestDigitalOcean(PricesContract):
+    def prices(self) -> Prices:
+        return DigitalOceanPrices()
+
+    def serve(self, cloud: FakeCloud) -> None:
+        digitalocean(cloud, DROPLET, {**DROPLET, "slug": "gpu-l40s", "regions": []})
+
+
+class TestVerda(PricesContract):
+    def prices(self) -> Prices:
+        return VerdaPrices()
+
+    def serve(self, cloud: FakeCloud) -> None:
+        verda(cloud, VERDA, free={"FIN-01": ["8B300.240V", "CPU.4V.16G"], "FIN-03": ["8B300.240V"]})
+
+
+class TestVultr(PricesContract):
+    def prices(self) -> Prices:
+        return VultrPrices()
+
+    def serve(self, cloud: FakeCloud) -> None:
+        vultr(cloud, VULTR, {**VULTR, "id": "vcg-a40", "gpu_type": "NVIDIA_A40", "gpu_vram_gb": 48})
+
+
+def read(
+    suite: PricesContract, kind: type[PriceList], serve: Any, *kinds: Mapping[str, Any], **more: Any
+) -> list[Offer]:
+    with FakeCloud() as cloud:
+        serve(cloud, *kinds, **more)
+        prices: Any = kind(suite.web(cloud), now=lambda: NOW)
+        (scope,) = prices.scopes()
+        return list(prices.offers(scope))
+
+
+def runpods(**fields: object) -> list[Offer]:
+    return read(TestRunpod(), RunpodPrices, runpod, {**RUNPOD, **fields})
+
+
+def droplets(**fields: object) -> list[Offer]:
+    return read(TestDigitalOcean(), DigitalOceanPrices, digitalocean, {**DROPLET, **fields})
+
+
+def verdas(free: Mapping[str, list[str]] | None = None, **fields: object) -> list[Offer]:
+    return read(TestVerda(), VerdaPrices, verda, {**VERDA, **fields}, free=free)
+
+
+def vultrs(**fields: object) -> list[Offer]:
+    return read(TestVultr(), VultrPrices, vultr, {**VULTR, **fields})
+
+
+def test_trap_78_79_runpods_price_and_bid_are_of_one_accelerator_in_a_named_tier() -> None:
+    found = {(offer.market, offer.offering_class): offer.price.amount for offer in runpods()}
+    assert found == {
+        ("on_demand", "secure"): Decimal("2.99"), ("spot", "secure"): Decimal("1.75"),
+        ("on_demand", "community"): Decimal("2.69"),
+    }  # fmt: skip
+    assert {(offer.sold_per, offer.count, offer.hosts) for offer in runpods()} == {("accelerator", 1, None)}
+    assert {offer.accelerator_id for offer in runpods()} == {"nvidia-h100-sxm-80gb"}
+
+
+def test_a_tier_that_does_not_have_it_sells_nothing_and_one_without_a_price_has_none() -> None:
+    found = runpods(communityCloud=False, securePrice=0, secureSpotPrice=0)
+    assert [(offer.offering_class, offer.market, offer.price.amount) for offer in found] == [
+        ("secure", "on_demand", None)
+    ]
+
+
+def test_trap_80_runpods_memory_is_in_gb() -> None:
+    found = runpods(id="NVIDIA X9", displayName="X9", memoryInGb=48)
+    assert {(offer.accelerator_id, offer.accelerator_name, offer.accelerator_memory_gib) for offer in found} == {
+        (None, "X9", 48.0)
+    }
+
+
+def test_an_answer_of_errors_is_refused() -> None:
+    with FakeCloud() as cloud:
+        cloud.serve_json("", {"errors": [{"message": "no"}]})
+        cloud.serve_json("/", {"errors": [{"message": "no"}]})
+        prices = RunpodPrices(TestRunpod().web(cloud))
+        with pytest.raises(MalformedResponse, match="data"):
+            list(prices.offers(Scope(provider="runpod", partition="runpod")))
+
+
+def test_a_droplet_is_the_whole_machine_in_each_region() -> None:
+    found = droplets()
+    assert [(o.region, o.price.amount, o.count, o.accelerator_id, o.memory_gib) for o in found] == [
+        (region, Decimal("23.92"), 8, "nvidia-h100-sxm-80gb", 1920) for region in ("nyc1", "tor1")
+    ]
+
+
+def test_trap_90_a_size_that_no_region_has_keeps_its_price() -> None:
+    (offer,) = droplets(regions=[])
+    assert (offer.region, offer.price.amount, offer.country) == ("global", Decimal("23.92"), None)
+
+
+def test_a_model_that_no_table_has_is_told_with_the_memory_of_one() -> None:
+    gpu = {"count": 4, "vram": {"amount": 512, "unit": "gib"}, "model": "nvidia_q7"}
+    offer = droplets(gpu_info=gpu)[0]
+    assert (offer.accelerator_id, offer.accelerator_name, offer.accelerator_memory_gib) == (None, "nvidia_q7", 128.0)
+
+
+def test_pages_that_do_not_end_are_refused() -> None:
+    with FakeCloud() as cloud:
+        page: Mapping[str, Any] = {"sizes": [], "links": {"pages": {"next": "x"}}}
+        cloud.serve_json("", page)
+        cloud.serve_json("/", page)
+        prices = DigitalOceanPrices(TestDigitalOcean().web(cloud))
+        with pytest.raises(MalformedResponse, match="do not end"):
+            list(prices.offers(Scope(provider="digitalocean", partition="digitalocean")))
+
+
+def test_trap_88_verdas_memory_is_of_the_whole_machine_and_262_gb_is_the_b300() -> None:
+    found = verdas(free={"FIN-01": ["8B300.240V"]})
+    assert [(o.market, o.region, o.price.amount, o.accelerator_id, o.count) for o in found] == [
+        ("on_demand", "FIN-01", Decimal("55.92"), "nvidia-b300-sxm", 8),
+        ("spot", "global", Decimal("19.60"), "nvidia-b300-sxm", 8),
+    ]
+
+
+def test_a_machine_without_accelerators_or_without_a_bid_is_left_out() -> None:
+    assert verdas(gpu={"description": "", "number_of_gpus": 0}) == []
+    assert [offer.market for offer in verdas(spot_price="0")] == ["on_demand"]
+
+
+@pytest.mark.parametrize("fields", [{"currency": None}, {"price_per_hour": "free"}, {"price_per_hour": "-1"}])
+def test_a_type_that_cannot_be_understood_refuses_the_list(fields: dict[str, Any]) -> None:
+    with pytest.raises(MalformedResponse):
+        verdas(**fields)
+
+
+def test_a_key_that_is_not_set_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VERDA_CLIENT_SECRET")
+    with pytest.raises(AuthError, match="VERDA_CLIENT_SECRET") as refused:
+        verdas()
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "count", "memory"),
+    [
+        ({}, Fraction(1, 8), 2.0),
+        ({"gpu_type": "NVIDIA_A16", "gpu_vram_gb": 64}, Fraction(4), 16),
+        ({"gpu_type": "NVIDIA_A40", "gpu_vram_gb": 24}, Fraction(1, 2), 24.0),
+        ({"gpu_type": "NVIDIA_A100", "gpu_vram_gb": 80}, Fraction(1), 80),
+        ({"gpu_type": "NVIDIA_A40", "gpu_vram_gb": 75}, None, None),
+        ({"gpu_type": "NVIDIA_Q7", "gpu_vram_gb": 80}, None, None),
+    ],
+)
+def test_a_plan_has_as_many_accelerators_as_its_memory_says(
+    fields: dict[str, object], count: Fraction | None, memory: float | None
+) -> None:
+    offer = vultrs(**fields)[0]
+    assert (offer.count, offer.accelerator_memory_gib) == (count, memory)
+    assert offer.price.amount == Decimal("0.059")
+
+
+def test_a_free_plan_is_no_price() -> None:
+    assert {offer.price.amount for offer in vultrs(hourly_cost=0)} == {None}
