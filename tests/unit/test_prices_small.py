@@ -13,7 +13,7 @@ from cloudaccel.errors import AuthError, MalformedResponse
 from cloudaccel.facts.listing import PriceList
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Prices, Scope
-from cloudaccel.testing.cloud import Asked, FakeCloud, Reply
+from cloudaccel.testing.cloud import Asked, FakeCloud, Reply, Route
 from cloudaccel.testing.prices import PricesContract
 from cloudaccel_digitalocean.prices import DigitalOceanPrices
 from cloudaccel_runpod.prices import RunpodPrices
@@ -77,10 +77,11 @@ def digitalocean(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
 
 
 def verda(cloud: FakeCloud, *kinds: Mapping[str, Any], free: Mapping[str, list[str]] | None = None) -> None:
-    def guarded(answer: object) -> Any:
-        return lambda asked: (
-            reply(answer) if asked.headers.get("authorization") == "Bearer canary-token" else Reply(status=401)
-        )
+    def guarded(answer: object) -> Route:
+        def route(asked: Asked) -> Reply:
+            return reply(answer) if asked.headers.get("authorization") == "Bearer canary-token" else Reply(status=401)
+
+        return route
 
     def token(asked: Asked) -> Reply:
         sent = json.loads(asked.body)
