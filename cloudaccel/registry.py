@@ -91,8 +91,8 @@ def _entries(group: str = GROUP) -> Mapping[str, EntryPoint]:
     """Entry points by name; ours win over a stranger's of the same name."""
     allowed = {word.strip() for word in os.environ.get(ALLOWED_ENV, "").split(",")} - {""}
     found: dict[str, EntryPoint] = {}
-    for entry in _installed(group):
-        if _is_ours(entry):
+    for entry, ours in _installed(group):
+        if ours:
             found[entry.name] = entry
         elif entry.name.rpartition(".")[2] in allowed:
             found.setdefault(entry.name, entry)
@@ -100,9 +100,9 @@ def _entries(group: str = GROUP) -> Mapping[str, EntryPoint]:
 
 
 @cache
-def _installed(group: str) -> tuple[EntryPoint, ...]:
-    """What is installed does not change while we run; reading it costs 7 ms each time."""
-    return tuple(entry_points(group=group))
+def _installed(group: str) -> tuple[tuple[EntryPoint, bool], ...]:
+    """Entry points, and whether they are ours. It takes 7 ms to read, and what is installed stays while we run."""
+    return tuple((entry, _is_ours(entry)) for entry in entry_points(group=group))
 
 
 def _is_ours(entry: EntryPoint) -> bool:
@@ -110,6 +110,6 @@ def _is_ours(entry: EntryPoint) -> bool:
 
 
 def _hint(name: str, group: str = GROUP) -> str:
-    if any(entry.name == name for entry in _installed(group)):
+    if any(entry.name == name for entry, _ in _installed(group)):
         return f"A package of a third party offers it; allow it with {ALLOWED_ENV}={name}."
     return "Prices of more providers are in 'cloudaccel quote'."

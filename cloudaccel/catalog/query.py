@@ -309,7 +309,7 @@ def _in_currency(offer: Offer, currency: str) -> Offer:
 class RankedRow(NamedTuple):
     """What a planner has to know of an offer before it is worth making one: who sells it where, and for how much.
 
-    Rows sort by price, then by place. No zone and no term are "".
+    Rows sort by price, then by place. No zone, term or class is "".
     """
 
     amount: int  # nano-units per hour of the whole machine
@@ -320,6 +320,8 @@ class RankedRow(NamedTuple):
     market: str
     term: str
     oid: int
+    place: int  # row number of the seller's region
+    offering_class: str
     accelerator: str
     size: float  # accelerators in one machine
 
@@ -328,7 +330,8 @@ def ranked_rows(db: sqlite3.Connection, query: Query, accelerators: Mapping[str,
     """Every match that can be ranked and names a machine, in no order; a twentieth of the cost of making offers."""
     select = (
         "SELECT o.amount, p.provider, p.region, s.instance, COALESCE(o.zone, ''), o.market, COALESCE(o.term, ''), "
-        "o.oid, o.accelerator, o.count FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape"
+        "o.oid, o.place, COALESCE(o.offering_class, ''), o.accelerator, o.count "
+        "FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape"
     )
     for group in _groups(db, query, accelerators):
         where, params = group.matching()

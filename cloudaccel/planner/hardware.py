@@ -123,13 +123,23 @@ def _verdicts(context: Context, rows: Sequence[RankedRow], rejections: Rejection
     """What the rules say of each row, by row number; empty when no rule was asked for."""
     if context.judge is None:
         return {}
-    offers = load_offers(context.db, (row.oid for row in rows))
-    verdicts = dict(zip(offers, context.judge(list(offers.values())), strict=True))
-    for oid, judgement in verdicts.items():
+    # Rules ask for the place, the market and the hardware, not for the price: one offer answers for those beside it.
+    first: dict[tuple[object, ...], int] = {}
+    for row in rows:
+        first.setdefault(_judged_by(row), row.oid)
+    offers = load_offers(context.db, first.values())
+    judged = dict(zip(offers, context.judge(list(offers.values())), strict=True))
+    verdicts = {row.oid: judged[first[_judged_by(row)]] for row in rows}
+    for row in rows:
+        judgement = verdicts[row.oid]
         if not judgement.allowed:
-            name = f"{offers[oid].provider} {offers[oid].region}"
-            rejections.add("policy", "offer", name, policy_words(judgement))
+            rejections.add("policy", "offer", f"{row.provider} {row.region}", policy_words(judgement))
     return verdicts
+
+
+def _judged_by(row: RankedRow) -> tuple[object, ...]:
+    """What tells two rows of one hardware shape apart for a rule."""
+    return row.place, row.instance, row.market, row.offering_class
 
 
 def _needs_transfer(workload: Workload, provider: str, region: str) -> bool:
