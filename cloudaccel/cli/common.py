@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from cloudaccel.errors import QueryError, StorageError
@@ -80,6 +81,13 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pictures(p: argparse.ArgumentParser) -> None:
+    """The flags that write a page and a picture beside the answer."""
+    group = p.add_argument_group("pages and pictures")
+    group.add_argument("--html", metavar="FILE", help="also write the answer as one page with charts, for paper too")
+    group.add_argument("--png", metavar="FILE", help="also write its charts as one picture")
+
+
 def rules_of(a: argparse.Namespace) -> "Rules":
     """The rules that the flags name."""
     from cloudaccel.api import judging as api  # the tables of facts, only for who asks to be judged
@@ -150,6 +158,20 @@ def write(text: str, stream: "object | None" = None) -> None:
     if not _can_show(text, out.encoding):
         text = text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
     _put(out, text)
+
+
+def save(path: str, text: str) -> None:
+    """Write a file that a flag names.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}. Name another place.") from error
 
 
 def write_data(text: str) -> None:

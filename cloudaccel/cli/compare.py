@@ -1,11 +1,10 @@
 """``cloudaccel compare``: ways of getting the same result side by side, with what each number rests on."""
 
 import argparse
-from pathlib import Path
 
 from cloudaccel.api import deciding as api
 from cloudaccel.cli import common, compare_table
-from cloudaccel.errors import QueryError, StorageError
+from cloudaccel.errors import QueryError
 
 EXAMPLES = """\
   cloudaccel compare --demand 400M-tokens/month --option api:price=0.90/Mtok --option rent:H100-SXM:8,throughput=6000tok/s --option own:8xH100
@@ -51,10 +50,10 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--samples", type=int, default=0, metavar="N", help="draws of all ranges at once (default none)")
     v.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draws (default 0)")
     v.add_argument("--explain", action="store_true", help="every line with its factors, every input with its source")
-    v.add_argument("--html", metavar="FILE", help="also write the comparison as one page with charts, for paper too")
     v.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     v.add_argument("--inventory", metavar="CSV", help="machines that you own: shown with what they cost per hour")
     v.add_argument("--write-prices", metavar="CSV", help="with --inventory: write them as a price file for quote, plan")
+    common.add_pictures(p)
     common.add_output(p, ("table", "json"))
     return p
 
@@ -74,7 +73,15 @@ def run(a: argparse.Namespace) -> int:
     if a.html:
         from cloudaccel.cli.compare_html import render
 
-        _save(a.html, render(found))
+        common.save(a.html, render(found))
+    if a.png:
+        from cloudaccel.cli import charts
+
+        panels = charts.of_comparison(found)
+        if panels:
+            charts.write_png(panels, a.png)
+        else:
+            common.note(f"{a.png} was not written: no way has a known cost, so there is nothing to draw.")
     if a.output == "json":
         from cloudaccel.cli.compare_json import text
 
@@ -90,12 +97,5 @@ def _inventory(a: argparse.Namespace) -> int:
     priced = api.price_inventory(a.inventory, country=a.country, fx=a.fx)
     common.write(compare_table.inventory(priced))
     if a.write_prices:
-        _save(a.write_prices, api.price_file_text(priced))
+        common.save(a.write_prices, api.price_file_text(priced))
     return 0
-
-
-def _save(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}. Name another place.") from error

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seconds", type=float, default=60.0, metavar="N", help="for the solver (default 60; 0: LP only)")
     p.add_argument("--gap", type=float, default=0.0001, metavar="SHARE", help="gap at which it stops (default 0.0001)")
     p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    common.add_pictures(p)
     common.add_output(p, ("table", "json"))
     return p
 
@@ -38,6 +39,14 @@ def run(a: argparse.Namespace) -> int:
         raise QueryError("--seconds must be 0 or more, --gap a share below 1.")
     with _quiet_solver():
         found = api.roadmap(a.file, seconds=a.seconds, gap=a.gap, price_file=a.price_file, catalog=a.catalog)
+    if a.html:
+        from cloudaccel.cli.roadmap_html import render as render_page
+
+        common.save(a.html, render_page(found))
+    if a.png:
+        from cloudaccel.cli import charts
+
+        charts.write_png(charts.of_roadmap(found), a.png)
     common.write(_json(found) if a.output == "json" else render(found))
     if found.total is not None:
         return 0
@@ -62,19 +71,12 @@ def render(found: Roadmap) -> str:
     case = found.case
     lines = [f"{case.start} · {case.months} months · {case.currency} excl. tax · {found.status}", ""]
     if found.total is None:
-        return "\n".join([*lines, "There is no plan." if found.status == "infeasible" else "No answer.", *(
-            f"  {text}" for text in found.limits), *_left_out(found)]) + "\n"  # fmt: skip
+        return "\n".join([*lines, *verdict_lines(found), *left_out(found)]) + "\n"
     lines += [f"Demand    {name:<12} {spark(series)}  up to {max(series):,g}" for name, series in case.demand.items()]
     lines += [f"Money     {'out a month':<12} {spark([m.cost for m in found.months])}", "", *_actions(found), ""]
-    lines += _months(found)
-    proof = f"no plan can cost less than {found.bound or 0:,.2f} (gap {100 * (found.gap or 0):.2f} %)"
-    lines += ["", f"Total {found.total:,.2f} {case.currency}; {proof}."]
-    if any(action.verb == "buy" for action in found.actions):
-        lines.append("The total takes off what bought machines are still worth when the horizon ends.")
-    if found.beyond:
-        lines.append(f"Commitments run on after the horizon: {found.beyond:,.2f} more, not in the total.")
-    lines += [f"Limits    {text}" for text in found.limits]
-    lines += _left_out(found)
+    headings, rows = month_rows(found)
+    lines += [*common.table(headings, rows, frozenset({0, 3}), None), "", *verdict_lines(found)]
+    lines += left_out(found)
     lines += [
         f"Stage     {name}: {s:.2f} s, {total:,.2f}, gap {gap * 100:.2f} %" for name, s, total, gap in found.stages
     ]
@@ -82,7 +84,7 @@ def render(found: Roadmap) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _left_out(found: Roadmap) -> list[str]:
+def left_out(found: Roadmap) -> list[str]:
     """What the rules leave out, and by which packs."""
     lines = [f"Left out  {text}" for text in found.left_out]
     judged = next((option.verdict for option in found.case.options if option.verdict is not None), None)
@@ -92,6 +94,22 @@ def _left_out(found: Roadmap) -> list[str]:
     return lines
 
 
+def verdict_lines(found: Roadmap) -> list[str]:
+    """The total with its proof and what holds it back; or that there is no plan, and why."""
+    if found.total is None:
+        return [
+            "There is no plan." if found.status == "infeasible" else "No answer.",
+            *(f"  {t}" for t in found.limits),
+        ]
+    proof = f"no plan can cost less than {found.bound or 0:,.2f} (gap {100 * (found.gap or 0):.2f} %)"
+    lines = [f"Total {found.total:,.2f} {found.case.currency}; {proof}."]
+    if any(action.verb == "buy" for action in found.actions):
+        lines.append("The total takes off what bought machines are still worth when the horizon ends.")
+    if found.beyond:
+        lines.append(f"Commitments run on after the horizon: {found.beyond:,.2f} more, not in the total.")
+    return [*lines, *(f"Limits    {text}" for text in found.limits)]
+
+
 def spark(series: Any) -> str:
     """A line of bars, one a month, as high as its share of the highest."""
     most = max(series) or 1
@@ -99,6 +117,12 @@ def spark(series: Any) -> str:
 
 
 def _actions(found: Roadmap) -> list[str]:
+    headings, rows = action_rows(found)
+    return common.table(headings, rows, frozenset({0, 4}), None) if rows else ["Nothing to commit to or buy: rent."]
+
+
+def action_rows(found: Roadmap) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of what is to be done."""
     rows = [
         [
             f"{a.month + 1}",
@@ -109,17 +133,17 @@ def _actions(found: Roadmap) -> list[str]:
         ]
         for a in found.actions
     ]
-    headings = ["MONTH", "DO", "WHAT", "THERE FROM", "COST IN THE HORIZON"]
-    return common.table(headings, rows, frozenset({0, 4}), None) if rows else ["Nothing to commit to or buy: rent."]
+    return ["MONTH", "DO", "WHAT", "THERE FROM", "COST IN THE HORIZON"], rows
 
 
-def _months(found: Roadmap) -> list[str]:
+def month_rows(found: Roadmap) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the months: machines that are there, hours rented, money out."""
     rows = [
         [f"{m.month + 1}", ", ".join(f"{n} × {o}" for o, n in m.machines.items()) or "—",
          ", ".join(f"{h:,} h {o}" for o, h in m.rented_hours.items()) or "—", f"{m.cost:,.2f}"]
         for m in found.months
     ]  # fmt: skip
-    return common.table(["MONTH", "THERE", "RENTED", "MONEY OUT"], rows, frozenset({0, 3}), None)
+    return ["MONTH", "THERE", "RENTED", "MONEY OUT"], rows
 
 
 def _json(found: Roadmap) -> str:

@@ -24,7 +24,7 @@ def test_page_has_the_figures_and_the_charts(tmp_path: Path) -> None:
     text = page(tmp_path, *WORDS)
     for figure in ("360.00", "3,197.40", "10.2 kW × 1.3 PUE", "3.55 B", "What moves it"):
         assert figure in text, figure
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 4
     assert "0e-" not in text
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
