@@ -212,7 +212,7 @@ def _channels() -> Callable[[Offer], str]:
     """How an offer is got: what the provider packages can do, asked once for each provider."""
     from cloudaccel import registry
 
-    exported = {provider for _, provider in registry.exports()}
+    exported = {provider for name, provider in registry.exports() if name != "guardrail"}  # which starts nothing
 
     @cache
     def of_provider(name: str) -> str:

@@ -92,7 +92,7 @@ def _add_export(p: argparse.ArgumentParser) -> None:
     e = p.add_argument_group("for other engines")
     e.add_argument(
         "--export", action="append", metavar="NAME",
-        help="also write option 1 for another engine: terraform, kubernetes, jobset, karpenter …; may be repeated",
+        help="also write option 1 for another engine: terraform, kubernetes, karpenter, guardrail …; may be repeated",
     )  # fmt: skip
     e.add_argument("--export-to", default=".", metavar="DIR", help="folder of --export (default .); - prints only it")
     e.add_argument(

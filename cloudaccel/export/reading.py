@@ -69,6 +69,7 @@ class _Lock(_Part):
     failover: Annotated[list[_Option], Field(max_length=1000)] = []
     hours: _Hours | None = None
     request: _Request = _Request()
+    packs: Annotated[dict[Name, Name], Field(max_length=1000)] = {}
 
 
 def deployment_of(
@@ -103,6 +104,7 @@ def deployment_of(
         disk_gib=_disk_gib(lock),
         price_per_hour=best.price.price_per_hour,
         currency=best.price.currency,
+        packs=tuple(sorted(lock.packs)),
     )
 
 

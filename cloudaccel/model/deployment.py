@@ -39,6 +39,8 @@ class Deployment:
         Size of the root disk.
     price_per_hour, currency
         Of one machine when the plan was made; only for comments and price caps.
+    packs
+        Ids of the packs that its places were judged by.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Deployment:
     disk_gib: int
     price_per_hour: Decimal | None
     currency: str
+    packs: tuple[str, ...] = ()
 
     @property
     def site(self) -> Site:
@@ -68,3 +71,17 @@ class Exported:
     file: str
     text: str
     warnings: tuple[str, ...] = ()
+
+
+def regions_of(plan: Deployment) -> tuple[str, ...]:
+    """Regions of the chosen provider that the plan may use, sorted."""
+    return tuple(sorted({site.region for site in plan.sites if site.provider == plan.site.provider}))
+
+
+def whole_plan_warnings(plan: Deployment) -> tuple[str, ...]:
+    """What a guardrail at one provider cannot promise for the plan as a whole."""
+    others = sorted({site.provider for site in plan.sites} - {plan.site.provider})
+    warnings = [f"judged by {', '.join(plan.packs)} on the facts given; not legal advice"] if plan.packs else []
+    if others:
+        warnings.append(f"the plan may move to {', '.join(others)}, which this does not bind")
+    return tuple(warnings)

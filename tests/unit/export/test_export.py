@@ -17,6 +17,7 @@ import yaml
 from cloudaccel.catalog.session import accelerator_table
 from cloudaccel.errors import CloudAccelError, QueryError, UnknownName
 from cloudaccel.export import deployment_of, export
+from cloudaccel_aws.export_guardrail import MAX_CHARACTERS
 from tests.support import run
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "export"
@@ -66,11 +67,25 @@ PLANS: dict[str, dict[str, Any]] = {
         zone="europe-west4-a",
         market={"type": "spot"},
     ),
+    "blue": lock(
+        provider="azure",
+        partition="azure",
+        region="westeurope",
+        country="NL",
+        instance="Standard_ND96isr_H100_v5",
+        failover=[{"region": "francecentral"}, {"provider": "aws", "partition": "aws", "region": "eu-west-1"}],
+    ),
     "attached": lock(instance="n1-standard-4+nvidia-tesla-t4x1", **T4),
 }
 MADE = [
     *((name, plan) for name in ("kubernetes", "jobset") for plan in PLANS),
-    *((name, plan) for name in ("terraform", "karpenter") for plan in PLANS if plan not in ("attached", "elsewhere")),
+    *(
+        (name, plan)
+        for name in ("terraform", "karpenter")
+        for plan in PLANS
+        if plan not in ("attached", "elsewhere", "blue")
+    ),
+    *(("guardrail", plan) for plan in ("gang", "elsewhere", "blue")),
     ("terraform", "attached"),
     ("terraform", "elsewhere"),
 ]
@@ -189,7 +204,7 @@ def test_machines_elsewhere_are_closed_labelled_and_deleted_at_the_lease(plan: s
     assert machine["machine_type"] == ("n1-standard-4" if gpu else "a2-highgpu-8g")
 
 
-@pytest.mark.parametrize(("name", "plan"), MADE)
+@pytest.mark.parametrize(("name", "plan"), [made for made in MADE if made[0] != "guardrail"])  # which starts nothing
 def test_every_export_ends_or_says_that_it_does_not(name: str, plan: str) -> None:
     made = export(name, deployment_of(PLANS[plan], accelerator_table()))
     seconds = str(int((10 * 1.2 + 0.5) * 3600))
@@ -290,3 +305,31 @@ def test_wrong_words_end_with_one_message(words: tuple[str, ...], code: int, sai
     assert answer.code == code
     assert said in answer.err
     assert not answer.out
+
+
+# -- guardrails --------------------------------------------------------------------------------------------------------
+
+
+def test_a_guardrail_allows_the_places_of_the_plan_and_no_other() -> None:
+    """A retry in another region is where residency breaks: what the plan did not judge, the cloud refuses."""
+    aws = json.loads(written("guardrail", "gang"))["Statement"]
+    assert [(s["Effect"], s["Resource"]) for s in aws] == [("Deny", "*")]
+    assert aws[0]["Condition"] == {"StringNotEquals": {"aws:RequestedRegion": ["eu-north-1", "eu-west-1"]}}
+    assert "ec2:*" not in aws[0]["NotAction"]
+    assert len(written("guardrail", "gang")) <= MAX_CHARACTERS
+    azure = json.loads(written("guardrail", "blue"))["properties"]["policyRule"]
+    assert azure["if"]["notIn"] == ["francecentral", "westeurope", "global"]
+    gcp = yaml.safe_load(written("guardrail", "elsewhere"))
+    assert gcp["spec"]["rules"][0]["values"]["allowedValues"] == ["in:europe-west4-locations"]
+
+
+def test_a_guardrail_says_what_it_does_not_bind_and_by_what_the_places_were_judged() -> None:
+    made = export("guardrail", deployment_of({**PLANS["blue"], "packs": {"eu-gdpr": "ab12"}}, accelerator_table()))
+    assert any("may move to aws" in warning for warning in made.warnings)
+    assert any("eu-gdpr on the facts given; not legal advice" in warning for warning in made.warnings)
+    assert "eu-gdpr" in made.text
+
+
+def test_a_pack_name_that_could_be_code_is_refused() -> None:
+    with pytest.raises(QueryError):
+        deployment_of({**PLANS["blue"], "packs": {"x\n- evil: true": "ab12"}}, accelerator_table())
