@@ -5,6 +5,7 @@ block, NVIDIA's published NeMo configurations for a gated block (docs/explanatio
 the end.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -294,7 +295,7 @@ def fixed_bytes(size: Sizes, workload: Workload, kind: str, shape: Parallelism |
 
 def _activations(size: Sizes, model: ModelShape, shape: Parallelism | Trial, tokens: float) -> float:
     """Bytes on the first pipeline stage, which holds a micro-batch for every stage (1F1B)."""
-    layers = model.layers / shape.pp * min(shape.pp, shape.accumulation)
+    layers = math.ceil(model.layers / shape.pp) * min(shape.pp, shape.accumulation)
     kept = size.act_kept * tokens / shape.tp
     if shape.recompute == "full":
         return layers * size.act_block * tokens / shape.tp + kept  # one layer at a time is worked out again

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from cloudaccel.model.workload import ModelShape, Workload
+from cloudaccel.workloads.flops import flops_per_token
 from cloudaccel.workloads.memory import GIB, Parts, Sizes, Trial, fixed_bytes, sizes, training_parts
 from cloudaccel.workloads.runs import RECOMPUTE_FACTOR
 
@@ -28,6 +29,9 @@ _HOPELESS = 1.35
 _DEGREES = (1, 2, 4, 8, 16, 32, 64)
 # Sequences in one step when the caller does not say: 4M tokens for pre-training (70B class, 2023), else a small batch.
 PRETRAIN_BATCH_TOKENS = 4_194_304
+# And on thousands of accelerators: 16.8M tokens on 16,384 (Llama-3.1-405B, arXiv:2407.21783), 3.9M on 3,360 (MT-NLG,
+# arXiv:2201.11990); 2026-11-27.
+PRETRAIN_TOKENS_PER_ACCELERATOR = 1024
 FINETUNE_BATCH_SEQUENCES = 64
 DATA_PARALLEL_STACKS = frozenset({"fsdp", "deepspeed", "ddp"})  # shard over data-parallel ranks only, as usually run
 
@@ -57,15 +61,47 @@ class Room(NamedTuple):
     slow_link: bool  # accelerators of one machine meet over PCIe or Ethernet
     per_node: int
     nodes: int
+    flops_per_byte: float = 0.0  # that one accelerator does while its machine sends a byte to another; 0: never waits
 
 
-def batch_sequences(workload: Workload) -> int:
-    """Sequences in one step: as asked, else a usual batch for the task."""
+def batch_sequences(workload: Workload, accelerators: int = 1) -> int:
+    """Sequences in one step: as asked, else a usual batch for the task and the number of accelerators."""
     if workload.batch_sequences is not None:
         return workload.batch_sequences
     if workload.task in ("pretrain", "continued_pretrain"):
-        return max(1, PRETRAIN_BATCH_TOKENS // workload.sequence_tokens)
+        tokens = max(PRETRAIN_BATCH_TOKENS, PRETRAIN_TOKENS_PER_ACCELERATOR * accelerators)
+        return max(1, tokens // workload.sequence_tokens)
     return FINETUNE_BATCH_SEQUENCES
+
+
+def network_stretch(workload: Workload, model: ModelShape, size: Sizes, room: Room, shape: Trial) -> float:
+    """How many times the network between machines stretches a step, at least 1; all of it can overlap with computation.
+
+    Per step a machine sends, for each part of the model that it holds, the gradients twice in 16 bits (ring all-reduce;
+    arXiv:1910.02054, section 7), and under full sharding the weights twice for every micro-batch; at the edge of a
+    pipeline stage the activations there and back; and with experts spread over machines the tokens to their experts and
+    back, forward and backward. Ranks are laid out tensor, context, data, pipeline, from the inside out.
+    """
+    if room.nodes <= 1 or not room.flops_per_byte:
+        return 1.0
+    cut = shape.tp * shape.pp
+    tokens = shape.micro_batch * shape.accumulation * workload.sequence_tokens / shape.cp
+    copies = room.per_node / shape.tp  # model parts side by side in one machine
+    sent = 0.0
+    if shape.tp * shape.cp * shape.dp > room.per_node and shape.dp * shape.cp > 1:
+        held = min(1.0, room.per_node / shape.ep)  # of the experts, in one machine
+        whole = size.dense + size.experts * held
+        trained = whole if size.full else size.trained
+        sent += 4.0 * trained / shape.pp
+        if shape.zero == 3:
+            sent += 4.0 * whole / shape.pp * shape.accumulation
+    if shape.pp > 1:
+        sent += 4.0 * model.hidden * tokens * copies * _INTERLEAVE
+    if shape.ep > room.per_node:
+        away = 1 - room.per_node / shape.ep
+        sent += 8.0 * model.top_k * model.hidden * tokens * copies * model.layers / shape.pp * away
+    flops = tokens * flops_per_token(model, workload.sequence_tokens, workload.method) / cut
+    return max(1.0, sent * room.flops_per_byte / (flops * RECOMPUTE_FACTOR[shape.recompute]))
 
 
 @lru_cache(maxsize=4096)
@@ -75,7 +111,7 @@ def cuts(model: ModelShape, room: Room, long: bool) -> tuple[Cut, ...]:
     found = [
         Cut(_cut_cost(tp, pp, cp, ep, room), tp, pp, cp, ep)
         for tp in _divisors(room.per_node, 8, model.heads)
-        for pp in _divisors(total // tp, 64, model.layers)
+        for pp in _pipelines(total // tp, model.layers)
         for cp in (_divisors(total // (tp * pp), 16, 0) if long else (1,))
         for ep in _expert_degrees(model, total // pp, room.per_node)
     ]
@@ -85,6 +121,15 @@ def cuts(model: ModelShape, room: Room, long: bool) -> tuple[Cut, ...]:
 def _divisors(number: int, limit: int, other: int) -> tuple[int, ...]:
     """Powers of two up to `limit` that divide `number`, and `other` unless that is 0."""
     return tuple(d for d in _DEGREES if d <= limit and number % d == 0 and (other == 0 or other % d == 0))
+
+
+def _pipelines(number: int, layers: int) -> tuple[int, ...]:
+    """Pipeline degrees: layers divide evenly, or do so with embedding and output counted as a layer each.
+
+    The latter is how 126 layers were cut into 16 stages (arXiv:2407.21783, section 3.3.2; 2026-11-27).
+    """
+    whole = _divisors(number, 64, 0)
+    return tuple(pp for pp in whole if layers % pp == 0 or (pp <= layers and (layers + 2) % pp == 0))
 
 
 def _expert_degrees(model: ModelShape, group: int, per_node: int) -> tuple[int, ...]:
@@ -108,7 +153,7 @@ class Task(NamedTuple):
 
     workload: Workload
     model: ModelShape
-    kind: str
+    room: Room
     size: Sizes
     batch: int
     limit_gib: float
@@ -118,18 +163,19 @@ class Task(NamedTuple):
 def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) -> tuple[Found | None, Found]:
     """The best shape within `limit_gib` per accelerator (None: there is none), and the one with the least memory."""
     size = sizes(model, workload.method, workload.lora_rank)
-    task = Task(workload, model, room.kind, size, max(batch_sequences(workload), 1), limit_gib)
     total = room.per_node * room.nodes
+    task = Task(workload, model, room, size, max(batch_sequences(workload, total), 1), limit_gib)
     allowed = _allowed(workload, model, room)
     if _states_gib(size, workload, room) > limit_gib * _HOPELESS:
         allowed = allowed[-1:]  # nothing can fit; one shape, cut as far as possible, says how far off it is
     best: Found | None = None
     least: Found | None = None
+    most = _most_replicas(task, allowed, total)
     for cut in allowed:
         if best is not None and cut.cost >= best.cost:
             break
         data = total // (cut.tp * cut.pp * cut.cp)
-        if data > task.batch and workload.batch_sequences is not None:
+        if data > most:
             continue
         found, smallest = _of_cut(task, cut, data)
         if least is None or smallest.parts.peak < least.parts.peak:
@@ -140,6 +186,14 @@ def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) 
         shape = Trial(dp=total, zero=3, recompute="full")
         least = Found(1.0, shape, training_parts(size, model, workload, room.kind, shape))
     return best, least
+
+
+def _most_replicas(task: Task, allowed: tuple[Cut, ...], total: int) -> int:
+    """Replicas that have a sequence each. A batch that the caller did not give grows when no cut is deep enough."""
+    if task.workload.batch_sequences is not None:
+        return task.batch
+    fewest = min(total // (cut.tp * cut.pp * cut.cp) for cut in allowed)
+    return max(task.batch, fewest) if task.workload.task != "finetune" else total
 
 
 def _of_cut(task: Task, cut: Cut, data: int) -> tuple[Found | None, Found]:
@@ -180,19 +234,36 @@ def _settings(task: Task, cut: Cut, data: int, recompute: str) -> list[Found]:
     steps = max(1, task.batch // data)
     bubble = (cut.pp - 1) / (_INTERLEAVE * steps) if cut.pp > 1 else 0.0
     alone = task.workload.parallel == "ddp" or data * cut.cp == 1
+    kind = task.room.kind
     cost = cut.cost * (1 + bubble) * RECOMPUTE_FACTOR[recompute]
     found: list[Found] = []
-    for zero in (0,) if alone else _STAGES.get(task.kind, (1, 3)):
+    for zero in (0,) if alone else _STAGES.get(kind, (1, 3)):
         shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
-        parts = training_parts(task.size, task.model, task.workload, task.kind, shape)
-        found.append(Found(cost * (_FULL_SHARD_COST if zero == 3 else 1.0), shape, parts))
-    return found
+        parts = training_parts(task.size, task.model, task.workload, kind, shape)
+        one = Found(cost * (_FULL_SHARD_COST if zero == 3 else 1.0), shape, parts)
+        found.append(_waiting(task, one))
+    return found if len(found) == 1 else sorted(found, key=_cost)
+
+
+def _cost(found: Found) -> float:
+    return found.cost
+
+
+def _waiting(task: Task, found: Found) -> Found:
+    """The same with the wait for the network in its cost; a larger micro-batch, where there is room, waits less."""
+    stretch = network_stretch(task.workload, task.model, task.size, task.room, found.shape)
+    if stretch > 1 and found.shape.zero == 3 and found.parts.peak <= task.limit_gib:
+        found = grow_micro_batch(task.workload, task.model, task.room.kind, found, task.limit_gib)
+        stretch = network_stretch(task.workload, task.model, task.size, task.room, found.shape)
+    return found._replace(cost=found.cost * stretch) if stretch > 1 else found
 
 
 def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Found, limit_gib: float) -> Found:
     """The same shape with the largest micro-batch (1, 2, 4, 8) that fits and still fills the pipeline."""
     size = sizes(model, workload.method, workload.lora_rank)
     shape, best = found.shape, found
+    if shape.micro_batch > 1:
+        return found  # it has grown already, to wait less for the network
     for micro in (2, 4, 8):
         if shape.accumulation % micro or shape.accumulation // micro < shape.pp:
             break

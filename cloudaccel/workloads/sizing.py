@@ -32,7 +32,7 @@ def size(
     mfu
         Step MFU (share of the dense peak, 0..1) to assume instead of the prior.
     inter_node_gbit_per_s
-        Network of one machine, one direction; None takes the class's usual network and says so.
+        Network of one machine, one direction; None assumes a machine without a fabric, and says so.
     host_memory_gib
         Memory of one machine's host, for the checks of loading and compiling; None skips them.
     """

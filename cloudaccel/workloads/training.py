@@ -9,7 +9,7 @@ from cloudaccel.workloads.flops import QLORA_SLOWDOWN, flops_per_token
 from cloudaccel.workloads.memory import GIB, Parts, Trial, available_gib, memory_of_parts, platform, sizes
 from cloudaccel.workloads.priors import Prior, prior, question
 from cloudaccel.workloads.runs import RECOMPUTE_FACTOR, Run, bf16_peak, goodput_prior
-from cloudaccel.workloads.shapes import Found, Room, batch_sequences, grow_micro_batch, search
+from cloudaccel.workloads.shapes import Found, Room, batch_sequences, grow_micro_batch, network_stretch, search
 
 # Share of the memory that an estimate may fill and still be called "fits"; above it "tight", above the whole "no".
 # The rest covers the error of the estimate: LoRA and full within 8 % of published peaks, QLoRA within 25 %.
@@ -18,6 +18,14 @@ TIGHT_SHARE = {"full": 1.0, "dpo": 1.0, "lora": 1.0, "qlora": 1.05}
 SLOW_LINKS = frozenset({None, "pcie", "nvlink-bridge"})
 FITS_SHARE_WIDE = 0.80  # platforms whose overhead is a guess
 CALIBRATED_ERROR = 0.12  # 9 of 11 runs within it, docs/explanation/sizing.md
+# Where no source gives the network between machines: that of plain cloud machines without a fabric, 100 Gbit/s for
+# eight accelerators with a fast link and 25 for cards on PCIe; a fabric has 400 to 3,200 (machine_networks.csv). Our
+# judgement, 2026-11-27: a plan must not rest on a fabric that nobody promised.
+ASSUMED_GBIT_PER_ACCELERATOR = 12.5
+ASSUMED_GBIT_SLOW_LINK = 25.0
+# From here on a network is a fabric such as the published runs had (A100: 200, H100: 400 for each; 2026-11-27): what they
+# waited for it is in their rates, and is not counted again.
+FABRIC_GBIT_PER_ACCELERATOR = 200.0
 _AS_OF = "2026-11-25"
 
 
@@ -78,16 +86,16 @@ def size_training(
         return Fit(
             verdict="no", reasons=(Reason("memory_unknown", f"no source gives the memory of {accelerator.name}"),)
         )
-    room = Room(accelerator.kind, accelerator.link in SLOW_LINKS, per_node, nodes)
+    room = Room(accelerator.kind, accelerator.link in SLOW_LINKS, per_node, nodes, _flops_per_byte(case))
     limit = available * _fits_share(workload, accelerator)
     fitting, least = search(workload, model, room, limit)
     if fitting is not None:
         grown = grow_micro_batch(workload, model, accelerator.kind, fitting, limit)
-        return _timed(case, grown, "fits", available)
+        return _timed(case, grown, room, "fits", available)
     last = available * TIGHT_SHARE[workload.method]
     if least.parts.peak <= last:
         tight, _ = search(workload, model, room, last)
-        return _timed(case, tight or least, "tight", available)
+        return _timed(case, tight or least, room, "tight", available)
     return _too_big(case, least, available)
 
 
@@ -120,10 +128,10 @@ def _cheaper_methods(case: Case, available: float) -> list[Reason]:
     return [Reason("method_hint", f"{' or '.join(fitting)} would fit")] if fitting else []
 
 
-def _timed(case: Case, found: Found, verdict: str, available: float) -> Fit:
+def _timed(case: Case, found: Found, room: Room, verdict: str, available: float) -> Fit:
     shape = found.shape
     reasons = (*_tight_reasons(verdict, found.parts, available), *_cut_reasons(case, shape))
-    notes = (*_memory_assumptions(case.accelerator), *_batch_assumption(case.workload))
+    notes = (*_memory_assumptions(case.accelerator), *_batch_assumption(case.workload, case.total))
     recompute = RECOMPUTE_FACTOR[shape.recompute]
     speed = _speed(case, recompute)
     if speed is None:
@@ -131,11 +139,15 @@ def _timed(case: Case, found: Found, verdict: str, available: float) -> Fit:
         reasons = (*reasons, Reason("speed_unknown", text))
         speed = Speed(0.0, 0.0, 1.0, 1.0, (), ())
     machine = speed.step_mfu * (bf16_peak(case.accelerator) or 0.0) * 1e12
-    slow = _starved(case, found, machine)
-    if slow > 1:
-        reasons = (*reasons, Reason("network", f"the network between machines slows it {slow:.1f} times"))
+    size = sizes(case.model, case.workload.method, case.workload.lora_rank)
+    slow = network_stretch(case.workload, case.model, size, room, shape)
+    notes = (*notes, *_network_assumption(case, room))
     rate = case.total * machine * speed.goodput / slow
     hours = case.flops / rate / 3600.0 if rate else None
+    if slow >= _TOLD_STRETCH:
+        reasons = (*reasons, _network_reason(case, slow, hours))
+    if case.network is None:  # it may be a fabric
+        speed = speed._replace(low=speed.low / slow)
     return Fit(
         verdict=verdict,
         reasons=reasons,
@@ -151,6 +163,53 @@ def _timed(case: Case, found: Found, verdict: str, available: float) -> Fit:
         goodput=speed.goodput or None,
         assumptions=(*notes, *speed.assumptions),
         nearest_runs=speed.nearest,
+    )
+
+
+_TOLD_STRETCH = 1.05  # less is within the noise of the priors
+
+
+def _network_gbit(case: Case) -> float:
+    """Of one machine: as known, else what a machine without a fabric has."""
+    if case.network is not None:
+        return case.network
+    if case.accelerator.link in SLOW_LINKS:
+        return ASSUMED_GBIT_SLOW_LINK
+    return ASSUMED_GBIT_PER_ACCELERATOR * case.per_node
+
+
+def _flops_per_byte(case: Case) -> float:
+    """FLOPs of one accelerator at its expected use while its machine sends a byte; 0 when nothing is ever waited for.
+
+    A rate or an MFU of the caller's contains the wait already.
+    """
+    peak = bf16_peak(case.accelerator)
+    if case.nodes <= 1 or peak is None or case.measured is not None or case.mfu is not None:
+        return 0.0
+    if _network_gbit(case) >= FABRIC_GBIT_PER_ACCELERATOR * case.per_node:
+        return 0.0
+    use = prior(question(case.workload, case.model, case.accelerator, case.total)).use
+    exact = use * peak * 1e12 / (_network_gbit(case) / 8 * 1e9)
+    return float(f"{exact:.2e}")  # one search for what is practically the same
+
+
+def _network_assumption(case: Case, room: Room) -> tuple[Assumption, ...]:
+    if case.nodes <= 1 or (not room.flops_per_byte and case.network is None):
+        return ()
+    known = case.network is not None
+    source = "machine_networks.csv" if known else "no source gives it: what a machine without a fabric has"
+    flag = "" if known else "assumed"
+    return (Assumption("network_gbit_per_s", _network_gbit(case), "Gbit/s of a machine", source, "2026-11-27", flag),)
+
+
+def _network_reason(case: Case, slow: float, hours: float | None) -> Reason:
+    """That a step waits for the network, and what it would take if it did not."""
+    text = f"{_network_gbit(case):g} Gbit/s between machines slow it {slow:.1f} times"
+    if case.network is not None:
+        return Reason("network", text)
+    fast = f"; {hours / slow:,.3g} h with a fast fabric" if hours else ""
+    return Reason(
+        "network_unknown", f"network unknown, {text.replace('machines slow', 'machines assumed: slows')}{fast}"
     )
 
 
@@ -245,28 +304,16 @@ def _memory_assumptions(accelerator: Accelerator) -> tuple[Assumption, ...]:
 
 
 @lru_cache(maxsize=256)
-def _batch_assumption(workload: Workload) -> tuple[Assumption, ...]:
+def _batch_assumption(workload: Workload, accelerators: int) -> tuple[Assumption, ...]:
     if workload.batch_sequences is not None:
         return ()
     return (
-        Assumption("batch_sequences", batch_sequences(workload), "sequences", "usual for the task", _AS_OF, "assumed"),
+        Assumption(
+            "batch_sequences",
+            batch_sequences(workload, accelerators),
+            "sequences",
+            "usual for the task",
+            _AS_OF,
+            "assumed",
+        ),
     )
-
-
-def _starved(case: Case, found: Found, flops_per_s: float) -> float:
-    """How many times the network between machines stretches a step, 1 when it keeps up or is not known.
-
-    Per step each machine moves the gradients of its part of the model (twice 2 bytes, ring all-reduce), and under full
-    sharding the weights twice per micro-batch; all of it can overlap with the computation.
-    """
-    if case.nodes <= 1 or not case.network or flops_per_s <= 0:
-        return 1.0
-    shape = found.shape
-    size = sizes(case.model, case.workload.method, case.workload.lora_rank)
-    cut = shape.tp * shape.pp
-    moved = 4.0 * size.trained / cut
-    if shape.zero == 3:
-        moved += 4.0 * (size.dense + size.experts) / cut * shape.accumulation
-    tokens = shape.micro_batch * shape.accumulation * case.workload.sequence_tokens / shape.cp
-    compute = tokens * case.flops_per_token / cut / flops_per_s
-    return max(1.0, moved / (case.network / 8 * 1e9) / compute)

@@ -27,7 +27,8 @@ CASES = (
 
 
 def fitted(job: Workload, model: str, chip: str, per_node: int, nodes: int) -> Fit:
-    return size(job, resolve_model(model), by_id(chip), per_node=per_node, nodes=nodes)
+    fabric = 3200.0 if chip.startswith("nvidia") else 800.0
+    return size(job, resolve_model(model), by_id(chip), per_node=per_node, nodes=nodes, inter_node_gbit_per_s=fabric)
 
 
 @pytest.mark.parametrize(("target", "job", "model", "chip", "per_node", "nodes"), CASES, ids=lambda v: str(v)[:12])
