@@ -20,7 +20,7 @@ from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
 from cloudaccel.model import Accelerator, Offer
 from cloudaccel.model.plan import EXPORT_ONLY, QUOTE_ONLY, STARTABLE, Energy, Plan, Relaxation
-from cloudaccel.model.workload import Assumption, Fit, Reason, Support
+from cloudaccel.model.workload import Assumption, Fit, Machine, Reason, Support
 from cloudaccel.planner.plan import make_plan
 from cloudaccel.planner.reasons import duration
 from cloudaccel.planner.request import NODE_STEPS, RANKS, Context, Request
@@ -194,12 +194,21 @@ def _context(
     def support(accelerator_id: str) -> Support:
         return supports(job.workload, table[accelerator_id], job.model)
 
-    def sizer(accelerator: Accelerator, per_node: int, nodes: int) -> Fit:
+    def sizer(accelerator: Accelerator, per_node: int, nodes: int, machine: Machine) -> Fit:
         # What nobody says works is not offered: cheaper and unsupported is no answer.
         runs = support(accelerator.id)
         if runs.answer is not True:
             return Fit(verdict="no", reasons=(Reason("unsupported", f"{runs.reason}{_cited(runs)}"),))
-        return size(job.workload, job.model, accelerator, per_node=per_node, nodes=nodes, measured=measured, mfu=mfu)
+        return size(
+            job.workload,
+            job.model,
+            accelerator,
+            per_node=per_node,
+            nodes=nodes,
+            measured=measured,
+            mfu=mfu,
+            machine=machine,
+        )
 
     return Context(db, table, sizer, judged, channel=_channels(), energy=_energy)
 

@@ -20,6 +20,24 @@ class Reason(NamedTuple):
     text: str
 
 
+class Machine(NamedTuple):
+    """What a machine has beside its accelerators; None: no source says.
+
+    Attributes
+    ----------
+    network_gbit_per_s
+        To other machines, one direction.
+    host_memory_gib
+        Memory of the host.
+    """
+
+    network_gbit_per_s: float | None = None
+    host_memory_gib: float | None = None
+
+
+UNKNOWN_MACHINE = Machine()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
     """The arithmetic of one transformer, enough for its FLOPs, its memory and its key-value cache.

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cloudaccel.catalog.query import RankedRow, load_offers, ranked_rows
+from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model import Accelerator, AcceleratorTerm, Query, from_nano
 from cloudaccel.model.plan import STARTABLE, Judgement
-from cloudaccel.model.workload import Workload
+from cloudaccel.model.workload import Machine, Workload
 from cloudaccel.planner.reasons import POLICY, Rejections, policy_words
 from cloudaccel.planner.request import Context, Request
 
@@ -38,32 +39,37 @@ class PriceClass:
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One machine shape on sale: the accelerator, how many in a machine, and who sells it at what price."""
+    """One machine shape on sale: the accelerator, how many, in what kind of machine, and who sells it at what price."""
 
     accelerator: Accelerator
     count: int
+    machine: Machine
     classes: Sequence[PriceClass]
     offers: int  # behind the classes
 
 
 def hardware_on_offer(request: Request, context: Context, rejections: Rejections) -> list[Hardware]:
     """Every hardware shape that somebody sells, with its price classes, cheapest for its peak first."""
-    by_shape: dict[tuple[str, float], list[RankedRow]] = {}
+    by_shape: dict[tuple[str, float, Machine], list[RankedRow]] = {}
     for row in _rows(request, context):
-        shape = (row.accelerator, row.size)
+        shape = (
+            row.accelerator,
+            row.size,
+            Machine(network_gbit_per_s(row.provider, row.instance), row.host_memory_gib),
+        )
         if shape in by_shape:
             by_shape[shape].append(row)
         else:
             by_shape[shape] = [row]
     found: list[tuple[float, Hardware]] = []
-    for (identity, size), rows in by_shape.items():
+    for (identity, size, machine), rows in by_shape.items():
         accelerator = context.accelerators[identity]
         classes = _price_classes(request, context, rows, rejections)
         if classes and size == int(size):
             peak = accelerator.peak_tflops_bf16_dense or accelerator.peak_tflops_fp16_dense or 1.0
-            hardware = Hardware(accelerator, int(size), classes, sum(len(c.rows) for c in classes))
+            hardware = Hardware(accelerator, int(size), machine, classes, sum(len(c.rows) for c in classes))
             found.append((classes[0].rows[0].amount / (peak * size), hardware))
-    found.sort(key=lambda pair: (pair[0], pair[1].accelerator.id, pair[1].count))
+    found.sort(key=lambda pair: (pair[0], pair[1].accelerator.id, pair[1].count, pair[1].classes[0].place))
     return [hardware for _, hardware in found]
 
 

@@ -52,7 +52,7 @@ def _node_counts(
     fits: list[tuple[int, Fit]] = []
     refused: Fit | None = None
     for nodes in steps:
-        fit = context.size(accelerator, count, nodes)
+        fit = context.size(accelerator, count, nodes, hardware.machine)
         if fit.verdict != "no":
             fits.append((nodes, fit))
             yield nodes, fit

@@ -8,9 +8,9 @@ from typing import Any
 
 from cloudaccel.model import Accelerator, Offer, Query
 from cloudaccel.model.plan import Energy, Judgement
-from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
+from cloudaccel.model.workload import Assumption, Fit, Machine, ModelShape, Workload
 
-Sizer = Callable[[Accelerator, int, int], Fit]
+Sizer = Callable[[Accelerator, int, int, Machine], Fit]
 Judge = Callable[[Sequence[Offer]], Sequence[Judgement]]
 
 # Machines of one shape that are tried. Real clusters are sold in these steps; the last is 16,384 accelerators of eight.

@@ -4,7 +4,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from cloudaccel.model.accelerator import Accelerator
-from cloudaccel.model.workload import Assumption, Fit, ModelShape, Parallelism, PublishedRun, Reason, Workload
+from cloudaccel.model.workload import (
+    UNKNOWN_MACHINE,
+    Assumption,
+    Fit,
+    Machine,
+    ModelShape,
+    Parallelism,
+    PublishedRun,
+    Reason,
+    Workload,
+)
 from cloudaccel.workloads.flops import QLORA_SLOWDOWN, flops_per_token
 from cloudaccel.workloads.memory import GIB, Parts, Trial, available_gib, memory_of_parts, platform, sizes
 from cloudaccel.workloads.priors import Prior, prior, question
@@ -23,8 +33,8 @@ CALIBRATED_ERROR = 0.12  # 9 of 11 runs within it, docs/explanation/sizing.md
 # judgement, 2026-11-27: a plan must not rest on a fabric that nobody promised.
 ASSUMED_GBIT_PER_ACCELERATOR = 12.5
 ASSUMED_GBIT_SLOW_LINK = 25.0
-# From here on a network is a fabric such as the published runs had (A100: 200, H100: 400 for each; 2026-11-27): what they
-# waited for it is in their rates, and is not counted again.
+# From here on a network is a fabric such as the published runs had (A100: 200, H100: 400 for each; 2026-11-27): what
+# they waited for it is in their rates, and is not counted again.
 FABRIC_GBIT_PER_ACCELERATOR = 200.0
 _AS_OF = "2026-11-25"
 
@@ -77,10 +87,10 @@ def size_training(
     nodes: int,
     measured: float | None = None,
     mfu: float | None = None,
-    inter_node_gbit_per_s: float | None = None,
+    machine: Machine = UNKNOWN_MACHINE,
 ) -> Fit:
     """The best feasible shape, its memory and its hours; see `cloudaccel.workloads.size` for the parameters."""
-    case = Case(workload, model, accelerator, per_node, nodes, measured, mfu, inter_node_gbit_per_s)
+    case = Case(workload, model, accelerator, per_node, nodes, measured, mfu, machine.network_gbit_per_s)
     available = available_gib(accelerator)
     if available is None:
         return Fit(

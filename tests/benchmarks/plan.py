@@ -12,7 +12,7 @@ from decimal import Decimal
 from cloudaccel.catalog.session import accelerator_table, open_session
 from cloudaccel.model import Accelerator, Query
 from cloudaccel.model.plan import Plan
-from cloudaccel.model.workload import Fit, Workload
+from cloudaccel.model.workload import Fit, Machine, Workload
 from cloudaccel.planner.hardware import Hardware, hardware_on_offer
 from cloudaccel.planner.join import Field, sized
 from cloudaccel.planner.plan import make_plan
@@ -51,8 +51,8 @@ def _request() -> Request:
 
 
 def _context(db: sqlite3.Connection, request: Request) -> Context:
-    def sizer(accelerator: Accelerator, per_node: int, nodes: int) -> Fit:
-        return size(request.workload, request.model, accelerator, per_node=per_node, nodes=nodes)
+    def sizer(accelerator: Accelerator, per_node: int, nodes: int, machine: Machine) -> Fit:
+        return size(request.workload, request.model, accelerator, per_node=per_node, nodes=nodes, machine=machine)
 
     return Context(db, accelerator_table(), sizer)
 
@@ -74,11 +74,11 @@ def _print_parts() -> None:
     with open_session() as session:
         context = _context(session.catalog.db, request)
         offered = hardware_on_offer(request, context, Rejections())
-        sizes = [(h, n, context.size(h.accelerator, h.count, n)) for h in offered for n in NODE_STEPS[:12]]
+        sizes = [(h, n, context.size(h.accelerator, h.count, n, h.machine)) for h in offered for n in NODE_STEPS[:12]]
         fitting = [(h, n, fit) for h, n, fit in sizes if fit.verdict != "no"]
         plan = make_plan(request, context)
         finding = _median(lambda: hardware_on_offer(request, context, Rejections()))
-        sizing = _median(lambda: [context.size(h.accelerator, h.count, n) for h, n, _ in sizes])
+        sizing = _median(lambda: [context.size(h.accelerator, h.count, n, h.machine) for h, n, _ in sizes])
         joining = _median(lambda: _joined(request, context, fitting))
         planning = _median(lambda: make_plan(request, context))
     offers, candidates = sum(h.offers for h in offered), sum(h.offers for h, *_ in fitting)

@@ -15,7 +15,7 @@ from cloudaccel.catalog.session import accelerator_table
 from cloudaccel.decide.check_lock import check
 from cloudaccel.model import Accelerator, Offer, Query, Source
 from cloudaccel.model.plan import Judgement, Plan
-from cloudaccel.model.workload import Fit, ModelShape, Reason, Workload
+from cloudaccel.model.workload import Fit, Machine, ModelShape, Reason, Workload
 from cloudaccel.planner.lock import lock, lock_text
 from cloudaccel.planner.plan import make_plan
 from cloudaccel.planner.request import NODE_STEPS, Context, Judge, Request
@@ -47,7 +47,7 @@ ROWS = [
 ]
 
 
-def sizer(accelerator: Accelerator, per_node: int, nodes: int) -> Fit:
+def sizer(accelerator: Accelerator, per_node: int, nodes: int, machine: Machine) -> Fit:
     speed = SPEED.get(accelerator.id)
     if speed is None:
         return Fit(verdict="no", reasons=(Reason("feature", "no bf16"),))

@@ -6,7 +6,7 @@ import pytest
 
 from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.models import resolve_model
-from cloudaccel.model.workload import Fit, ServeDemand, Workload
+from cloudaccel.model.workload import Fit, Machine, ServeDemand, Workload
 from cloudaccel.workloads import size
 
 A100, H100, H200 = "nvidia-a100-sxm-80gb", "nvidia-h100-sxm-80gb", "nvidia-h200-sxm"
@@ -100,10 +100,10 @@ def test_u45_a_range_and_a_margin() -> None:
 def test_u46_host_memory_for_compiling() -> None:
     job = Workload(task="serve", model="llama-3.1-8b", serve=ServeDemand())
     model, chip = resolve_model("llama-3.1-8b"), by_id("aws-trainium1")
-    small = size(job, model, chip, per_node=1, nodes=1, host_memory_gib=32)
+    small = size(job, model, chip, per_node=1, nodes=1, machine=Machine(host_memory_gib=32))
     assert "host_mem_for_compile" in [reason.code for reason in small.reasons]
     assert small.verdict == "tight"
-    big = size(job, model, chip, per_node=1, nodes=1, host_memory_gib=512)
+    big = size(job, model, chip, per_node=1, nodes=1, machine=Machine(host_memory_gib=512))
     assert "host_mem_for_compile" not in [reason.code for reason in big.reasons]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cloudaccel.facts.accelerators import all_accelerators, by_id
 from cloudaccel.facts.models import resolve_model
-from cloudaccel.model.workload import Workload
+from cloudaccel.model.workload import Machine, Workload
 from cloudaccel.workloads import size
 from cloudaccel.workloads.flops import flops_per_token, implied_mfu
 from cloudaccel.workloads.given_model import model_from_parameters
@@ -95,8 +95,8 @@ def test_unknown_peak_gives_no_hours_and_says_so() -> None:
 def test_thin_network_is_counted() -> None:
     job = Workload(task="finetune", method="full", model="", tokens=1e9, sequence_tokens=2048, stack="fsdp")
     model, chip = resolve_model("llama-2-70b"), by_id("nvidia-a100-sxm-80gb")
-    wide = size(job, model, chip, per_node=8, nodes=8, inter_node_gbit_per_s=1600)
-    thin = size(job, model, chip, per_node=8, nodes=8, inter_node_gbit_per_s=25)
+    wide = size(job, model, chip, per_node=8, nodes=8, machine=Machine(1600))
+    thin = size(job, model, chip, per_node=8, nodes=8, machine=Machine(25))
     assert wide.hours_likely is not None
     assert thin.hours_likely is not None
     assert thin.hours_likely > 2 * wide.hours_likely
@@ -107,8 +107,8 @@ def test_free_to_cut_a_thin_network_is_worked_around() -> None:
     """Believed wrongly: more machines on a thin network are as fast; they are only if layers are cut to send less."""
     job = Workload(task="finetune", method="full", model="", tokens=1e9, sequence_tokens=2048)
     model, chip = resolve_model("llama-2-70b"), by_id("nvidia-a100-sxm-80gb")
-    wide = size(job, model, chip, per_node=8, nodes=8, inter_node_gbit_per_s=1600)
-    thin = size(job, model, chip, per_node=8, nodes=8, inter_node_gbit_per_s=25)
+    wide = size(job, model, chip, per_node=8, nodes=8, machine=Machine(1600))
+    thin = size(job, model, chip, per_node=8, nodes=8, machine=Machine(25))
     assert wide.shape is not None
     assert thin.shape is not None
     assert (wide.shape.zero, wide.shape.pp) == (3, 1)
@@ -120,7 +120,7 @@ def test_unknown_network_is_said_and_not_taken_for_a_fabric() -> None:
     """Believed wrongly: a machine whose network nobody states trains as fast in eights as one with a fabric."""
     job = Workload(task="finetune", method="full", model="", tokens=1e9, sequence_tokens=2048, stack="fsdp")
     model, chip = resolve_model("llama-2-70b"), by_id("nvidia-a100-sxm-80gb")
-    fabric = size(job, model, chip, per_node=8, nodes=8, inter_node_gbit_per_s=1600)
+    fabric = size(job, model, chip, per_node=8, nodes=8, machine=Machine(1600))
     unknown = size(job, model, chip, per_node=8, nodes=8)
     assert fabric.hours_likely is not None
     assert fabric.hours_low is not None

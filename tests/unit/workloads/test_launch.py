@@ -9,7 +9,7 @@ import pytest
 from cloudaccel.errors import QueryError
 from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.models import resolve_model
-from cloudaccel.model.workload import Fit, ServeDemand, Workload
+from cloudaccel.model.workload import Fit, Machine, ServeDemand, Workload
 from cloudaccel.workloads import size
 from cloudaccel.workloads.launch import WRITERS, launch
 
@@ -28,7 +28,7 @@ CASES = (
 
 def fitted(job: Workload, model: str, chip: str, per_node: int, nodes: int) -> Fit:
     fabric = 3200.0 if chip.startswith("nvidia") else 800.0
-    return size(job, resolve_model(model), by_id(chip), per_node=per_node, nodes=nodes, inter_node_gbit_per_s=fabric)
+    return size(job, resolve_model(model), by_id(chip), per_node=per_node, nodes=nodes, machine=Machine(fabric))
 
 
 @pytest.mark.parametrize(("target", "job", "model", "chip", "per_node", "nodes"), CASES, ids=lambda v: str(v)[:12])
