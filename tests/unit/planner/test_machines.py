@@ -34,7 +34,7 @@ def planned(rows: list[Row]) -> Plan:
 def test_the_cheaper_machine_without_a_fabric_loses() -> None:
     """Believed wrongly: the same cards for a tenth less are cheaper, though nobody says how they reach each other."""
     known = row(FABRIC, A100, 8, "20", provider="azure", partition="azure", memory_gib="1900")
-    bare = row(NO_RDMA, A100, 8, "18", provider="azure", partition="azure", memory_gib="1900")
+    bare = row(NO_RDMA, A100, 8, "18", region="r2", provider="azure", partition="azure", memory_gib="1900")
     plan = planned([known, bare])
     assert plan.options[0].offer.instance == FABRIC
     other = next(option for option in plan.options if option.offer.instance == NO_RDMA)
@@ -44,7 +44,7 @@ def test_the_cheaper_machine_without_a_fabric_loses() -> None:
 
 def test_a_small_host_is_sized_apart() -> None:
     big = row("big", A100, 8, "20", memory_gib="2000")
-    small = row("small", A100, 8, "19", memory_gib="128")
+    small = row("small", A100, 8, "19", region="r2", memory_gib="128")
     fits = {option.offer.instance: option.fit for option in planned([big, small]).options}
     assert "host_mem_for_load" in [reason.code for reason in fits["small"].reasons]
     assert "host_mem_for_load" not in [reason.code for reason in fits["big"].reasons]
