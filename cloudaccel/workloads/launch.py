@@ -106,6 +106,8 @@ def megatron(setup: Setup) -> str:
         "use-flash-attn": None,
     }
     options |= _megatron_model(model, shape)
+    if model.layers % shape.pp:  # embedding and output then count as a layer each
+        options |= {"account-for-embedding-in-pipeline-split": None, "account-for-loss-in-pipeline-split": None}
     if shape.tp > 1:
         options["sequence-parallel"] = None
     if shape.zero == 3:

@@ -111,7 +111,7 @@ def cuts(model: ModelShape, room: Room, long: bool) -> tuple[Cut, ...]:
     found = [
         Cut(_cut_cost(tp, pp, cp, ep, room), tp, pp, cp, ep)
         for tp in _divisors(room.per_node, 8, model.heads)
-        for pp in _pipelines(total // tp, model.layers)
+        for pp in _pipelines(total // tp, model.layers, room.kind)
         for cp in (_divisors(total // (tp * pp), 16, 0) if long else (1,))
         for ep in _expert_degrees(model, total // pp, room.per_node)
     ]
@@ -123,13 +123,14 @@ def _divisors(number: int, limit: int, other: int) -> tuple[int, ...]:
     return tuple(d for d in _DEGREES if d <= limit and number % d == 0 and (other == 0 or other % d == 0))
 
 
-def _pipelines(number: int, layers: int) -> tuple[int, ...]:
+def _pipelines(number: int, layers: int, kind: str) -> tuple[int, ...]:
     """Pipeline degrees: layers divide evenly, or do so with embedding and output counted as a layer each.
 
-    The latter is how 126 layers were cut into 16 stages (arXiv:2407.21783, section 3.3.2; 2026-11-27).
+    The latter is how 126 layers were cut into 16 stages (arXiv:2407.21783, section 3.3.2; 2026-11-27); the software of
+    TPUs and Trainium cuts evenly only.
     """
     whole = _divisors(number, 64, 0)
-    return tuple(pp for pp in whole if layers % pp == 0 or (pp <= layers and (layers + 2) % pp == 0))
+    return tuple(pp for pp in whole if layers % pp == 0 or (kind == "gpu" and pp <= layers and (layers + 2) % pp == 0))
 
 
 def _expert_degrees(model: ModelShape, group: int, per_node: int) -> tuple[int, ...]:

@@ -44,7 +44,8 @@ def test_parts_add_up_and_nothing_is_negative(
     if fit.verdict != "no":
         assert shape.tp * shape.pp * shape.cp * shape.dp == machine[0] * machine[1]
         assert machine[0] % shape.tp == 0
-        assert model.layers % shape.pp == 0
+        # evenly, or on GPUs with embedding and output counted as a layer each (arXiv:2407.21783, section 3.3.2)
+        assert 0 in (model.layers % shape.pp, (model.layers + 2) % shape.pp if chip.kind == "gpu" else 1)
         assert model.heads % shape.tp == 0
     else:
         assert fit.reasons

@@ -8,6 +8,7 @@ from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.facts.models import resolve_model
 from cloudaccel.model.workload import Fit, Machine, Workload
 from cloudaccel.workloads import size
+from cloudaccel.workloads.launch import launch
 
 A100 = "nvidia-a100-sxm-80gb"
 
@@ -73,3 +74,6 @@ def test_layers_divide_with_embedding_and_output_as_a_layer_each() -> None:
     assert fit.shape is not None
     assert fit.shape.pp > 2
     assert (model.layers + 2) % fit.shape.pp == 0
+    text = launch("megatron", job, model, fit, per_node=8)
+    assert "--account-for-embedding-in-pipeline-split" in text
+    assert "--account-for-loss-in-pipeline-split" in text
