@@ -109,8 +109,10 @@ class Quote:
     def is_stale(self, offer: Offer) -> bool:
         """Whether the price is older than ``max_age``, or undated; False when no limit was given."""
         limit = self.query.max_age_days
+        if limit is None:
+            return False
         age = age_days(offer, self.today)
-        return limit is not None and (age is None or age[0] > limit)
+        return age is None or age[0] > limit
 
 
 def _is_count(term: AcceleratorTerm, count: Fraction | None) -> bool:

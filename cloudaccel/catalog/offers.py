@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from cloudaccel.catalog.schema import apart_codes
@@ -18,7 +19,8 @@ FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape LEFT 
 """
 
 
-def offer_from_row(row: Sequence[Any]) -> Offer:
+@lru_cache(maxsize=2048)  # a service is asked for the same cheap rows again and again; an offer never changes
+def offer_from_row(row: tuple[Any, ...]) -> Offer:
     """One `Offer` from a row of `OFFER_SELECT`."""
     (
         identity, provider, partition, region, zone, country, operator_country, service, instance,

@@ -25,6 +25,7 @@ from cloudaccel.service.around import Around
 from cloudaccel.service.metrics import TEXT, Figures
 from cloudaccel.service.offers import OfferFilters, OfferPages, offer_answer
 from cloudaccel.service.page import add_page
+from cloudaccel.service.repeated import Repeated, answer_of, has_tag
 from cloudaccel.service.routes import add_tables, add_verbs, seller_dates
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -56,11 +57,13 @@ def create_app(
     # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
     app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None)
     problems.install(app)
+    pages = OfferPages(catalog)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM_BYTES)
+    app.add_middleware(Repeated, pages=pages)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     figures = Figures()
     app.add_middleware(Around, figures=figures, rate=rate)
-    _add_prices(app, catalog)
+    _add_prices(app, catalog, pages)
     add_verbs(app, catalog)
     add_tables(app, catalog)
     _add_figures(app, catalog, figures)
@@ -69,16 +72,14 @@ def create_app(
     return app
 
 
-def _add_prices(app: FastAPI, catalog: str | Path | None) -> None:
-    pages = OfferPages(catalog)
-
+def _add_prices(app: FastAPI, catalog: str | Path | None, pages: OfferPages) -> None:
     def offers(request: Request, filters: Annotated[OfferFilters, Query()]) -> Response:
         """Offers, cheapest per accelerator-hour first: the JSON of ``cloudaccel quote``, in pages."""
-        page = pages.page(filters)
-        headers = {"ETag": page.etag, "Cache-Control": "no-cache"}
-        if _has_tag(request.headers.get("if-none-match", ""), page.etag):
-            return Response(status_code=304, headers=headers)
-        return Response(page.body, media_type="application/json", headers=headers)
+        rendered = pages.page(filters, request.scope["query_string"])
+        status, headers, body = answer_of(rendered, dict(request.scope["headers"]))
+        answer = Response(body, status_code=status)
+        answer.raw_headers = headers
+        return answer
 
     def offer(offer_id: str, request: Request) -> Response:
         """One offer by its id: the parts and the source of its price, and every price it had."""
@@ -94,7 +95,7 @@ def _add_prices(app: FastAPI, catalog: str | Path | None) -> None:
         """Every accelerator that is known, with the source and the date of its facts."""
         body, etag = _all_accelerators()
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
-        if _has_tag(request.headers.get("if-none-match", ""), etag):
+        if has_tag(request.headers.get("if-none-match", ""), etag):
             return Response(status_code=304, headers=headers)
         return Response(body, media_type="application/json", headers=headers)
 
@@ -118,12 +119,6 @@ def _all_accelerators() -> tuple[bytes, str]:
     rows = [accelerator_json(row) for row in all_accelerators()]
     body = json.dumps({"schema": SCHEMA, "kind": "accelerators", "accelerators": rows}, ensure_ascii=False).encode()
     return body, f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-
-
-def _has_tag(header: str, etag: str) -> bool:
-    """Whether ``If-None-Match`` names the entity tag; tags are compared weakly, as that header asks."""
-    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
-    return "*" in tags or etag.removeprefix("W/") in tags
 
 
 def _add_health(app: FastAPI, catalog: str | Path | None, max_age_days: float | None) -> None:

@@ -2,7 +2,10 @@
 
 import json
 import re
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +222,32 @@ def test_unforeseen_error_is_a_problem_with_the_id_of_the_log(
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert CANARY not in answer.text
     assert "id-7" in caplog.text
+
+
+def test_same_letters_again_are_the_same_answer(client: TestClient) -> None:
+    path = "/v1/offers?accelerator=H100:8&limit=3"
+    first, second = client.get(path), client.get(path)
+    assert first.content == second.content
+    assert first.headers["etag"] == second.headers["etag"]
+    assert client.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    plain = client.get(path, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.json() == first.json()
+    assert client.get(path, headers={"Host": "evil.example"}).status_code == 400
+    assert client.head(path).status_code == 405
+
+
+def test_refreshed_catalog_answers_the_next_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is kept would be believed to be of today's prices."""
+    monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(tmp_path))
+    with TestClient(create_app(), base_url="http://localhost") as client:
+        path = "/v1/offers?accelerator=H100:8&limit=3"
+        client.get(path)
+        before = client.get(path).json()["catalog"]["id"]
+        new = tmp_path / "new"
+        shutil.copy(next(tmp_path.glob("bundled-*.sqlite")), new)
+        with closing(sqlite3.connect(new)) as db, db:
+            db.execute("UPDATE meta SET value = 'sha256:other' WHERE key = 'catalog_id'")
+        new.replace(tmp_path / "catalog.sqlite")
+        after = client.get(path).json()["catalog"]["id"]
+        assert before != after == "sha256:other"
