@@ -169,7 +169,9 @@ def row_judge(judge: Judge, *, named: bool = True) -> Callable[[Sequence[Offer]]
 
     def judged(offers: Sequence[Offer]) -> list[Judgement]:
         return [
-            _judgement(judge.verdict(placement_of(offer)), named, surcharges(offer.provider, offer.partition))
+            judgement_of(
+                judge.verdict(placement_of(offer)), named=named, surcharges=surcharges(offer.provider, offer.partition)
+            )
             for offer in offers
         ]
 
@@ -177,7 +179,8 @@ def row_judge(judge: Judge, *, named: bool = True) -> Callable[[Sequence[Offer]]
     return judged
 
 
-def _judgement(verdict: Verdict, named: bool, surcharges: tuple[tuple[str, Decimal], ...]) -> Judgement:
+def judgement_of(verdict: Verdict, *, named: bool, surcharges: tuple[tuple[str, Decimal], ...] = ()) -> Judgement:
+    """A verdict as the planner takes it; see `row_judge` for `named`."""
     asked_only = all(f.asks and all(ask in _ORGANISATION for ask in f.asks) for f in verdict.unknown)
     state = UNANSWERED if verdict.state == UNKNOWN and not named and asked_only else verdict.state
     return Judgement(state, verdict.deciding, verdict.asks, surcharges)

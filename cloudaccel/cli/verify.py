@@ -14,7 +14,10 @@ EXAMPLES = """\
   cloudaccel verify plan.lock.json --json
 """
 _SHOWN = 10
-_NOT_PROVED = "Taken as given: the prices of the catalog named in it, and the sizing. To check those, plan again."
+_NOT_PROVED = (
+    "Taken as given: the prices of the catalog named in it, the sizing, and what was stated. "
+    "To check prices and sizing, plan again."
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +35,12 @@ def run(a: argparse.Namespace) -> int:
     lock = _read(Path(a.lock))
     try:
         found = check(lock)
-    except NotALock as error:
+        if lock["packs"]:
+            from cloudaccel.api.rejudging import judged_again  # only a lock that was judged pays for the tables
+
+            for holds, otherwise in judged_again(lock):
+                found.that("rules", holds, otherwise)
+    except (NotALock, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{a.lock} cannot be checked: {error}. Write it anew with 'cloudaccel plan'.") from error
     common.write(_json(found) if a.output == "json" else _text(found, lock))
     if found.wrong:

@@ -78,7 +78,8 @@ def option_json(option: Option) -> dict[str, Any]:
     offer, price = option.offer, option.offer.price
     return {
         "offer_id": offer.id, "provider": offer.provider, "partition": offer.partition, "region": offer.region,
-        "zone": offer.zone, "country": offer.country, "instance": offer.instance,
+        "zone": offer.zone, "country": offer.country, "instance": offer.instance, "service": offer.service,
+        "class": offer.offering_class,
         "accelerator": {"id": offer.accelerator_id, "count": None if offer.count is None else str(offer.count)},
         "nodes": option.nodes,
         "also": [offer.id for offer in option.also],

@@ -10,7 +10,7 @@ GLOBAL_ACTIONS = (
     "account:*", "aws-marketplace:*", "billing:*", "budgets:*", "ce:*", "cloudfront:*", "cur:*", "ec2:DescribeRegions",
     "globalaccelerator:*", "health:*", "iam:*", "organizations:*", "pricing:*", "route53:*", "route53domains:*",
     "s3:GetAccountPublicAccessBlock", "s3:ListAllMyBuckets", "s3:PutAccountPublicAccessBlock", "shield:*", "sts:*",
-    "support:*", "sustainability:*", "tag:GetResources", "trustedadvisor:*", "waf:*",
+    "support:*", "sustainability:*", "trustedadvisor:*", "waf:*",
 )  # fmt: skip
 MAX_CHARACTERS = 5120  # of one policy; AWS Organizations quotas, as known in 2026-11
 

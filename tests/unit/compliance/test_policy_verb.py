@@ -151,3 +151,59 @@ def test_what_the_rules_cost_is_in_the_lock_and_in_the_table(capsys: pytest.Capt
     out = said(capsys, *JOB, *words, "--lock", "-")[1]
     assert f"Rules    cost {Decimal(cost['difference']):,.2f}" in out
     assert "satisfied on the facts given; not legal advice" in out
+
+
+def test_verify_asks_the_rules_of_a_lock_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """U86: a plan that was allowed is taken for one that still is; each place to move to is judged as the first was."""
+    path = tmp_path / "a.lock.json"
+    words = ["--policy", "org-no-us-parent", *FACTS, "--lock", str(path)]
+    assert said(capsys, *JOB, *words)[0] == 0
+    code, out, _ = said(capsys, "verify", str(path))
+    assert code == 0, out
+    assert " rules" in out
+    lock = json.loads(path.read_text(encoding="utf-8"))
+    lock["near"][0]["policy"] = {"state": "compliant", "rules": [], "asks": []}
+    path.write_text(json.dumps(lock), encoding="utf-8")
+    code, out, _ = said(capsys, "verify", str(path))
+    assert code == 6
+    assert "is said to be compliant, is unknown (org-no-us-parent/parent)" in out
+
+
+def test_verify_sees_another_pack_and_a_statement_that_ran_out(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated, path = tmp_path / "statements.json", tmp_path / "a.lock.json"
+    monkeypatch.setenv("CLOUDACCEL_STATEMENTS", str(stated))
+    assert said(capsys, "policy", "assert", "dpa:nebius", "--until", "2099-01-01")[0] == 0
+    gdpr = ["--policy", "eu-gdpr", "--data-class", "personal_eu", *FACTS, "--residency", "EU", "--lock", str(path)]
+    assert said(capsys, *JOB, *gdpr)[0] == 0
+    assert said(capsys, "verify", str(path))[0] == 0
+    lock = json.loads(path.read_text(encoding="utf-8"))
+    lock["packs"]["eu-gdpr"] = "0" * 64
+    lock["request"]["rules"]["file"]["statements"][0]["until"] = "2020-01-01"
+    path.write_text(json.dumps(lock), encoding="utf-8")
+    code, out, _ = said(capsys, "verify", str(path))
+    assert code == 6
+    assert "pack eu-gdpr is another than the plan was judged by" in out
+    assert "is unknown (eu-gdpr/art28)" in out
+
+
+@pytest.mark.parametrize("rules", [None, {}, {"packs": ["/etc/passwd"]}, {"file": 1, "who": 2}])
+def test_odd_rules_in_a_lock_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, rules: object) -> None:
+    path = tmp_path / "a.lock.json"
+    assert said(capsys, *JOB, "--lock", str(path))[0] == 0
+    lock = json.loads(path.read_text(encoding="utf-8"))
+    lock["request"]["rules"] = rules
+    path.write_text(json.dumps(lock), encoding="utf-8")
+    code, out, err = said(capsys, "verify", str(path))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+
+
+def test_every_place_that_a_launch_may_move_to_satisfies_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
+    """U86: a retry in another region is where residency breaks."""
+    _, lock = plan(capsys, "--policy", "org-no-us-parent", *FACTS, "--market", "any", "--limit", "50")
+    assert all(option["policy"]["state"] == "compliant" for option in lock["failover"])
+    for option in (lock["chosen"], *lock["failover"]):
+        words = ["policy", "explain", f"{option['provider']}:{option['region']}", "--policy", "org-no-us-parent"]
+        assert said(capsys, *words, "--accel", "H100-SXM", *FACTS)[0] == 0
