@@ -39,6 +39,7 @@ class Rate:
     effective: str
     hourly: Decimal | None = None
     upfront: Decimal | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,16 @@ class Rates:
         self._found: dict[Key, dict[tuple[str, str], Rate]] = {}
         self.versions: set[str] = set()
 
-    def add(self, key: Key, row: Row, price: Decimal | None, *, upfront: bool = False) -> None:
-        """Take one price: rows of one `sku` and `offer` make one rate. What is not in force yet is left."""
+    def add(self, key: Key, row: Row, price: Decimal | None, *, upfront: bool = False, note: str = "") -> None:
+        """Take one price: rows of one `sku` and `offer` make one rate. What is not in force yet is left.
+
+        `note` says why a price is 0.
+        """
         if row["effective"] > self._now.strftime("%Y-%m-%dT%H:%M:%SZ"):
             return
         rates = self._found.setdefault(key, {})
         one = (row["sku"], row["offer"])
-        rate = rates.get(one) or Rate(row["effective"])
+        rate = rates.get(one) or Rate(row["effective"], note=note)
         rates[one] = replace(rate, upfront=price) if upfront else replace(rate, hourly=price)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
@@ -126,12 +130,12 @@ class Rates:
                 yield self._offer(place, key, list(rates.values()))
 
     def _offer(self, place: Place, key: Key, rates: list[Rate]) -> Offer:
-        newest = max(rate.effective for rate in rates)
         # A rate of 0 beside a price is a row of another kind, not a second opinion.
-        rates = [rate for rate in rates if rate.effective == newest]
         rates = [rate for rate in rates if rate.hourly or rate.upfront] or rates[:1]
+        newest = max(rate.effective for rate in rates)
+        rates = [rate for rate in rates if rate.effective == newest]
         prices = {(rate.hourly, rate.upfront) for rate in rates}
-        note = _note(key.terms, rates[0])
+        note = _note(rates[0])
         if len(prices) > 1:
             note = "the list states " + " and ".join(sorted({_said(rate) for rate in rates}))
         listed = Listed(
@@ -144,12 +148,10 @@ class Rates:
         return replace(offer, price=replace(offer.price, upfront=rates[0].upfront))
 
 
-def _note(terms: Terms, rate: Rate) -> str:
-    if terms.market == "capacity_block":
-        return "each block has its own price; ask for offerings with credentials"
+def _note(rate: Rate) -> str:
     if rate.hourly is None and rate.upfront:
         return "all of it is paid at the start"
-    return ""
+    return "" if rate.hourly else rate.note
 
 
 def _said(rate: Rate) -> str:

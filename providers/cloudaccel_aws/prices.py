@@ -56,6 +56,7 @@ _PLAIN = {
     "operation": ("RunInstances", ""),
 }
 
+_BLOCKS = "sold by Capacity Block alone: each block has its own price"
 _SOURCE = Source(
     id="aws-price-list", name="AWS price list (EC2)", path="AmazonEC2", revision=None, licence="public price list",
     url=GLOBAL,
@@ -103,7 +104,8 @@ class AwsPrices(PriceList):
                         place.group("region"), row["region"] if place.group("zone") else None, _shape(row),
                         _terms(row), currency_of(row), row["tenancy"] == "Shared",
                     )  # fmt: skip
-                    rates.add(key, row, price_of(row), upfront=row["unit"] == "Quantity")
+                    note = _BLOCKS if row["market"] == "CapacityBlock" else ""
+                    rates.add(key, row, price_of(row), upfront=row["unit"] == "Quantity", note=note)
             rates.versions.add(file.version)
 
     def _index(self, home: str) -> Mapping[str, str]:
@@ -145,8 +147,6 @@ def _is_metal(row: Row) -> bool:
 
 
 def _terms(row: Row) -> Terms:
-    if row["market"] == "CapacityBlock":
-        return Terms(market="capacity_block")
     if row["kind"] == "OnDemand":
         return Terms()
     years = _TERM.fullmatch(row["length"])
