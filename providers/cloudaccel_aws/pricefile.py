@@ -120,6 +120,11 @@ class Rates:
         rate = rates.get(one) or Rate(row["effective"], note=note)
         rates[one] = replace(rate, upfront=price) if upfront else replace(rate, hourly=price)
 
+    @property
+    def types(self) -> frozenset[str]:
+        """Names of the types that have a price or are named without one."""
+        return frozenset(key.shape.instance for key in self._found)
+
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`, one of each key; two prices of one day that disagree leave it without any."""
         for key, rates in self._found.items():

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cloudaccel.facts.listing import PriceList, Shape, Terms, malformed, mapping
 from cloudaccel.model import Offer, Source
 from cloudaccel.protocols import Scope
-from cloudaccel_aws import savings
+from cloudaccel_aws import account, savings
 from cloudaccel_aws.pricefile import (
     ACCELERATED_TYPE,
     OPERATION,
@@ -28,6 +28,7 @@ from cloudaccel_aws.pricefile import (
     price_of,
     unknown_shape,
 )
+from cloudaccel_aws.sdk import Sdk
 
 # docs.aws.amazon.com/awsaccountbilling/latest/aboutv2 (price list bulk API), read 2026-11; the hosts were not called.
 GLOBAL = "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws"
@@ -87,15 +88,18 @@ class AwsPrices(PriceList):
             If a file cannot be had, or has not the documented shape.
         """
         home = CHINA if scope.partition == "aws-cn" else GLOBAL
-        rates = Rates(self._now(), _SOURCE)
+        rates, blocks = Rates(self._now(), _SOURCE), set[str]()
         for code, path in self._index(home).items():
             if place_in(code, scope):
-                self._read(f"{home}/{path}", scope, rates)
+                self._read(f"{home}/{path}", scope, rates, blocks)
         yield from rates.offers(scope)
         if home == GLOBAL:
             yield from savings.offers(self.web, scope, self._now())
+        if scope.region and account.home():
+            sdk = Sdk(attempts=account.ATTEMPTS)
+            yield from account.offers(sdk, scope.region, rates.types, blocks, self._now())
 
-    def _read(self, url: str, scope: Scope, rates: Rates) -> None:
+    def _read(self, url: str, scope: Scope, rates: Rates, blocks: set[str]) -> None:
         with self.web.ask(url) as answer:
             file = OfferFile(answer.lines(), _COLUMNS, optional=_OPTIONAL)
             for row in file.rows(_passes):
@@ -104,6 +108,8 @@ class AwsPrices(PriceList):
                         place.group("region"), row["region"] if place.group("zone") else None, _shape(row),
                         _terms(row), currency_of(row), row["tenancy"] == "Shared",
                     )  # fmt: skip
+                    if row["market"] == "CapacityBlock":
+                        blocks.add(row["instance"])
                     note = _BLOCKS if row["market"] == "CapacityBlock" else ""
                     rates.add(key, row, price_of(row), upfront=row["unit"] == "Quantity", note=note)
             rates.versions.add(file.version)

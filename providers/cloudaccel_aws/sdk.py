@@ -15,9 +15,13 @@ READ_TIMEOUT_S = 60
 
 
 class Sdk:
-    """Clients by service and region, made when first used. `session`: boto3's, else a new one with its own defaults."""
+    """Clients by service and region, made when first used. `session`: boto3's, else a new one with its own defaults.
 
-    def __init__(self, session: Any = None) -> None:
+    `attempts`: how often a call is sent at most; more than once only where every call reads.
+    """
+
+    def __init__(self, session: Any = None, *, attempts: int = 1) -> None:
+        self._attempts = attempts
         self._clients: dict[tuple[str, str], Any] = {}
         self._session: Any = session
         self._lock = threading.Lock()
@@ -80,7 +84,7 @@ class Sdk:
         if self._session is None:
             self._session = cast(Any, boto3.session.Session())
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": 1},
+            retries={"mode": "standard", "total_max_attempts": self._attempts},
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
             user_agent_appid="cloudaccel",  # pyright: ignore[reportCallIssue] - newer than the stubs

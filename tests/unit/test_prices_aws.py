@@ -3,7 +3,7 @@
 import csv
 import io
 import tracemalloc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -18,6 +18,7 @@ from cloudaccel.model import Offer
 from cloudaccel.protocols import Prices, Scope
 from cloudaccel.testing.cloud import FakeCloud
 from cloudaccel.testing.prices import QUICK, PricesContract
+from cloudaccel_aws import account
 from cloudaccel_aws.pricefile import OfferFile, instances
 from cloudaccel_aws.prices import CHINA, GLOBAL, AwsPrices
 from cloudaccel_aws.savings import HOME as SAVINGS
@@ -288,6 +289,24 @@ def test_trap_14_29_neuron_devices_are_counted_as_devices() -> None:
         "inf1.xlarge": ("aws-inferentia1", 1), "inf2.48xlarge": ("aws-inferentia2", 12),
         "trn1.32xlarge": ("aws-trainium1", 16), "trn2.48xlarge": ("aws-trainium2", 16),
     }  # fmt: skip
+
+
+def test_an_account_is_asked_for_the_types_of_the_list_and_for_blocks_of_those_sold_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def offers_of(_: object, region: str, types: Iterable[str], blocks: Iterable[str], now: datetime) -> list[Offer]:
+        asked.append((region, sorted(types), sorted(blocks), now))
+        return []
+
+    monkeypatch.setattr(account, "offers", offers_of)
+    rows = [row(), row(SKU="S2", Instance_Type="p5e.48xlarge", MarketOption="CapacityBlock", PricePerUnit="0")]
+    offers(*rows)
+    assert asked == []
+    monkeypatch.setenv(account.HOME, "us-east-1")
+    offers(*rows)
+    assert asked == [("us-east-1", ["p5.48xlarge", "p5e.48xlarge"], ["p5e.48xlarge"], NOW)]
 
 
 def test_trap_16_a_part_of_a_rack_is_counted_as_its_machine() -> None:
