@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cloudaccel.api.recalling import price_histories
     from cloudaccel.api.refreshing import Refreshed, Status, refresh, status
     from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
+    from cloudaccel.api.scheduling import ScheduleStatus, keep_fresh, schedule_status
 
 __all__ = [
     "Calibration",
@@ -28,6 +29,7 @@ __all__ = [
     "Quote",
     "Refreshed",
     "Renewed",
+    "ScheduleStatus",
     "Status",
     "advise",
     "age_days",
@@ -36,6 +38,7 @@ __all__ = [
     "cost_of",
     "doctor",
     "explain",
+    "keep_fresh",
     "plan",
     "price_file_text",
     "price_histories",
@@ -44,6 +47,7 @@ __all__ = [
     "refresh",
     "renew_prices",
     "roadmap",
+    "schedule_status",
     "status",
 ]
 
@@ -64,6 +68,9 @@ _HOME = {
     "price_histories": "recalling",
     "Renewed": "renewing",
     "renew_prices": "renewing",
+    "keep_fresh": "scheduling",
+    "ScheduleStatus": "scheduling",
+    "schedule_status": "scheduling",
     "Status": "refreshing",
     "doctor": "checking",
     "explain": "explaining",

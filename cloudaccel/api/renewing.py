@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cloudaccel import registry, settings
 from cloudaccel.catalog import fetch, guard, renew, store
+from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.catalog.rows import Row
 from cloudaccel.catalog.web import Connection, HttpWeb
@@ -172,7 +173,9 @@ def _whole(prices: Prices, scope: Scope) -> fetch.Read:
 
 def _settled(work: _Work, name: str, reads: Sequence[fetch.Read], named: bool) -> ProviderRenewal:
     """Judge the scopes of one provider and publish what is believed."""
-    with renew.alone(work.cache):
+    # Two at once would start from the same file, and one's prices would be lost.
+    with locked(work.cache / "refresh.lock"):
+        work.notes = Notebook(work.cache)
         current = work.current()
         try:
             found = _judged(work, current, reads)

@@ -1,10 +1,7 @@
 """Puts judged price lists into the catalog: on a copy beside the file in use, and only when something changed."""
 
-import os
 import sqlite3
-import sys
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cloudaccel.catalog.build import publishing, segment_hash
@@ -12,7 +9,6 @@ from cloudaccel.catalog.export import offer_rows
 from cloudaccel.catalog.guard import Segment
 from cloudaccel.catalog.load import builder_of
 from cloudaccel.catalog.rows import Row
-from cloudaccel.errors import StorageError
 from cloudaccel.model import Source, from_nano
 from cloudaccel.protocols import Scope
 
@@ -60,40 +56,8 @@ def publish(
         return builder.finish(built_from=built_from)
 
 
-@contextmanager
-def alone(folder: Path) -> Generator[None]:
-    """While entered, no other refresh changes the catalog in `folder`.
-
-    Two would start from the same file, and one's prices would be lost. The lock ends with the process, however it ends.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "refresh.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise StorageError(
-            f"{folder} cannot be written: {error.strerror or error}. Make it writable, or name another with "
-            "CLOUDACCEL_CACHE_DIR."
-        ) from error
-    try:
-        _lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
 def _values(scope: Scope) -> tuple[str | None, ...]:
     return scope.provider, scope.partition, scope.region, scope.region
 
 
-__all__ = ["alone", "believed", "current_rows", "differing", "publish"]
+__all__ = ["believed", "current_rows", "differing", "publish"]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -10,13 +11,15 @@ from typing import Any
 
 from cloudaccel.api import refreshing as api
 from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
+from cloudaccel.api.scheduling import keep_fresh, schedule_status
 from cloudaccel.catalog.guard import Change
 from cloudaccel.cli import common
-from cloudaccel.errors import ConfigError, QueryError
+from cloudaccel.errors import CloudAccelError, ConfigError, QueryError
 
 EXAMPLES = """\
   cloudaccel refresh                               read the price lists of every seller whose list can be read
   cloudaccel refresh NAME NAME --diff              what these would change; nothing is written
+  cloudaccel refresh --schedule 6h                 for ever, every six hours; SIGTERM or Ctrl-C ends it
   cloudaccel refresh --status                      what the catalog holds, and how old it is
   cloudaccel refresh --from snap.zip               take in a snapshot that was carried here
   cloudaccel refresh --out snap.zip                write the catalog in use as a snapshot
@@ -39,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--status", action="store_true", help="what the catalog holds, by provider")
     p.add_argument("--diff", action="store_true", help="show what the lists would change, and write nothing")
+    p.add_argument("--schedule", metavar="WHEN", help="for ever: every 6h, or in UTC as cron says, '15 6 * * *'")
     p.add_argument("--accept", action="store_true", help="take lists and prices that moved too far to be believed")
     p.add_argument("--strict", action="store_true", help="exit 6 when a list or row was refused or could not be read")
     common.add_output(p, ("table", "json"))
@@ -47,14 +51,16 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Refresh, or show the status."""
-    if a.status and (a.source or a.out or a.provider or a.diff):
+    if a.status and (a.source or a.out or a.provider or a.diff or a.schedule):
         raise QueryError("--status only shows; leave PROVIDER, --from, --out and --diff out, or leave --status out.")
     if a.status:
         return _show_status(api.status(a.catalog), a)
     if a.provider or not (a.source or a.out):
         return _renew(a)
-    if a.diff or a.accept:
-        raise QueryError("--diff and --accept are for the sellers' price lists; leave --from and --out out.")
+    if a.diff or a.accept or a.schedule:
+        raise QueryError(
+            "--diff, --accept and --schedule are for the sellers' price lists; leave --from and --out out."
+        )
     done = api.refresh(a.source, out=a.out, catalog=a.catalog)
     refused = sum((done.report or {}).get("refused", {}).values())
     if a.output == "json":
@@ -76,19 +82,57 @@ def _renew(a: argparse.Namespace) -> int:
             "--offline was given, and price lists are read over the network. Take prices in with "
             "'cloudaccel refresh --from SNAPSHOT', or leave --offline out."
         )
+    if a.schedule:
+        return _keep_fresh(a)
     terminal = sys.stderr.isatty() and not a.quiet
     done = renew_prices(
         a.provider, out=a.out, diff=a.diff, believe=a.accept, progress=_progress if terminal else lambda _: None
     )
     if terminal:
         sys.stderr.write("\r\x1b[K")
+    _tell(done, a)
+    return done.exit_code(strict=a.strict)
+
+
+def _tell(done: Renewed, a: argparse.Namespace) -> None:
     if a.output == "json":
         _json({"kind": "refresh", **_renewal(done, with_changes=a.diff)})
     else:
         common.write("".join(f"{line}\n" for line in renewal_lines(done, with_changes=a.diff)))
     for message in [m for p in done.providers for m in p.messages]:
         common.note(f"note: {message}", quiet=a.quiet)
-    return done.exit_code(strict=a.strict)
+
+
+def _keep_fresh(a: argparse.Namespace) -> int:
+    if a.out or a.diff or a.accept or a.strict:
+        raise QueryError("--schedule refreshes the user's catalog; leave --out, --diff, --accept and --strict out.")
+    import signal
+    import threading
+
+    stop = threading.Event()
+
+    def end(number: int, _frame: object) -> None:
+        if stop.is_set():  # asked twice: the catalog is whole at any moment
+            os._exit(128 + number)
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def told(done: Renewed | CloudAccelError) -> None:
+        if isinstance(done, CloudAccelError):
+            common.note(f"error: {done}")
+            return
+        if a.output != "json":
+            common.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M}Z\n")
+        _tell(done, a)
+        common.flush()
+
+    try:
+        keep_fresh(a.schedule, a.provider, stop=stop, told=told)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
 
 
 def _progress(text: str) -> None:
@@ -187,7 +231,9 @@ _WORDS = {
 def _show_status(status: api.Status, a: argparse.Namespace) -> int:
     today = datetime.now(UTC).date()
     if a.output == "json":
-        _json({"kind": "status", **asdict(status), "path": _text(status.path)})
+        process = schedule_status()
+        schedule = asdict(process) if process else None
+        _json({"kind": "status", **asdict(status), "path": _text(status.path), "schedule": schedule})
         return 0
     where = status.path or "memory"
     common.write(f"catalog {status.catalog_id[:19]} in {where}, from {status.built_from}\n\n")
@@ -207,6 +253,9 @@ def _show_status(status: api.Status, a: argparse.Namespace) -> int:
     common.write("\n".join(common.table(headings, rows, frozenset({1, 2, 3, 6}), common.screen_width())) + "\n")
     total = sum(p.offers for p in status.providers)
     common.write(f"\n{total:,} offers of {len(status.providers)} providers.\n")
+    if (process := schedule_status()) is not None:
+        when = f"next at {process.next_at[:16]}Z" if process.next_at else "at work"
+        common.write(f"Refreshed on the schedule {process.schedule!r} by process {process.process}, {when}.\n")
     for line in _list_lines(status.lists):
         common.write(f"{line}\n")
     for warning in status.warnings:

@@ -251,6 +251,36 @@ def test_two_refreshes_at_once_lose_no_seller(cloud: FakeCloud, cache: Path, mon
     assert newest["lambda"]
 
 
+@pytest.mark.slow
+def test_a_schedule_runs_at_the_start_shows_the_next_run_and_ends_on_sigterm(cloud: FakeCloud, cache: Path) -> None:
+    cloud.serve("/oci/", products(B98415=11))
+    keeper = start("oci", "--schedule", "6h")
+    try:
+        until = time.monotonic() + 30
+        while h100()["price_per_hour"] != "88" and time.monotonic() < until:
+            time.sleep(0.2)
+        status = run("refresh", "--status")
+        assert f"schedule '6h' by process {keeper.pid}, next at" in status.out
+        assert run("refresh", "--status", "--json").json["schedule"]["process"] == keeper.pid
+        second = run("refresh", "oci", "--schedule", "6h")
+        assert second.code == 2
+        assert "another process" in second.err
+        assert h100()["price_per_hour"] == "88"
+    finally:
+        keeper.send_signal(signal.SIGTERM)
+        out, err = keeper.communicate(timeout=20)
+    assert (keeper.returncode, err) == (0, "")
+    assert "moved  ok" in out
+    assert "by process" not in run("refresh", "--status").out
+    # Started over and over, it does not ask the seller over and over.
+    asked = len(cloud.asked)
+    again = start("oci", "--schedule", "6h")
+    time.sleep(2)
+    again.send_signal(signal.SIGTERM)
+    again.communicate(timeout=20)
+    assert len(cloud.asked) == asked
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [

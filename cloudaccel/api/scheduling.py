@@ -1,0 +1,95 @@
+"""`keep_fresh`: refresh prices for ever, as one process of this machine."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from cloudaccel import settings
+from cloudaccel.api.renewing import Renewed, renew_prices
+from cloudaccel.catalog.locking import locked
+from cloudaccel.catalog.notebook import Notebook
+from cloudaccel.errors import CloudAccelError, QueryError
+from cloudaccel.jobs import parse_schedule, run_forever
+from cloudaccel.jobs.schedule import first_run
+
+_LOCK = "schedule.lock"
+_STATE = "schedule.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleStatus:
+    """The process that keeps prices fresh here. `next_at` is ISO; None while it is at work."""
+
+    schedule: str
+    next_at: str | None
+    process: int
+
+
+def keep_fresh(
+    schedule: str,
+    providers: Sequence[str] = (),
+    *,
+    stop: threading.Event,
+    told: Callable[[Renewed | CloudAccelError], None],
+) -> None:
+    """Refresh as `schedule` says until `stop` is set; each outcome is given to `told`, a failure too.
+
+    Raises
+    ------
+    QueryError
+        If `schedule` cannot be read, or another process already does this for the same catalog.
+    ConfigError
+        If APScheduler is missing.
+    """
+    asked = parse_schedule(schedule)
+    cache = settings.cache_dir()
+
+    def work() -> None:
+        try:
+            told(renew_prices(providers))
+        except CloudAccelError as error:  # a full disk or a setting: may be mended before the next run
+            told(error)
+
+    def planned(moment: datetime | None) -> None:
+        _write(cache / _STATE, asked.text, moment)
+
+    with locked(cache / _LOCK, wait=False) as held:
+        if not held:
+            raise QueryError("another process already refreshes this catalog on a schedule; see refresh --status.")
+        try:
+            run_forever(work, asked, stop, first_at=first_run(asked, _last(cache), datetime.now(UTC)), planned=planned)
+        finally:
+            with suppress(OSError):
+                (cache / _STATE).unlink()
+
+
+def schedule_status() -> ScheduleStatus | None:
+    """The process that refreshes this catalog on a schedule; None when there is none."""
+    cache = settings.cache_dir()
+    if not (cache / _LOCK).is_file():
+        return None
+    with suppress(CloudAccelError, OSError, ValueError, KeyError, TypeError), locked(cache / _LOCK, wait=False) as free:
+        if not free:
+            data = cast("dict[str, Any]", json.loads((cache / _STATE).read_text(encoding="utf-8")))
+            return ScheduleStatus(schedule=data["schedule"], next_at=data["next_at"], process=data["process"])
+    return None
+
+
+def _last(cache: Path) -> datetime | None:
+    tried = [note["tried_at"] for note in Notebook(cache).entries().values()]
+    return datetime.fromisoformat(max(tried)) if tried else None
+
+
+def _write(path: Path, schedule: str, moment: datetime | None) -> None:
+    state = {
+        "schedule": schedule, "process": os.getpid(),
+        "next_at": None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    with suppress(OSError):  # for show only: a full disk must not end the schedule
+        path.write_text(json.dumps(state), encoding="utf-8")
