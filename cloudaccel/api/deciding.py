@@ -29,6 +29,15 @@ _DEMAND = re.compile(r"^([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?)\s*([kMB]?)[\s-]*(?:tok
 _SCALE = {"": 1, "k": 1_000, "M": 1_000_000, "B": 1_000_000_000}
 _MIX = ("in", "cached", "out")
 SCOPES = ("full", "marginal")
+REQUEST = (1024, 256)  # tokens in and out of a request when nobody says
+# Where a number comes from that the caller left open.
+_DEFAULTS = {
+    "hours": "all hours of a month of 730 h (8,760 / 12)",
+    "horizon": "one year, chosen here",
+    "input_tokens": "a request chosen here, no measurement; yours decides the speed",
+    "output_tokens": "a request chosen here, no measurement; yours decides the speed",
+}
+_DEFAULTS_AS_OF = "2026-11-27"
 
 
 def compare(
@@ -53,6 +62,8 @@ def compare(
     catalog: str | Path | None = None,
     today: date | None = None,
     rules: "Rules | None" = None,
+    input_tokens: int | None = None,
+    output_tokens: int | None = None,
 ) -> Comparison:
     """Ways of getting the same result, costed side by side; docs/reference/compare.md has the words of an option.
 
@@ -70,6 +81,8 @@ def compare(
         Prices per accelerator-hour to compare owning with, as ``2.19,3.00`` or numbers.
     samples, seed
         Draws of the Monte Carlo (0: none), and its seed.
+    input_tokens, output_tokens
+        Of one request, for machines that are sized; None: 1,024 and 256.
     rules
         Packs to judge the place of every way by; what they do not show to be allowed is never the cheapest.
 
@@ -86,6 +99,7 @@ def compare(
     specs = [parse_option(text, today=day) for text in options]
     tokens = _tokens(demand)
     judge = None if rules is None else _judge_for(rules, today)
+    tokens_in, tokens_out = input_tokens or REQUEST[0], output_tokens or REQUEST[1]
     around = Circumstances(
         tokens_per_month=tokens,
         hours=_number("--hours", hours) if hours is not None else Decimal(HOURS_PER_MONTH),
@@ -96,7 +110,7 @@ def compare(
         scope=scope,
         today=day,
         find_price=price_finder(price_file, catalog, today, judge),
-        find_speed=speed_finder(model, dtype, day),
+        find_speed=speed_finder(model, dtype, day, tokens_in=tokens_in, tokens_out=tokens_out),
         find_hours=hours_finder(model, dtype, day),
         measured=tuple(_measured(specs)),
         judge=judge,
@@ -109,6 +123,7 @@ def compare(
     return _compare(
         named, tokens_per_month=tokens, demand_text=demand or f"{around.hours:g} h/month", months=around.months,
         rents=_rents(rents), with_swings=sensitivity, samples=samples, seed=seed,
+        shared=_shared(day, around, model, years=years, hours=hours, tokens_in=input_tokens, tokens_out=output_tokens),
     )  # fmt: skip
 
 
@@ -125,6 +140,35 @@ def _rules_of(policy: Mapping[str, Any]) -> "Rules":
     given = {key.replace("-", "_"): value for key, value in policy.items()}
     data = given.pop("data_class", None)
     return Rules(**given, data=data, always="packs" in given)
+
+
+def _shared(
+    day: str,
+    around: Circumstances,
+    model: str | None,
+    *,
+    years: str | Decimal,
+    hours: str | Decimal | None,
+    tokens_in: int | None,
+    tokens_out: int | None,
+) -> tuple[Estimate, ...]:
+    """Numbers that every way rests on: given by the caller, or what holds when nothing is said."""
+    rows: list[tuple[str, Decimal | int, str, str, bool]] = [
+        ("hours", around.hours, "h/month", "--hours", hours is not None),
+        ("horizon", around.months, "months", "--years", str(years) != "1"),
+    ]
+    if model is not None:
+        rows += [
+            ("input_tokens", tokens_in or REQUEST[0], "tok/request", "--input-tokens", tokens_in is not None),
+            ("output_tokens", tokens_out or REQUEST[1], "tok/request", "--output-tokens", tokens_out is not None),
+        ]
+    return tuple(_stated(*row, day=day) for row in rows)
+
+
+def _stated(name: str, number: Decimal | int, unit: str, flag: str, given: bool, *, day: str) -> Estimate:
+    value = Decimal(number)
+    source, as_of = ("given by you", day) if given else (_DEFAULTS[name], _DEFAULTS_AS_OF)
+    return Estimate(name, value, value, value, unit, source, as_of, True, flag, given)
 
 
 # -- what the flags say ------------------------------------------------------------------------------------------------

@@ -131,8 +131,13 @@ def _first(ids: frozenset[str]) -> Accelerator:
     return next(a for a in all_accelerators() if a.id in ids)
 
 
-def speed_finder(model: str | None, dtype: str | None, day: str) -> Callable[[frozenset[str], int], Estimate | Unknown]:
-    """Sizes `model` on accelerators; unknown when no model is named or it does not fit."""
+def speed_finder(
+    model: str | None, dtype: str | None, day: str, *, tokens_in: int, tokens_out: int
+) -> Callable[[frozenset[str], int], Estimate | Unknown]:
+    """Sizes `model` on accelerators; unknown when no model is named or it does not fit.
+
+    `tokens_in` and `tokens_out` are of one request.
+    """
 
     def find(ids: frozenset[str], count: int) -> Estimate | Unknown:
         if model is None:
@@ -144,7 +149,7 @@ def speed_finder(model: str | None, dtype: str | None, day: str) -> Callable[[fr
         from cloudaccel.model.workload import ServeDemand, Workload
         from cloudaccel.workloads import size
 
-        demand = ServeDemand()
+        demand = ServeDemand(input_tokens=tokens_in, output_tokens=tokens_out)
         job = Workload(task="serve", model=model, precision=dtype or "bf16", serve=demand)
         fit = size(job, resolve_model(model), _first(ids), per_node=min(count, 8), nodes=max(1, count // 8))
         if fit.serving is None or fit.verdict == "no":
@@ -163,7 +168,7 @@ def speed_finder(model: str | None, dtype: str | None, day: str) -> Callable[[fr
         )
         sequence = f"{demand.input_tokens} tokens in and {demand.output_tokens} out"
         where = f"{model} on {_first(ids).id}, {sequence}, batch {serving.batch}, {replicas} replicas"
-        source = f"sized: {where}; an estimate, so measure it"
+        source = f"sized in {dtype or 'bf16'} (--dtype): {where}; an estimate, so measure it"
         return Estimate("throughput", low, rate, high, "tok/s", source, day, False, "throughput=")
 
     return find

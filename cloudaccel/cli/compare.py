@@ -13,6 +13,7 @@ EXAMPLES = """\
   cloudaccel compare --option rent:H100-SXM:8 --option own:8xH100 --country FR --policy eu-gdpr --headquarters FR --users none
   cloudaccel compare --option rent:H100-SXM:8 --option own:8xH100 --sensitivity --samples 2000 --seed 1
 """  # noqa: E501  (a command is typed on one line)
+MOST_TOKENS = 10_000_000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +35,8 @@ def parser() -> argparse.ArgumentParser:
     o.add_argument("--years", default="1", metavar="N", help="horizon of the totals (default 1)")
     o.add_argument("--model", metavar="NAME", help="model to size machines for that state no throughput")
     o.add_argument("--dtype", metavar="TYPE", help="precision to size it in (default bf16)")
+    o.add_argument("--input-tokens", type=int, metavar="N", help="of a request, to size machines for (default 1024)")
+    o.add_argument("--output-tokens", type=int, metavar="N", help="of a request, to size machines for (default 256)")
     o.add_argument("--mix", metavar="SHARES", help="in=0.7,cached=0.2,out=0.1: shares of the tokens, adding up to 1")
     a = p.add_argument_group("assumptions")
     a.add_argument("--rents", default="", metavar="PRICES", help="rents per accelerator-hour to set owning against")
@@ -64,11 +67,13 @@ def run(a: argparse.Namespace) -> int:
         return _inventory(a)
     if not 0 <= a.samples <= 1_000_000:
         raise QueryError(f"--samples: {a.samples} must be between 0 and 1,000,000.")
+    if any(n is not None and not 1 <= n <= MOST_TOKENS for n in (a.input_tokens, a.output_tokens)):
+        raise QueryError(f"--input-tokens, --output-tokens: a request has between 1 and {MOST_TOKENS:,} of each.")
     found = api.compare(
         a.option, demand=a.demand, hours=a.hours, years=a.years, model=a.model, dtype=a.dtype, mix=a.mix, rents=a.rents,
         people=a.people, data=a.data, country=a.country, fx=a.fx, scope=a.scope, sensitivity=a.sensitivity,
         samples=a.samples, seed=a.seed, price_file=a.price_file, catalog=a.catalog,
-        rules=common.asked_rules(a),
+        rules=common.asked_rules(a), input_tokens=a.input_tokens, output_tokens=a.output_tokens,
     )  # fmt: skip
     if a.html:
         from cloudaccel.cli.compare_html import render

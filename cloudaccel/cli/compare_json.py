@@ -25,6 +25,8 @@ def text(found: Comparison) -> str:
         "ways": [_way(way) for way in found.ways],
         "cheapest": None if found.cheapest is None else found.ways[found.cheapest].label,
         "break_evens": [b._asdict() for b in found.break_evens],
+        "shared": [asdict(estimate) for estimate in found.shared],
+        "cheapest_by_volume": [{"from_tokens_per_month": at, "way": label} for at, label in found.leaders],
         "curves": {label: [{"use": use, "per_accelerator_hour": c} for use, c in points]
                    for label, points in found.curves.items()},
         "sensitivity": [s._asdict() for s in found.swings],

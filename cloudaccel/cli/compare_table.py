@@ -11,6 +11,8 @@ from cloudaccel.model.decision import Comparison, Estimate, Facility, Factor, Li
 if TYPE_CHECKING:
     from cloudaccel.api.deciding import PricedMachine
 
+_MOST_TURNS = 4  # of who is cheapest: steps of rented machines make many
+
 
 def render(found: Comparison, *, explain: bool) -> str:
     """The text of the answer."""
@@ -109,6 +111,10 @@ def _break_evens(found: Comparison) -> Iterator[str]:
         if b.unit == "tokens/month":
             words = b.text if b.at is None else f"breaks even at {b.text}"
             yield f"{b.first} → {b.second}: {words}."
+    if len({label for _, label in found.leaders}) > 1 and len(found.volumes) > 2:
+        more = len(found.leaders) - _MOST_TURNS
+        turns = "; ".join(_leader(at, label) for at, label in found.leaders[:_MOST_TURNS])
+        yield f"Cheapest by volume: {turns}{f'; and {more} more turns (--json)' if more > 0 else ''}."
     for way in found.ways:
         own = [b for b in found.break_evens if b.first == way.label and b.unit == "use"]
         if own:
@@ -119,6 +125,10 @@ def _break_evens(found: Comparison) -> Iterator[str]:
             hours = [b for b in found.break_evens if b.first == way.label and b.unit == "hours"]
             points = "    ".join(f"{b.rent:.2f}: {b.text.partition(':')[0]}" for b in hours)
             yield f"  simple payback, hours of full use, with rent at   {points}"
+
+
+def _leader(at: Decimal, label: str) -> str:
+    return f"{label} from {at / 1_000_000_000:.2f} B tokens/month" if at else f"{label} at first"
 
 
 def _facilities(found: Comparison) -> Iterator[str]:
@@ -186,7 +196,7 @@ def _assumed(found: Comparison) -> list[str]:
 
 
 def _explained(found: Comparison) -> list[str]:
-    lines: list[str] = []
+    lines = ["", "Shared by all ways", *(f"  {_input(estimate)}" for estimate in found.shared)]
     for way in found.ways:
         lines += ["", f"{way.label}: per month"]
         if way.years and len(way.years[0].lines) > 1:

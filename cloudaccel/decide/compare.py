@@ -8,11 +8,12 @@ from cloudaccel.cost.owned import cost_by_year, facility_of, per_accelerator_hou
 from cloudaccel.decide import breakeven, sensitivity
 from cloudaccel.decide.judged import may_be_chosen
 from cloudaccel.decide.ways import MILLION, Candidate
-from cloudaccel.model.decision import BreakEven, Comparison, Line, Way, total_of_lines
+from cloudaccel.model.decision import BreakEven, Comparison, Estimate, Line, Way, total_of_lines
 from cloudaccel.model.unknown import Unknown
 
 CURVE_STEPS = 20
 VOLUME_STEPS = 120
+_JUST_AFTER = Decimal("1.000001")  # of a volume that fills a copy: there the next one is paid
 _MONTHS_PER_YEAR = Decimal(12)
 
 
@@ -27,6 +28,7 @@ def compare(
     samples: int = 0,
     seed: int = 0,
     notes: Sequence[str] = (),
+    shared: Sequence[Estimate] = (),
 ) -> Comparison:
     """The ways costed at one demand, with the points at which the answer changes.
 
@@ -43,6 +45,7 @@ def compare(
     rivals = [c.serves for c in candidates] if any(c.serves for c in candidates) else [True] * len(candidates)
     ranked = sorted((way.total, i) for i, way in enumerate(ways) if way.total is not None and rivals[i])
     allowed = [c for c in candidates if may_be_chosen(c.verdict)]
+    volumes = _volumes(candidates, tokens_per_month)
     return Comparison(
         demand_text=demand_text,
         tokens_per_month=tokens_per_month,
@@ -53,7 +56,9 @@ def compare(
         without_rules=ranked[0][1] if ranked else None,
         break_evens=tuple(_break_evens(candidates, rents)),
         curves={c.label: curve for c in candidates if (curve := _curve(c))},
-        volumes=_volumes(candidates, tokens_per_month),
+        volumes=volumes,
+        leaders=_leaders({c.label: volumes[c.label] for c in allowed if c.label in volumes}),
+        shared=tuple(shared),
         swings=sensitivity.swings(allowed, tokens_per_month, months) if with_swings else (),
         spreads=sensitivity.monte_carlo(allowed, tokens_per_month, months, samples=samples, seed=seed)
         if samples
@@ -155,11 +160,49 @@ def _volumes(
     tokens = {most * i / VOLUME_STEPS for i in range(1, VOLUME_STEPS + 1)}
     for capacity in filter(None, capacities):  # both sides of each step, where another copy is taken
         full = [capacity * k for k in range(1, min(VOLUME_STEPS, int(most / capacity)) + 1)]
-        tokens.update(t * side for t in full for side in (Decimal(1), Decimal("1.000001")))
+        tokens.update(t * side for t in full for side in (Decimal(1), _JUST_AFTER))
     found = {
         c.label: tuple((t, cost) for t in sorted(tokens) if (cost := c.cost(c.likely(), t)) is not None) for c in able
     }
     return {label: points for label, points in found.items() if points}
+
+
+def _leaders(volumes: Mapping[str, Sequence[tuple[Decimal, Decimal]]]) -> tuple[tuple[Decimal, str], ...]:
+    """Who is cheapest from which volume on. Between two points of `volumes` every cost is a straight line."""
+    series = list(volumes.items())
+    if len(series) < 2 or any(len(points) != len(series[0][1]) for _, points in series):
+        return ()
+    found: list[tuple[Decimal, str]] = []
+    for i, (right, _) in enumerate(series[0][1]):
+        left = series[0][1][i - 1][0] if i else right
+        before = i if right <= left * _JUST_AFTER else i - 1  # over a step only what comes after it counts
+        ends = {label: (points[before][1], points[i][1]) for label, points in series}
+        for at, label in _turns(left, right, ends):
+            if not found or found[-1][1] != label:
+                found.append((at if found else Decimal(0), label))
+    return tuple(found)
+
+
+def _turns(left: Decimal, right: Decimal, ends: Mapping[str, tuple[Decimal, Decimal]]) -> Iterator[tuple[Decimal, str]]:
+    """The cheapest of straight lines between `left` and `right`, each from where it becomes so."""
+
+    def cost(label: str, share: Decimal) -> Decimal:
+        low, high = ends[label]
+        return low + (high - low) * share
+
+    share = Decimal(0)
+    label = min(ends, key=lambda name: ends[name])  # at equal costs the one that rises least
+    yield left, label
+    while True:
+        crossings: list[tuple[Decimal, Decimal, str]] = []
+        for other in ends:
+            ahead, behind = cost(other, share) - cost(label, share), ends[other][1] - ends[label][1]
+            if behind < 0 <= ahead:
+                crossings.append((share + (1 - share) * ahead / (ahead - behind), behind, other))
+        if not crossings:
+            return
+        share, _, label = min(crossings)
+        yield left + (right - left) * share, label
 
 
 def _not_counted(candidates: Sequence[Candidate]) -> tuple[str, ...]:

@@ -216,6 +216,9 @@ class Comparison:
 
     `without_rules` is the same without the rules, and `cheapest` where nothing was judged.
 
+    `leaders` is who is cheapest from which volume on, as pairs of tokens per month and label; empty without volumes.
+    `shared` are the numbers that every way rests on.
+
     `curves` are an owned accelerator-hour over use, `volumes` a month's cost over tokens per month; by way.
     """
 
@@ -229,6 +232,8 @@ class Comparison:
     break_evens: tuple[BreakEven, ...]
     curves: Mapping[str, tuple[tuple[Decimal, Decimal], ...]]
     volumes: Mapping[str, tuple[tuple[Decimal, Decimal], ...]] = field(default_factory=dict[str, Any])
+    leaders: tuple[tuple[Decimal, str], ...] = ()
+    shared: tuple[Estimate, ...] = ()
     swings: tuple[Swing, ...] = ()
     spreads: tuple[Spread, ...] = ()
     seed: int | None = None

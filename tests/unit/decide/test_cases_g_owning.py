@@ -235,3 +235,39 @@ def test_what_cannot_be_bought_is_no_zero() -> None:
     assert "cannot be bought" in answer.out
     assert "unknown" in answer.out
     assert "Cheapest of those with a known cost" in answer.out
+
+
+def test_the_cheapest_of_three_ways_by_volume_changes_where_their_costs_do() -> None:
+    """API, two rented H100 in steps, a server: after each turn the way that is named is the cheapest there."""
+    words = (API, "rent:H100-SXM:2@2.19,throughput=1500tok/s", "own:8xH100,capex=379500,years=3,throughput=6000")
+    leaders = compare(*words, more=("--demand", "400M-tokens/month"))["cheapest_by_volume"]
+    assert leaders[0] == {"from_tokens_per_month": "0", "way": "API"}
+    assert len({turn["way"] for turn in leaders}) == 3
+    for turn, after in zip(leaders, [*leaders[1:], None], strict=True):
+        start = Decimal(turn["from_tokens_per_month"])
+        end = Decimal(after["from_tokens_per_month"]) if after else start * Decimal("1.01")
+        middle = (start + end) / 2
+        found = compare(*words, more=("--demand", f"{middle:.0f}-tokens/month"))
+        costs = {way["label"]: Decimal(way["per_month"]) for way in found["ways"]}
+        assert costs[turn["way"]] <= min(costs.values()) * Decimal("1.000001"), (turn, costs)
+
+
+def test_every_assumption_has_value_unit_source_date_and_the_word_that_changes_it() -> None:
+    """Nothing stands behind a figure that its reader cannot see and change."""
+    words = ("own:dgx-h100", "own:8xH100,site=room", "lora:H100-SXM:8,model=llama-3-70b,tokens=100e6,rate=2.50", API)
+    rented = "rent:H100-SXM:8@2.19"
+    found = compare(*words, rented, more=("--demand", "400M-tokens/month", "--model", "llama-3.1-70b"))
+    inputs = [*found["shared"], *(e for way in found["ways"] for e in way["inputs"])]
+    assert {"hours", "horizon", "input_tokens", "output_tokens"} <= {e["name"] for e in inputs}
+    for e in inputs:
+        assert e["unit"], e
+        assert e["source"], e
+        assert e["as_of"], e
+        assert e["change"].startswith("--") or "=" in e["change"], e
+    sized = next(e for e in found["ways"][-1]["inputs"] if e["name"] == "throughput")
+    assert "1024 tokens in and 256 out" in sized["source"]
+    other = compare(rented, more=("--demand", "1B-tokens/month", "--model", "llama-3.1-70b", "--output-tokens", "2048"))
+    assert "1024 tokens in and 2048 out" in next(
+        e["source"] for e in other["ways"][0]["inputs"] if e["name"] == "throughput"
+    )
+    assert run("compare", "--option", API, "--input-tokens", "0").code == 2
