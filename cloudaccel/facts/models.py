@@ -40,8 +40,9 @@ _COUNTS = (
 )
 _TEXTS = ("id", "family", "architecture", "attention", "licence", "commercial_use", "source", "as_of", "note")
 _COLUMNS = (*_COUNTS, *_TEXTS, "params_b", "params_active_b", "tied_embeddings", "gated", "released", "aliases")
+ATTENTION_KINDS = ("mha", "gqa", "mla", "sliding", "hybrid")
 _ALLOWED = {
-    "attention": frozenset({"mha", "gqa", "mla", "sliding", "hybrid"}),
+    "attention": frozenset(ATTENTION_KINDS),
     "commercial_use": frozenset({"yes", "no", "conditions", ""}),
     "tied_embeddings": frozenset({"y", "n"}),
     "gated": frozenset({"y", "n"}),

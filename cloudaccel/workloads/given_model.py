@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any, cast
 
 from cloudaccel.errors import ConfigError
-from cloudaccel.facts.models import check_arithmetic, parameter_count
+from cloudaccel.facts.models import ATTENTION_KINDS, check_arithmetic, parameter_count
 from cloudaccel.model.workload import ModelShape
 
 # Width over depth of a plain dense transformer: LLaMA has 128 at every size (arXiv:2302.13971, table 2).
@@ -37,7 +37,17 @@ _CONFIG_KEYS: dict[str, tuple[str, ...]] = {
     "query_rank": ("q_lora_rank",),
 }
 _NEEDED = ("layers", "hidden", "heads", "vocab")
+# A gate makes three matrices of two. The activation tells, but some families leave it out of the file, or gate GELU.
 _UNGATED = frozenset({"gelu", "relu", "gelu_new", "relu2", "gelu_fast"})
+_UNGATED_FAMILIES = ("Falcon", "RW", "GPT", "Bloom", "MPT", "Mpt", "OPT", "PhiFor", "Starcoder2")
+_GATED_FAMILIES = ("Gemma",)
+_TIED_FAMILIES = ("Gemma", "GPT2", "OPT", "Bloom", "Falcon", "MPT", "Mpt", "Cohere")  # tied unless the file says no
+# Every how many layers experts stand in for the dense part.
+_EXPERT_PERIODS = ("expert_layer_period", "interleave_moe_layer_step", "decoder_sparse_step")
+# Every how many layers attention sees everything, in models whose other layers keep a constant state.
+_ATTENTION_PERIODS = ("full_attention_interval", "attn_layer_period")
+# What only models with such layers have in their file.
+_STATE_KEYS = ("mamba_d_state", "ssm_cfg", "linear_conv_kernel_dim", "linear_attn_config", "hybrid_override_pattern")
 _SHAPE_KEYS = frozenset(f.name for f in fields(ModelShape) if f.type is int or f.name in ("attention", "gated"))
 
 
@@ -68,28 +78,51 @@ def _from_config(file: str, config: Mapping[str, Any]) -> ModelShape:
     if missing:
         keys = ", ".join(_CONFIG_KEYS[name][0] for name in missing)
         raise ConfigError(f"{file}: {keys} missing or 0. Give the shape by hand.")
+    if config.get("multi_query") and not config.get("new_decoder_architecture"):
+        values["kv_heads"] = 1
     values["kv_heads"] = values["kv_heads"] or values["heads"]
+    if not values["head_dim"] and values["hidden"] % values["heads"]:
+        raise ConfigError(f"{file}: hidden_size {values['hidden']} does not divide by {values['heads']} heads.")
     values["head_dim"] = values["head_dim"] or values["hidden"] // values["heads"]
     if values["latent_dim"]:
         plain = int(config.get("qk_nope_head_dim") or 0)
         values["head_dim"] = plain + values["latent_rope_dim"] if plain else values["head_dim"]
-    if values["experts"] and not values["expert_ffn"]:
-        values["expert_ffn"] = values["ffn"]
+    if values["experts"]:
+        _experts(config, values)
     values["ffn"] = values["ffn"] or (0 if values["experts"] else 4 * values["hidden"])
     names: Any = config.get("architectures") or [""]
-    activation = str(config.get("hidden_act") or config.get("activation_function") or "silu")
     return _counted(
         {
             **values,
             "id": str(config.get("_name_or_path") or file),
             "architecture": str(names[0]),
-            "tied_embeddings": bool(config.get("tie_word_embeddings")),
-            "gated": activation not in _UNGATED,
-            "attention": _attention(config, values),
-            "full_layers": _full_layers(config, values),
+            "tied_embeddings": bool(config.get("tie_word_embeddings", str(names[0]).startswith(_TIED_FAMILIES))),
+            "gated": _gated(config, str(names[0])),
             "source": file,
+            **_attention(file, config, values),
         }
     )
+
+
+def _gated(config: Mapping[str, Any], architecture: str) -> bool:
+    if architecture.startswith(_GATED_FAMILIES):
+        return True
+    keys = ("hidden_act", "activation_function", "hidden_activation", "activation")
+    activation = next((str(config[key]) for key in keys if config.get(key)), "silu")
+    return activation not in _UNGATED and not architecture.startswith(_UNGATED_FAMILIES)
+
+
+def _experts(config: Mapping[str, Any], values: dict[str, int]) -> None:
+    """Fills in width of experts, shared ones, and the layers that have none."""
+    wide: Any = config.get("intermediate_size_mlp")  # of the layers without experts, where they differ
+    values["expert_ffn"] = values["expert_ffn"] or values["ffn"]
+    values["ffn"] = wide if isinstance(wide, int) else values["ffn"]
+    shared: Any = config.get("shared_expert_intermediate_size")
+    if shared and not values["shared_experts"]:
+        values["shared_experts"] = max(1, round(int(shared) / values["expert_ffn"]))
+    period = next((config[key] for key in _EXPERT_PERIODS if config.get(key)), 1)
+    if isinstance(period, int) and period > 1:
+        values["dense_layers"] = values["layers"] - values["layers"] // period
 
 
 def _first(file: str, config: Mapping[str, Any], keys: tuple[str, ...]) -> int:
@@ -99,23 +132,53 @@ def _first(file: str, config: Mapping[str, Any], keys: tuple[str, ...]) -> int:
     return value
 
 
-def _attention(config: Mapping[str, Any], values: Mapping[str, int]) -> str:
+def _attention(file: str, config: Mapping[str, Any], values: Mapping[str, int]) -> dict[str, Any]:
+    """Kind of attention, layers that see the whole context, and the window of the others."""
+    layers = values["layers"]
     if values["latent_dim"]:
-        return "mla"
-    if values["window"] and _full_layers(config, values) < values["layers"]:
-        return "sliding"
-    return "mha" if values["kv_heads"] == values["heads"] else "gqa"
+        return {"attention": "mla", "full_layers": layers, "window": 0}
+    full, hybrid = _full_layers(config, layers)
+    if full is None:
+        raise ConfigError(
+            f"{file}: some layers keep a constant state, and it does not say how many see the whole context. "
+            "Give the shape by hand, with attention hybrid and full_layers."
+        )
+    if hybrid:
+        return {"attention": "hybrid", "full_layers": full, "window": 0}
+    if values["window"] and full < layers:
+        return {"attention": "sliding", "full_layers": full}
+    return {"attention": "mha" if values["kv_heads"] == values["heads"] else "gqa", "full_layers": layers, "window": 0}
 
 
-def _full_layers(config: Mapping[str, Any], values: Mapping[str, int]) -> int:
-    """Layers that see the whole context, from ``layer_types`` or a stated pattern; all of them when nothing says."""
-    kinds: Any = config.get("layer_types")
+def _full_layers(config: Mapping[str, Any], layers: int) -> tuple[int | None, bool]:
+    """Layers that see the whole context (None: it cannot be told), and whether others keep a constant state."""
+    kinds: Any = config.get("layer_types") or config.get("layers_block_type")
     if isinstance(kinds, list):
-        return cast(list[Any], kinds).count("full_attention")
-    every = config.get("sliding_window_pattern")
+        names = [str(kind) for kind in cast(list[Any], kinds)]
+        full = sum(name in ("full_attention", "attention") for name in names)
+        return full, any("sliding" not in name for name in names if name not in ("full_attention", "attention"))
+    marks: Any = config.get("attn_type_list")  # 1: softmax, 0: linear
+    if isinstance(marks, list):
+        return cast(list[Any], marks).count(1), 0 in marks
+    every: Any = next((config[key] for key in _ATTENTION_PERIODS if config.get(key)), None)
+    if isinstance(every, int):
+        return layers // every, every > 1
+    if any(config.get(key) for key in _STATE_KEYS):
+        return None, True
+    return _outside_windows(config, layers), False
+
+
+def _outside_windows(config: Mapping[str, Any], layers: int) -> int:
+    """Layers without a sliding window; all, which needs the most memory, when the file does not say of which."""
+    if not config.get("sliding_window") or config.get("use_sliding_window") is False:
+        return layers
+    every: Any = config.get("sliding_window_pattern")
     if isinstance(every, int) and every > 1:
-        return values["layers"] // every
-    return values["layers"]
+        return layers // every
+    first: Any = config.get("max_window_layers")
+    if config.get("use_sliding_window") and isinstance(first, int):
+        return min(first, layers)
+    return layers
 
 
 def model_from_shape(shape: Mapping[str, Any]) -> ModelShape:
@@ -157,9 +220,33 @@ def _whole(key: str, value: Any) -> int:
 def _counted(values: dict[str, Any]) -> ModelShape:
     """The shape with its parameters counted, so that it agrees with itself."""
     rough = ModelShape(family="", params=1.0, params_active=1.0, **values)
+    _check(rough)
     total, active = parameter_count(rough)
     shape = replace(rough, params=total, params_active=active)
     return replace(shape, arithmetic=check_arithmetic(shape))
+
+
+def _check(shape: ModelShape) -> None:
+    """Refuses a shape that no model can have, before its numbers mean something else."""
+    wrong: list[str] = []
+    if shape.attention not in ATTENTION_KINDS:
+        wrong.append(f"attention {shape.attention!r} is none of {', '.join(ATTENTION_KINDS)}")
+    if not shape.head_dim:
+        wrong.append("head_dim must be above 0")
+    if shape.attention == "hybrid" and not shape.full_layers:
+        wrong.append("attention hybrid needs full_layers: layers that see the whole context")
+    if shape.heads % max(1, shape.kv_heads):
+        wrong.append(f"{shape.heads} heads cannot share {shape.kv_heads} key-value heads evenly")
+    if shape.attention == "mla" and not shape.latent_dim:
+        wrong.append("attention mla needs latent_dim")
+    if shape.attention == "sliding" and not shape.window:
+        wrong.append("attention sliding needs window, and full_layers (layers that see everything)")
+    if shape.full_layers > shape.layers or shape.dense_layers > shape.layers:
+        wrong.append("full_layers and dense_layers are at most layers")
+    if shape.experts and not (0 < shape.top_k <= shape.experts and shape.expert_ffn):
+        wrong.append("experts need top_k (at most experts) and expert_ffn")
+    if wrong:
+        raise ConfigError(f"{shape.source}: {'; '.join(wrong)}. Correct the shape.")
 
 
 def model_from_parameters(total: float, active: float | None = None) -> ModelShape:

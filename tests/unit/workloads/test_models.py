@@ -130,3 +130,78 @@ def test_every_id_and_alias_means_its_own_row() -> None:
     for model_id in models():
         assert resolve_model(model_id).id == model_id
         assert resolve_model(model_id.rpartition("/")[2]).params == models()[model_id].params
+
+
+PLAIN = {"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "vocab_size": 32000}
+
+
+@pytest.mark.parametrize(
+    ("config", "params", "attention", "full_layers"),
+    [
+        # published: GPT-2 124M, Falcon 6.92B, Gemma-3 27.0B (text), Jamba 51.6B, Qwen3-Next 80B, MiniMax-Text 456B
+        ({"architectures": ["GPT2LMHeadModel"], "n_layer": 12, "n_embd": 768, "n_head": 12, "n_positions": 1024,
+          "vocab_size": 50257, "activation_function": "gelu_new"}, 0.124e9, "mha", 12),
+        ({"architectures": ["FalconForCausalLM"], "num_hidden_layers": 32, "hidden_size": 4544, "multi_query": True,
+          "num_attention_heads": 71, "new_decoder_architecture": False, "vocab_size": 65024}, 6.92e9, "gqa", 32),
+        ({"architectures": ["Gemma3ForCausalLM"], "num_hidden_layers": 62, "hidden_size": 5376, "head_dim": 128,
+          "num_attention_heads": 32, "num_key_value_heads": 16, "intermediate_size": 21504, "vocab_size": 262208,
+          "sliding_window": 1024, "sliding_window_pattern": 6}, 27.0e9, "sliding", 10),
+        ({"architectures": ["JambaForCausalLM"], **PLAIN, "vocab_size": 65536, "num_key_value_heads": 8,
+          "intermediate_size": 14336, "num_experts": 16, "num_experts_per_tok": 2, "expert_layer_period": 2,
+          "attn_layer_period": 8, "mamba_d_state": 16}, 51.6e9, "hybrid", 4),
+        ({"architectures": ["Qwen3NextForCausalLM"], "num_hidden_layers": 48, "hidden_size": 2048, "head_dim": 256,
+          "num_attention_heads": 16, "num_key_value_heads": 2, "vocab_size": 151936, "full_attention_interval": 4,
+          "num_experts": 512, "num_experts_per_tok": 10, "moe_intermediate_size": 512, "intermediate_size": 5120,
+          "shared_expert_intermediate_size": 512}, 80e9, "hybrid", 12),
+        ({"architectures": ["MiniMaxText01ForCausalLM"], "num_hidden_layers": 80, "hidden_size": 6144, "head_dim": 128,
+          "num_attention_heads": 64, "num_key_value_heads": 8, "vocab_size": 200064, "intermediate_size": 9216,
+          "num_local_experts": 32, "num_experts_per_tok": 2, "attn_type_list": ([0] * 7 + [1]) * 10},
+         456e9, "hybrid", 10),
+        ({**PLAIN, "intermediate_size": 14336, "num_key_value_heads": 8, "sliding_window": 4096}, 7.24e9, "gqa", 32),
+        ({**PLAIN, "intermediate_size": 14336, "num_key_value_heads": 8, "sliding_window": 4096,
+          "use_sliding_window": True, "max_window_layers": 8}, 7.24e9, "sliding", 8),
+    ],
+)  # fmt: skip
+def test_config_json_of_odd_kinds(
+    tmp_path: Path, config: dict[str, object], params: float, attention: str, full_layers: int
+) -> None:
+    """Believed wrongly: what a file leaves out or spells its own way makes the model half again as large."""
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    shape = model_from_config(str(tmp_path))
+    assert isclose(shape.params, params, rel_tol=0.05)
+    assert (shape.attention, shape.full_layers) == (attention, full_layers)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"num_key_value_heads": 5}, "32 heads cannot share 5 key-value heads"),
+        ({"hidden_size": 4100, "num_attention_heads": 33}, "does not divide by 33 heads"),
+        ({"mamba_d_state": 16}, "how many see the whole context"),
+        ({"num_experts": 8, "intermediate_size": 1024}, "top_k"),
+        ({"num_experts": 8, "num_experts_per_tok": 9, "intermediate_size": 1024}, "top_k"),
+    ],
+)
+def test_config_json_that_no_model_can_have(tmp_path: Path, more: dict[str, object], message: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(PLAIN | more), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        model_from_config(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"kv_heads": 3}, "evenly"),
+        ({"attention": "mla"}, "latent_dim"),
+        ({"attention": "sliding"}, "window"),
+        ({"attention": "hybrid", "full_layers": 33}, "at most layers"),
+        ({"attention": "hybrid"}, "full_layers"),
+        ({"attention": "psychic"}, "attention"),
+        ({"experts": 8}, "top_k"),
+        ({"head_dim": 0}, "head_dim"),
+    ],
+)
+def test_shape_that_no_model_can_have(more: dict[str, object], message: str) -> None:
+    sizes = {"layers": 32, "hidden": 4096, "heads": 32, "vocab": 32000}
+    with pytest.raises(ConfigError, match=message):
+        model_from_shape({**sizes, **more})
