@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import cache
 from typing import NamedTuple
 
+from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.listing import (
     NANO_UNIT,
     Listed,
@@ -50,7 +51,15 @@ _SPOT = re.compile(r"\b(Spot|Preemptible)\b")
 _OTHER_WAY = re.compile(r"\bDWS\b|^Reserved |Sole Tenancy|Custom|Extended|\bvWS\b|Workstation", re.IGNORECASE)
 _HOST = re.compile(r"^(?:Spot Preemptible )?(\w+) Instance (Core|Ram) running in ")
 _HOST_COMMITMENT = re.compile(r"^Commitment v1: (A2|A3|A3Plus|G2|G4) (?:Instance )?(Cpu|Core|Ram)\b", re.IGNORECASE)
-_GPU = re.compile(r"^(?:Commitment v1: )?(Nvidia .+? GPU) (?:running in|attached to Spot Preemptible VMs|in) ?")
+# Most names begin with the maker and end with GPU; the newer ones do one of the two, or neither.
+_GPU = re.compile(
+    r"^(?:Commitment v1: )?((?:Nvidia|RTX|[HB]\d{3}|GB\d{3}|A4 Nvidia) .+?)"
+    r" (?:running in|attached to Spot Preemptible VMs|in) ?"
+)
+# Said of SKUs of the group TPU; those of v5e and newer stand in this service, and each is of one chip.
+_TPU = re.compile(r"\bTpu-?(v?\d+[a-z]*)", re.IGNORECASE)
+_TPU_IDS = {"v5e": "google-tpu-v5e", "v5p": "google-tpu-v5p", "v6e": "google-tpu-v6e", "v7x": "google-tpu-v7x"}
+_BY_CORES = ("v2", "v3", "v4")  # sold by eight cores, of a device or a pod, in a service of their own
 _SSD = re.compile(r"^(?:SSD backed Local Storage|Commitment v1: Local SSD)\b")
 _SOURCE = Source(
     id="gcp-billing-catalog", name="Google Cloud Billing Catalog", path="services/6F81-5844-456A/skus", revision="v1",
@@ -152,7 +161,9 @@ def offers_of_skus(
             if isinstance(place, str) and place != "global" and region in (None, place):
                 book.put((place, *named), unit)
     for (place, terms, resource), unit in book.units.items():
-        if resource.startswith("Nvidia"):
+        if resource.startswith("tpu "):
+            yield _chip(place, terms, resource.removeprefix("tpu "), unit, now)
+        elif not resource.startswith(("core ", "ram ")) and resource != "ssd":
             yield from _with_accelerator(book, place, terms, resource, unit, now)
 
 
@@ -168,7 +179,26 @@ def _resource(sku: Mapping[str, object]) -> tuple[Terms, str] | None:
         return _TERMS[usage], f"{'ram' if host[2].lower() == 'ram' else 'core'} {host[1]}"
     if gpu := _GPU.match(text):
         return _TERMS[usage], gpu[1]
+    if _group(sku) == "TPU" and (tpu := _TPU.search(text)):
+        version = "v" + tpu[1].lower().removeprefix("v")
+        return None if version in _BY_CORES else (_TERMS[usage], f"tpu {version}")
     return (_TERMS[usage], "ssd") if _SSD.match(text) else None
+
+
+def _group(sku: Mapping[str, object]) -> str:
+    category = mapping(sku.get("category"), provider=PROVIDER, operation=OPERATION, what="category")
+    return _text(category, "resourceGroup")
+
+
+def _chip(region: str, terms: Terms, version: str, unit: _Unit, now: datetime) -> Offer:
+    """One chip: its machine comes with it, and how many there are is the slice's to say."""
+    shape = Shape(
+        instance=f"tpu-{version}", accelerator_id=_TPU_IDS.get(version), accelerator_name=f"TPU{version}",
+        count=Fraction(1), sold_per="accelerator", hosts=None,
+    )  # fmt: skip
+    note = "for one chip, its part of the machine included" if unit.price else "no price per hour in the catalog"
+    place = Place(provider=PROVIDER, partition="gcp", region=region)
+    return make_offer(place, shape, terms, _listed(unit, unit.price, now, note=note))
 
 
 def _unit(sku: Mapping[str, object], resource: str) -> _Unit:
@@ -266,10 +296,13 @@ def machine_types() -> Mapping[str, tuple[_Machine, ...]]:
     table = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "machine_types.csv")
     grouped: dict[str, list[_Machine]] = {}
     for row in read_table(table):
+        count, whole = Fraction(row["count"]), by_id(row["accelerator_id"]).memory_gib
         shape = Shape(
             instance=row["machine_type"], accelerator_id=row["accelerator_id"],
-            accelerator_name=row["accelerator_name"], count=Fraction(row["count"]), vcpus=float(row["vcpus"]),
+            accelerator_name=row["accelerator_name"], count=count, vcpus=float(row["vcpus"]),
             memory_gib=float(row["memory_gib"]),
+            # An eighth of a G4's card has an eighth of its memory (docs.cloud.google.com/compute/docs/gpus, 2026-08).
+            accelerator_memory_gib=float(count) * whole if whole and count < 1 else None,
         )  # fmt: skip
         machine = _Machine(shape, row["series"], row["gpu"], Decimal(row["local_ssd_gib"]))
         grouped.setdefault(machine.gpu, []).append(machine)

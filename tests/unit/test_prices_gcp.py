@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from itertools import permutations
 from pathlib import Path
 
@@ -199,3 +200,60 @@ def test_a_negative_rate_is_refused() -> None:
     bad = sku("Nvidia L4 GPU running in Americas", "-1.0")
     with pytest.raises(MalformedResponse, match="Nvidia L4"):
         offers(bad)
+
+
+def g4(unit_gpu: str = "2.0", *, spot: bool = False) -> list[dict[str, object]]:
+    spots = ("attached to Spot Preemptible VMs running", "Spot Preemptible ", "Preemptible")
+    how = spots if spot else ("running", "", "OnDemand")
+    return [
+        sku(f"RTX 6000 96GB {how[0]} in Iowa", unit_gpu, usage=how[2]),
+        sku(f"{how[1]}G4 Instance Core running in Iowa", "0.03", usage=how[2]),
+        sku(f"{how[1]}G4 Instance Ram running in Iowa", "0.00587", usage=how[2], unit="GiBy.h"),
+    ]
+
+
+def test_trap_49_a_part_of_an_rtx_pro_6000_is_priced_as_that_part() -> None:
+    """The smallest machine was once priced as a whole card with a whole machine: three times what it costs."""
+    found = {offer.instance: offer for offer in offers(*g4()).values()}
+    assert len(found) == 7
+    small, one = found["g4-standard-6"], found["g4-standard-48"]
+    assert (small.count, small.accelerator_memory_gib) == (Fraction(1, 8), 12)
+    assert small.price.amount == 2 / Decimal(8) + 6 * Decimal("0.03") + 22 * Decimal("0.00587")
+    assert (one.count, one.accelerator_id) == (1, "nvidia-rtx-pro-6000-server")
+    assert one.price.amount == 2 + 48 * Decimal("0.03") + 180 * Decimal("0.00587")
+
+
+def test_a_card_without_its_maker_in_the_name_is_spot_too_and_a_new_one_is_shown() -> None:
+    spot = offers(*g4("0.8", spot=True))
+    assert ("g4-standard-384", "spot", None) in spot
+    assert (
+        offers(sku("H200 141GB GPU running in Iowa", "9"))["attach/H200 141GB GPU", "on_demand", None].price.amount == 9
+    )
+
+
+def tpu(text: str, price: str, usage: str = "OnDemand") -> dict[str, object]:
+    return sku(text, price, usage=usage) | {"category": {"usageType": usage, "resourceGroup": "TPU"}}
+
+
+def test_traps_43_44_45_a_tpu_of_v5_and_newer_is_sold_by_the_chip() -> None:
+    found = offers(
+        tpu("TpuV5e chip hour in Iowa", "1.2"),
+        tpu("Preemptible TpuV5e chip hour in Iowa", "0.4"),  # Google calls this use OnDemand
+        tpu("Commitment v1: TpuV5e in Iowa for 1 Year", "0.84", "Commit1Yr"),
+        tpu("DWS Calendar Mode TpuV5e in Iowa", "0.9"),
+        tpu("TpuV6e in Iowa", "2.7"),
+        tpu("Tpu-v3 Pod in Iowa", "32"),
+        tpu("TpuV8x in Iowa", "11"),
+    )
+    assert {key: (offer.accelerator_id, offer.price.amount) for key, offer in found.items()} == {
+        ("tpu-v5e", "on_demand", None): ("google-tpu-v5e", Decimal("1.2")),
+        ("tpu-v5e", "spot", None): ("google-tpu-v5e", Decimal("0.4")),
+        ("tpu-v5e", "reserved", "1y"): ("google-tpu-v5e", Decimal("0.84")),
+        ("tpu-v6e", "on_demand", None): ("google-tpu-v6e", Decimal("2.7")),
+        ("tpu-v8x", "on_demand", None): (None, Decimal(11)),
+    }
+    assert {(offer.sold_per, offer.count, offer.hosts) for offer in found.values()} == {("accelerator", 1, None)}
+
+
+def test_a_tpu_elsewhere_in_a_description_is_no_tpu() -> None:
+    assert offers(sku("Network egress for TpuV5e in Iowa", "0.1")) == {}
