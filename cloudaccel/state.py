@@ -21,6 +21,7 @@ except ImportError as error:  # an extra, said in the words that mend it
 
 HEAD = "0001"  # the newest revision in migrations/versions; a test compares
 _LOCK_WAIT_S = 30
+_ALONE = 0x636C6F75  # the number of our lock in PostgreSQL; any that no other program of that database uses
 
 metadata = sa.MetaData()
 
@@ -130,13 +131,20 @@ def open_state(url: str | None = None) -> sa.Engine:
         parsed = sa.engine.make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             _make_private(Path(parsed.database))
-        engine = sa.create_engine(parsed, connect_args=_connect_args(parsed), hide_parameters=True)
+        # A database that was started anew has forgotten its connections; each is tried before it is used.
+        engine = sa.create_engine(parsed, connect_args=_connect_args(parsed), hide_parameters=True, pool_pre_ping=True)
     except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
         raise ConfigError("CLOUDACCEL_DATABASE_URL is no address of a database that this program can use.") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
         event.listen(engine, "begin", _begin_immediate)
-    _migrate(engine)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "begin", _begin_alone)
+    try:
+        _migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -162,7 +170,14 @@ def _make_private(file: Path) -> None:
 
 
 def _connect_args(url: sa.URL) -> dict[str, Any]:
-    return {"timeout": _LOCK_WAIT_S} if url.get_backend_name() == "sqlite" else {}
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": _LOCK_WAIT_S}
+    if url.get_backend_name() == "postgresql":
+        # A replica that froze inside a transaction is put out of it, so that the others wait no longer than that.
+        wait_ms = _LOCK_WAIT_S * 1000
+        options = f"-c lock_timeout={wait_ms} -c idle_in_transaction_session_timeout={wait_ms}"
+        return {"connect_timeout": _LOCK_WAIT_S, "options": options}
+    return {}
 
 
 def _durable(connection: Any, _record: Any) -> None:
@@ -177,6 +192,11 @@ def _durable(connection: Any, _record: Any) -> None:
 def _begin_immediate(connection: sa.Connection) -> None:
     """Take the write lock at the start: a transaction that reads first and writes later could otherwise be refused."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_alone(connection: sa.Connection) -> None:
+    """One transaction at a time over all replicas, as on SQLite: what is read first still holds when it is written."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE})")
 
 
 def _migrate(engine: sa.Engine) -> None:

@@ -1,0 +1,86 @@
+"""A PostgreSQL of the tests' own, on loopback, gone with them: started from the binaries that the system has."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+_PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt/postgresql")
+_USERS = ("postgres", "nobody")  # PostgreSQL refuses to be run by root
+
+
+class Postgres:
+    """One server in a folder of its own; `url` is its address for SQLAlchemy."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._binaries = binaries
+        self._folder = folder
+        self._user = next((u for u in _USERS if _exists(u)), None) if os.getuid() == 0 else None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"postgresql+psycopg://cloudaccel@127.0.0.1:{self.port}/postgres"
+
+    def create(self) -> None:
+        """Make the files of the server."""
+        if self._user:
+            shutil.chown(self._folder, self._user)
+        self._run("initdb", "-D", str(self._folder / "data"), "-U", "cloudaccel", "-A", "trust", "-N", "-E", "UTF8")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-l", log, "-o", options, "-w", "-t", "60", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it; ``immediate`` is as if the machine had lost its power."""
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", mode, "-w", "stop")
+
+    def _run(self, program: str, *words: str) -> None:
+        done = subprocess.run(
+            [str(self._binaries / program), *words], user=self._user, stdin=subprocess.DEVNULL, capture_output=False,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=120, cwd=self._folder,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{program} ended with {done.returncode}; see {self._folder}"
+
+
+@contextmanager
+def running() -> Generator[Postgres]:
+    """A started server; the test is skipped where there is none."""
+    pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
+    pytest.importorskip("psycopg", reason="needs cloudaccel[postgres]")
+    binaries = _binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL on this machine (initdb is not found)")
+    with tempfile.TemporaryDirectory(prefix="cloudaccel-pg") as name:
+        server = Postgres(binaries, Path(name))
+        server.create()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop("immediate")
+
+
+def _binaries() -> Path | None:
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).parent
+    places = (p.parent for place in _PLACES for p in sorted(Path(place).glob("**/bin/initdb"), reverse=True))
+    return next(places, None)
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
