@@ -33,9 +33,9 @@ class Calls:
         self.rng = rng
         self.patience_s = patience_s
 
-    def read(self, call: Callable[[], T]) -> T:
-        """The answer of a call that may be sent any number of times."""
-        until = self.clock.now() + timedelta(seconds=self.patience_s)
+    def read(self, call: Callable[[], T], *, longer_s: float = 0.0) -> T:
+        """The answer of a call that may be sent any number of times; `longer_s` is added to the patience."""
+        until = self.clock.now() + timedelta(seconds=self.patience_s + longer_s)
         backoff = Backoff(1, 30, self.rng)
         while True:
             try:

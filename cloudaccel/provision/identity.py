@@ -25,9 +25,9 @@ def create_token(install: str, run: str, attempt: int, zone: str, candidate: Can
     return str(uuid.uuid5(uuid.UUID(install), key))
 
 
-def group_name(run: str) -> str:
-    """Name of the run's groups."""
-    return f"cloudaccel-{run}"
+def group_name(run: str, region: str) -> str:
+    """Name of the run's groups in one region: two regions of an account may not share a name, nor may the journal."""
+    return f"cloudaccel-{run}-{region}"
 
 
 def tags(install: str, run: str, deadline: datetime, owner: str) -> Mapping[str, str]:

@@ -183,7 +183,8 @@ class Launcher:
         preparing = not uncertain
         try:
             if preparing:
-                request, groups = self._calls.read(lambda: cloud.instances.prepare(request))
+                lag_s = cloud.instances.consistency_s
+                request, groups = self._calls.read(lambda: cloud.instances.prepare(request), longer_s=lag_s)
                 self._journal.seen(run.id, request.provider, request.region, [(g.kind, g.id) for g in groups])
                 self._journal.prepared(run, request)
                 self._journal.sending(run, token)

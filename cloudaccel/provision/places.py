@@ -121,7 +121,7 @@ def build_request(
     until = money.deadline(candidate, spec.limits, spec.lease_s, now)
     return InstanceRequest(
         token=identity.create_token(install, run.id, attempt, zone, candidate),
-        name=identity.group_name(run.id),
+        name=identity.group_name(run.id, candidate.region),
         provider=candidate.provider,
         region=candidate.region,
         zone=zone,
@@ -147,8 +147,9 @@ def sample_request(spec: Spec, candidate: Candidate, zone: str, now: datetime) -
     o = spec.options
     return InstanceRequest(
         token="rehearsal",  # noqa: S106
-        name=identity.group_name("rehearsal"), provider=candidate.provider, region=candidate.region,
-        zone=zone, instance_type=candidate.instance, count=candidate.nodes, market=candidate.market,
+        name=identity.group_name("rehearsal", candidate.region), provider=candidate.provider,
+        region=candidate.region, zone=zone, instance_type=candidate.instance, count=candidate.nodes,
+        market=candidate.market,
         reservation_id=o.reservation_id, deadline=until, disk_gib=o.disk_gib, ssh_cidrs=o.ssh_cidrs, image=o.image,
         key_name=o.key_name, max_price_per_hour=money.most_per_machine(candidate, spec.limits),
         accept_no_deadline=o.accept_no_deadline, user_data=userdata.user_data("rehearsal", until),

@@ -123,7 +123,7 @@ class Ender:
             return
         request = request_from_json(operation.request)
         try:
-            _, groups = self._calls.read(lambda: instances.prepare(request))
+            _, groups = self._calls.read(lambda: instances.prepare(request), longer_s=instances.consistency_s)
         except AGAIN:
             raise
         except ProviderError:

@@ -162,8 +162,9 @@ def _group(plan: Deployment) -> dict[str, Any]:
 
 def _template(plan: Deployment) -> dict[str, Any]:
     """Interfaces: one, or, for a gang of a type with EFA, one on every network card."""
+    # Null, and not absent, for a type without EFA: `try` would hand the null on.
     cards = "data.aws_ec2_instance_type.chosen.efa_maximum_interfaces"
-    number = f"max(1, try({cards}, 1))" if plan.nodes > 1 else "1"
+    number = f"coalesce({cards}, 1)" if plan.nodes > 1 else "1"
     content: dict[str, Any] = {
         "subnet_id": "${var.subnet_id}",
         "security_groups": ["${aws_security_group.machines.id}"],
@@ -173,7 +174,7 @@ def _template(plan: Deployment) -> dict[str, Any]:
         "associate_public_ip_address": "${" + f'{number} > 1 ? null : "false"' + "}",
     }
     if plan.nodes > 1:
-        efa = "try(data.aws_ec2_instance_type.chosen.efa_supported, false)"
+        efa = "coalesce(data.aws_ec2_instance_type.chosen.efa_supported, false)"
         content["interface_type"] = "${" + f'{efa} ? (network_interfaces.value == 0 ? "efa" : "efa-only") : null' + "}"
     return {
         "name": plan.name,

@@ -101,6 +101,11 @@ class FakeAws:
         with self._lock:
             return [thing for region in sorted(self._regions) for thing in self._live_in(region)]
 
+    def templates(self, region: str) -> list[str]:
+        """Names of the launch templates there, of which none is ever ours."""
+        with self._lock:
+            return sorted(self._backend(region).launch_template_name_to_ids)
+
     def interrupt(self, instance_id: str) -> None:
         """Take a spot machine back."""
         self._end(instance_id, "Server.SpotInstanceTermination")

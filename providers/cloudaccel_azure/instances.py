@@ -171,7 +171,7 @@ class AzureInstances:
     def resources(self, *, tags: Mapping[str, str], region: str) -> Iterator[Resource]:
         """Everything of the group in `region` that carries `tags`; a run's groups also before a listing has them."""
         seen: set[tuple[str, str]] = set()
-        for kind, found in self._everything(tags):
+        for kind, found in self._everything(tags, region):
             carried = {str(k): str(v) for k, v in _row(found.get("tags")).items()}
             here = str(found.get("location", "")).replace(" ", "").lower() == region
             new = (kind, str(found["name"])) not in seen
@@ -181,7 +181,7 @@ class AzureInstances:
                 bills = kind in ("machine", "disk", "address")
                 yield Resource(kind=kind, id=str(found["name"]), region=region, state=state, tags=carried, bills=bills)
 
-    def _everything(self, tags: Mapping[str, str]) -> Iterator[tuple[str, Found]]:
+    def _everything(self, tags: Mapping[str, str], region: str) -> Iterator[tuple[str, Found]]:
         """Kind and text of all that listings show, and of the groups that follow from the name of one run."""
         for path, kind in _LISTINGS:
             for found in self._sdk.pages(path, self._sdk.group):
@@ -189,7 +189,7 @@ class AzureInstances:
         run = tags.get(RUN_TAG, "*")
         for kind in ("placement_group", "security_group") if run != "*" else ():
             with suppress(InstanceNotFound):
-                yield kind, self._sdk.call(f"{_PATHS[kind]}.get", self._sdk.group, f"{GROUP_PREFIX}{run}")
+                yield kind, self._sdk.call(f"{_PATHS[kind]}.get", self._sdk.group, f"{GROUP_PREFIX}{run}-{region}")
 
     def remove(self, resource: Resource) -> None:
         """Delete what is no machine. `Conflict` while something uses it, or while it is being deleted."""

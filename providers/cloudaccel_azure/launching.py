@@ -11,7 +11,9 @@ TOKEN_TAG = "cloudaccel-token"  # noqa: S105
 NETWORK_API = "2022-11-01"  # the network version that machines make their own interfaces with (Azure compute models)
 USER = "cloudaccel"
 RUN_TAG = "cloudaccel-run"
-GROUP_PREFIX = "cloudaccel-"  # a run's groups are named with it and the run; a test holds it to the core's own names
+GROUP_PREFIX = (
+    "cloudaccel-"  # a run's groups are named with it, the run and the region; a test holds it to the core's own names
+)
 _MOST_NAMES = 8  # a gang has at most 8 machines
 
 

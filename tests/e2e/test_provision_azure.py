@@ -245,7 +245,7 @@ def test_a_group_that_no_listing_shows_yet_is_found_by_the_name_of_its_run(cloud
     instances = provider().instances
     assert instances is not None
     found = list(instances.resources(tags={identity.TAG_RUN: run_id}, region="eastus"))
-    assert [(thing.kind, thing.id) for thing in found] == [("security_group", identity.group_name(run_id))]
+    assert [(thing.kind, thing.id) for thing in found] == [("security_group", identity.group_name(run_id, "eastus"))]
 
 
 def test_throttling_is_waited_out(cloud: "FakeAzure") -> None:
