@@ -28,6 +28,7 @@ SETTINGS = (
     Setting(
         "users", "CLOUDACCEL_USERS", "", "countries of your users for the rules, or none outside those of the work"
     ),
+    Setting("inventory", "CLOUDACCEL_INVENTORY", "", "machines that you own; for plans without a public cloud"),
     Setting("statements", "CLOUDACCEL_STATEMENTS", "", "file of what you stated (default: beside the configuration)"),
     Setting("mirrors", "CLOUDACCEL_MIRRORS", "", "addresses to ask in place of price lists: PUBLISHED=MIRROR,..."),
     Setting("proxy", "CLOUDACCEL_PROXY", "", "proxy for price lists (default: HTTPS_PROXY and NO_PROXY)"),

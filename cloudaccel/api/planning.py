@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cloudaccel import units
 from cloudaccel.api.judging import Rules, judge_by, row_judge
 from cloudaccel.api.quoting import build_query, relaxations
-from cloudaccel.catalog.session import accelerator_table, open_session
+from cloudaccel.catalog.session import accelerator_table, open_session, own_session
 from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
@@ -24,13 +24,16 @@ from cloudaccel.model.workload import Assumption, Fit, Machine, Reason, Support
 from cloudaccel.planner.plan import make_plan
 from cloudaccel.planner.reasons import duration
 from cloudaccel.planner.request import NODE_STEPS, RANKS, Context, Request
+from cloudaccel.settings import load_settings
 from cloudaccel.workloads import size, supports
 from cloudaccel.workloads.job import Job, parse_job, read_job
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from typing import Unpack
 
     from cloudaccel.api.quoting import Filters
+    from cloudaccel.catalog.session import Session
     from cloudaccel.compliance import Judge
     from cloudaccel.model.certificate import Certificate
     from cloudaccel.planner.request import Judge as RowJudge
@@ -57,6 +60,7 @@ def plan(
     options: int = 10,
     startable: bool = False,
     price_file: str | Path | None = None,
+    inventory: str | Path | None = None,
     catalog: str | Path | None = None,
     rules: "Rules | None" = None,
     **filters: "Unpack[Filters]",
@@ -73,6 +77,9 @@ def plan(
         MFU over the wall clock (0..1), or tokens per second and accelerator, in place of the prior.
     setup
         Time of start, load and saving that is paid beside the run, such as ``45m``.
+    inventory
+        Plan on the machines of this inventory, which you own, instead of on what is for rent. None: that of the
+        settings when a pack leaves no public cloud, else what is for rent.
     rules
         Packs to judge every place by (`cloudaccel.api.judging.Rules`); None: those that are always on, with the
         organisation's facts of the settings. ``Rules(always=False)`` judges by none.
@@ -92,7 +99,13 @@ def plan(
         _same_currency(parsed.workload.budget_currency, "budget")
     given: dict[str, Any] = {name: value for name, value in filters.items() if value and name != "limit"}
     wanted: dict[str, Any] = {**_policy_filters(parsed), **given}
-    with open_session(catalog, price_file) as session:
+    by, judge = _judge(rules, parsed)
+    closed = [pack.id for pack in judge.packs if pack.forbids_public_cloud]
+    if closed and inventory is None and not (catalog or price_file):
+        inventory = load_settings()["inventory"] or None
+    if inventory is not None:
+        wanted["market"] = "owned"
+    with _session(catalog, price_file, inventory) as session:
         request = Request(
             workload=parsed.workload,
             model=parsed.model,
@@ -110,11 +123,25 @@ def plan(
                 "measured": measured, "filters": {k: str(v) for k, v in sorted(wanted.items())},
             },
         )  # fmt: skip
-        by, judge = _judge(rules, parsed)
         judged = row_judge(judge, named=by.named) if judge.packs else None
         found = session.read(lambda db: _planned(request, _context(db, parsed, mfu, measured, judged)))
     digests = {name: digest for name, _version, digest in judge.identities}
-    return replace(found, pack_digests=digests, request={**found.request, "rules": by.plain()})
+    wanting = tuple(closed) if inventory is None else ()
+    return replace(found, no_public_cloud=wanting, pack_digests=digests, request={**found.request, "rules": by.plain()})
+
+
+def _session(
+    catalog: str | Path | None, price_file: str | Path | None, inventory: str | Path | None
+) -> "AbstractContextManager[Session]":
+    if inventory is None:
+        return open_session(catalog, price_file)
+    if catalog or price_file:
+        raise QueryError("--inventory plans on your own machines alone: leave --catalog and --price-file out.")
+    from cloudaccel.api.deciding import price_file_text, price_inventory
+
+    priced = price_inventory(inventory)
+    countries = {machine.offer.region: machine.offer.country for machine in priced if machine.offer.country}
+    return own_session(Path(inventory), price_file_text(priced), countries)
 
 
 def _planned(request: Request, context: Context) -> Plan:

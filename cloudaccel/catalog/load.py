@@ -25,10 +25,18 @@ def build_in_memory(folders: Sequence[Path]) -> Catalog:
     return _catalog(db)
 
 
-def build_rows_in_memory(rows: Iterable[Mapping[str, str]], sources: Iterable[Source], *, built_from: str) -> Catalog:
-    """A catalog of a few rows in the columns of the snapshot's offers."""
+def build_rows_in_memory(
+    rows: Iterable[Mapping[str, str]],
+    sources: Iterable[Source],
+    *,
+    built_from: str,
+    countries: Mapping[str, str] | None = None,
+) -> Catalog:
+    """A catalog of a few rows in the columns of the snapshot's offers; `countries` by region, for sites in no table."""
     db = _empty()
     builder = builder_of(db)
+    if countries is not None:
+        builder = Builder(db, lambda _provider, region, _zone: countries.get(region), _operator_country)
     builder.add_sources(sources)
     _put_segments(builder, rows)
     builder.finish(built_from=built_from)

@@ -46,8 +46,8 @@ MAX_BYTES = 16 * 1024 * 1024
 _IMPLAUSIBLE_BELOW = Decimal("0.01")  # per accelerator-hour: less is more often a monthly price or a unit mistake
 
 
-def read_price_file(path: Path) -> tuple[list[Row], list[Source], list[str]]:
-    """Offer rows in the columns of the snapshot, their sources, and warnings.
+def read_price_file(path: Path, text: str | None = None) -> tuple[list[Row], list[Source], list[str]]:
+    """Offer rows in the columns of the snapshot, their sources, and warnings; of `text` when it is given.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_price_file(path: Path) -> tuple[list[Row], list[Source], list[str]]:
     """
     warnings: list[str] = []
     source = Source(id="file", name=path.name, path=str(path), revision=None, licence="the user's own", url=None)
-    numbered = [(line, _row(path, line, cells, warnings)) for line, cells in _records(path)]
+    numbered = [(line, _row(path, line, cells, warnings)) for line, cells in _records(path, text)]
     if not numbered:
         raise ConfigError(f"price file {path} has no rows. Write a header line and at least one price under it.")
     rows = _alternatives_settled(_parts_summed(numbered))
@@ -68,8 +68,8 @@ def read_price_file(path: Path) -> tuple[list[Row], list[Source], list[str]]:
     return [row for _, row in rows], [source], warnings
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    text = _text(path)
+def _records(path: Path, text: str | None) -> Iterator[tuple[int, dict[str, str]]]:
+    text = _text(path) if text is None else text
     reader = csv.reader(text.splitlines(keepends=True))
     first = next(reader, list[str]())
     heading = [cell.strip().lower() for cell in first]

@@ -1,7 +1,7 @@
 """One question's view of the catalog: the open file, the user's overlay over it, and mending when it is damaged."""
 
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -91,6 +91,20 @@ def open_session(catalog: str | Path | None = None, price_file: str | Path | Non
         session.catalog.close()
         if session.overlay is not None:
             session.overlay.close()
+
+
+@contextmanager
+def own_session(path: Path, text: str, countries: Mapping[str, str]) -> Generator[Session]:
+    """The machines of an inventory as the whole catalog: `text` is a price file, `countries` are those of the sites."""
+    from cloudaccel.catalog.load import build_rows_in_memory
+    from cloudaccel.catalog.pricefile import read_price_file
+
+    rows, sources, _ = read_price_file(path, text)
+    catalog = build_rows_in_memory(rows, sources, built_from=str(path), countries=countries)
+    try:
+        yield Session(catalog, settings.cache_dir())
+    finally:
+        catalog.close()
 
 
 def accelerator_table() -> dict[str, Accelerator]:

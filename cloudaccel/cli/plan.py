@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--require-available", action="store_true", help="only what a source says is really sold there")
     f.add_argument("--startable", action="store_true", help="only what 'cloudaccel provision' can start")
     f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    f.add_argument("--inventory", metavar="CSV", help="plan on machines that you own, instead of what is for rent")
     common.add_rules(p)
     v = p.add_argument_group("answer")
     v.add_argument("--rank", default="cost", metavar="BY", help="cost (default), time or carbon")
@@ -132,6 +133,7 @@ def run(a: argparse.Namespace) -> int:
         startable=a.startable, price_file=a.price_file, catalog=a.catalog, provider=a.provider, region=a.region,
         country=a.country, market=a.market or "on-demand", residency=a.residency, interconnect=a.interconnect,
         require_available=a.require_available, rules=common.rules_of(a),
+        inventory=a.inventory,
     )  # fmt: skip
     text = api.lock_text(found)
     saved = _save(text, a.lock) if found.best else None

@@ -28,6 +28,9 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
 def rules_lines(plan: Plan) -> list[str]:
     """What the rules cost, what would settle the cheapest that is unknown, and what was not answered."""
     lines: list[str] = []
+    if plan.no_public_cloud and plan.best is None:
+        packs = ", ".join(plan.no_public_cloud)
+        lines.append(f"Rules    {packs} leaves no public cloud: name machines of your own with --inventory CSV")
     best, other, settled = plan.best, plan.without_rules, plan.if_settled
     if other is not None:
         cost = "" if plan.rules_cost is None else f"cost {_money(plan.rules_cost)}: "

@@ -172,6 +172,7 @@ class Plan:
     pack_digests: Mapping[str, str] = field(default_factory=dict[str, str])
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     considered: tuple[Option, ...] = ()
+    no_public_cloud: tuple[str, ...] = ()  # packs that leave none, when no machines of one's own were planned on
     without_rules: Option | None = None
     if_settled: Option | None = None
 
