@@ -50,8 +50,10 @@ def run(a: argparse.Namespace) -> int:
 def _read(path: Path) -> dict[str, str]:
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: not answers in JSON ({error}).") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. Name a file of answers in JSON.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: not answers in JSON ({error}). Write {{question: answer}}.") from error
     if not isinstance(loaded, dict):
         raise ConfigError(f"{path}: write {{question: answer}}.")
     return {str(key): str(value) for key, value in cast(dict[Any, Any], loaded).items()}

@@ -301,7 +301,7 @@ def _load(path: Path) -> dict[str, Any]:
             raise ConfigError(f"larger than {MAX_BYTES:,} bytes, which no roadmap is.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error}).") from error
+        raise ConfigError(f"cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     read: Callable[[str], Any] = json.loads if path.suffix.lower() == ".json" else _yaml
     try:
         loaded = read(text)

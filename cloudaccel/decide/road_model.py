@@ -6,9 +6,11 @@ month and workload is kept, and an option that another one beats at every start 
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib import import_module
+from threading import Thread
 from typing import Any
 
 from cloudaccel.decide.road_prices import (
@@ -101,12 +103,14 @@ class Model:
             if found.status != 0:
                 return Solution(status, str(found.message), None, math.inf, -math.inf)
             return Solution(status, "", found.x, float(found.fun), float(found.fun), found.ineqlin.marginals)
-        found = optimize.milp(
-            self.cost,
-            constraints=optimize.LinearConstraint(matrix, -np.inf, bounds),
-            bounds=optimize.Bounds(lower, upper),
-            integrality=np.array(self.whole),
-            options={"time_limit": seconds, "mip_rel_gap": gap},
+        found = _interruptible(
+            lambda: optimize.milp(
+                self.cost,
+                constraints=optimize.LinearConstraint(matrix, -np.inf, bounds),
+                bounds=optimize.Bounds(lower, upper),
+                integrality=np.array(self.whole),
+                options={"time_limit": seconds, "mip_rel_gap": gap},
+            )
         )
         bound = -math.inf if found.mip_dual_bound is None else float(found.mip_dual_bound)
         if found.x is None:
@@ -215,6 +219,20 @@ class Model:
                 best[key[0], name] = best.get((key[0], name), 0.0) - float(value)
         ranked = sorted(best.items(), key=lambda item: -item[1])
         return [f"{words[k].format(n)} would save about {v * SCALE:,.0f} over the horizon" for (k, n), v in ranked[:5]]
+
+
+def _interruptible(solve: Callable[[], Any]) -> Any:
+    """What `solve` returns or raises, from a thread of its own: in C++ it would hold Ctrl-C back until its end."""
+    done = Future[Any]()
+
+    def run() -> None:
+        try:
+            done.set_result(solve())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return done.result()
 
 
 def _libraries() -> tuple[Any, Any, Any]:

@@ -19,6 +19,7 @@ def compare(*options: str, more: tuple[str, ...] = ()) -> Any:
 
 
 def test_u60_every_factor_is_printed_and_the_rent_can_be_redone() -> None:
+    """Believed from a page: three years of rent cost what it prints. Its own hours and price make another sum."""
     own = "own:8xH100,capex=350000,colo=65000/term,ops=40000/term,years=3"
     found = compare(own, "rent:H100:8@9.00", more=("--years", "3"))
     owned, rent = found["ways"]
@@ -41,6 +42,7 @@ def test_u60_the_sources_own_table_does_not_add_up() -> None:
 
 
 def test_u61_break_even_use_and_the_curve() -> None:
+    """Believed: owning wins once it is bought. It wins above a use, and only against the rent it is compared with."""
     found = compare("own:annual=160000,gpus=8", more=("--rents", "3.00"))
     (use,) = [b for b in found["break_evens"] if b["unit"] == "use"]
     assert isclose(Decimal(use["at"]), Decimal(160_000) / (8 * 8760 * 3), abs_tol=1e-6)
@@ -56,6 +58,7 @@ OWN_ROWS = "provider,label,accelerator,market,hourly,as_of\n"
 
 
 def test_u63_own_prices_by_generation(tmp_path: Path) -> None:
+    """Believed: one price for every machine of a site. Each generation has its own, as the file gives it."""
     own = price_file(
         tmp_path,
         "own,node_type=perf;board=RTX_3090,RTX3090,1,owned,0.33,,2026-11-01",
@@ -68,6 +71,7 @@ def test_u63_own_prices_by_generation(tmp_path: Path) -> None:
 
 
 def test_u64_hourly_and_monthly_are_the_same_price(tmp_path: Path) -> None:
+    """Believed: 730 an hour, or 0.00. The column says the unit, and a month is 730 h."""
     own = price_file(
         tmp_path,
         "own,a,H100-SXM,1,owned,1,,2026-11-01",
@@ -78,7 +82,18 @@ def test_u64_hourly_and_monthly_are_the_same_price(tmp_path: Path) -> None:
     assert [Decimal(o["price"]["price_per_hour"]) for o in answer.json["offers"]] == [1, 1]
 
 
+def test_u64_a_price_that_looks_like_another_unit_is_warned_of(tmp_path: Path) -> None:
+    """Believed: 0.001 an hour is a bargain. It is a price in another unit, and the warning asks which."""
+    own = price_file(
+        tmp_path, "own,a,H100-SXM,1,owned,0.001,,2026-11-01",
+        header="provider,label,accelerator,count,market,hourly_usd,monthly_usd,as_of",
+    )  # fmt: skip
+    answer = run("quote", "H100", "--market", "owned", "--price-file", str(own))
+    assert "less than a cent per accelerator. Is it per month, or in cents?" in answer.err
+
+
 def test_u65_marginal_cost_is_labelled() -> None:
+    """Believed: a million tokens cost 1.3 cents. That is the power alone, and the label says so."""
     own = "own:power_kwh=64,kwh_price=0.227,tokens=1.136e9"
     (way,) = compare(own, more=("--scope", "marginal"))["ways"]
     assert isclose(Decimal(way["per_million"]), Decimal("0.0128"), abs_tol=0.0001)
@@ -87,12 +102,14 @@ def test_u65_marginal_cost_is_labelled() -> None:
 
 
 def test_u53_use_is_a_factor_of_the_price_per_million() -> None:
+    """Believed: 0.99 a million, whatever the use. At a tenth of the use it is ten times that."""
     for use, expected in (("100%", "0.992"), ("10%", "9.92")):
         (way,) = compare(f"rent:price=2.50/h,throughput=700tok/s,use={use}")["ways"]
         assert isclose(Decimal(way["per_million"]), Decimal(expected), rel_tol=0.001)
 
 
 def test_u54_per_class_prices_against_machines() -> None:
+    """Believed: caching makes one's own machines cheaper too. It changes the API's bill and not the rent."""
     found = compare(
         "api:in=3,cached=0.30,out=15", "self:H100:8@2.50,throughput=5000tok/s",
         more=("--mix", "in=0.7,cached=0.2,out=0.1", "--demand", "1B-tokens/month"),
@@ -104,9 +121,16 @@ def test_u54_per_class_prices_against_machines() -> None:
     assert isclose(
         used, Decimal(20) / (5000 * 3600) * Decimal("1e9"), rel_tol=1e-9
     )  # cost/h over tokens/h: idle is apart
+    uncached = compare(
+        "api:in=3,cached=0.30,out=15", "self:H100:8@2.50,throughput=5000tok/s",
+        more=("--mix", "in=0.9,out=0.1", "--demand", "1B-tokens/month"),
+    )["ways"]  # fmt: skip
+    assert Decimal(uncached[0]["per_month"]) == 2700 + 1500
+    assert uncached[1]["per_month"] == machines["per_month"]
 
 
 def test_u58_the_mix_is_a_partition() -> None:
+    """Believed: cached tokens come on top of the input. They are a part of it, and a mix above 1 is refused."""
     words = ("--option", "api:in=3,cached=0.3,out=15", "--demand", "1M-tokens/month", "--mix")
     answer = run("compare", *words, "in=1,cached=0.983,out=0.1")
     assert answer.code == 2
@@ -121,6 +145,7 @@ def test_u58_the_mix_is_a_partition() -> None:
     ],
 )
 def test_u57_throughput_is_asked_for_and_never_invented(words: tuple[str, ...]) -> None:
+    """Believed: 50 a million for a model that no table knows. Nothing is invented: it is asked for."""
     answer = run("compare", *words)
     assert answer.code == 2
     assert "throughput=" in answer.err
@@ -145,6 +170,7 @@ def test_u52_adapt_against_from_scratch() -> None:
 
 
 def test_u106_what_a_managed_service_adds() -> None:
+    """Believed: the service costs what the machine does. The premium is shown, in money and as a share."""
     found = compare("vm:m5.12xlarge,price=2.304/h", "managed:m5.12xlarge,price=2.574/h", more=("--hours", "1"))
     premium = found["ways"][1]["premium"]
     assert Decimal(premium["per_month"]) == Decimal("0.27")
@@ -154,6 +180,7 @@ def test_u106_what_a_managed_service_adds() -> None:
 
 
 def test_u106_a_price_that_nobody_loaded_is_unknown() -> None:
+    """Believed: no row, so free, or a crash. It is unknown, says what would settle it, and is never the cheapest."""
     words = ("--option", "vm:m5.12xlarge,price=2.304/h", "--option", "managed:ml.brandnew", "--hours", "730")
     answer = run("compare", *words)
     assert answer.code == 0

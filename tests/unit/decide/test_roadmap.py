@@ -1,5 +1,8 @@
 """The roadmap: brute force on small cases, totals that can be redone, limits explained, words of the file."""
 
+import os
+import signal
+import threading
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudaccel.decide import road_model
 from cloudaccel.decide.road_file import parse_case, read_case
 from cloudaccel.decide.road_prices import commit_cost, hour_price, purchase_cost
 from cloudaccel.decide.roadmap import machines_at, roadmap
@@ -183,6 +187,16 @@ def test_one_more_option_never_makes_it_dearer() -> None:
     few = solve(case([8, 16, 16, 8], ON_DEMAND, YEAR))
     more = solve(case([8, 16, 16, 8], ON_DEMAND, YEAR, BUY))
     assert (more.total or 0) <= (few.total or 0) + Decimal(100)
+
+
+def test_ctrl_c_is_heard_while_the_solver_works() -> None:
+    release = threading.Event()
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        road_model._interruptible(lambda: release.wait(30))  # pyright: ignore[reportPrivateUsage]
+    release.set()
+    assert time.monotonic() - started < 20
 
 
 # -- the file ----------------------------------------------------------------------------------------------------------
