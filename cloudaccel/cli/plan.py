@@ -10,6 +10,7 @@ from cloudaccel.cli import common, plan_certificate, plan_export, plan_table
 from cloudaccel.errors import ConfigError, QueryError, StorageError
 from cloudaccel.model.certificate import Certificate
 from cloudaccel.model.plan import Option, Plan
+from cloudaccel.workloads.job_keys import JOB_KEYS
 
 EXAMPLES = """\
   cloudaccel plan job.yaml --explain
@@ -25,11 +26,7 @@ TARGETS = {
     "fsdp": "launch-fsdp.sh", "deepspeed": "deepspeed.json", "megatron": "launch-megatron.sh", "vllm": "launch-vllm.sh",
     "maxtext": "maxtext.yml", "neuronx": "neuronx.yaml",
 }  # fmt: skip
-# Flag -> key of the job file, when they differ.
-_JOB_FLAGS = ("task", "model", "method", "dtype", "tokens", "seq", "batch", "params", "params-active", "stack",
-              "parallel", "recompute", "rank-lora", "context", "concurrency", "input-tokens", "output-tokens",
-              "requests-per-s", "tokens-per-month", "utilization", "hours-on", "deadline", "budget", "disk", "data",
-              "requires", "cores")  # fmt: skip
+_JOB_FLAGS = tuple(key for key in JOB_KEYS if key not in ("shape", "policy"))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("job", nargs="?", metavar="FILE", help="job.yaml or .json; flags go over it. With --export: a lock")
     j = p.add_argument_group("the job")
     for flag in _JOB_FLAGS:
-        j.add_argument(f"--{flag}", metavar="VALUE", dest=f"job_{flag.replace('-', '_')}", help=_HELP.get(flag, ""))
+        j.add_argument(f"--{flag}", metavar="VALUE", dest=f"job_{flag.replace('-', '_')}", help=_job_help(flag))
     s = p.add_argument_group("speed and price assumptions")
     s.add_argument(
         "--mfu",
@@ -89,6 +86,11 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _job_help(key: str) -> str:
+    meaning, example = JOB_KEYS[key]
+    return (meaning if example in meaning else f"{meaning}; such as {example}").replace("%", "%%")
+
+
 def _add_export(p: argparse.ArgumentParser) -> None:
     e = p.add_argument_group("for other engines")
     e.add_argument(
@@ -99,21 +101,6 @@ def _add_export(p: argparse.ArgumentParser) -> None:
     e.add_argument(
         "--lease", metavar="TIME", help="with --export: how long machines may live (default: high estimate × 1.2 + 30m)"
     )
-
-
-_HELP = {
-    "task": "pretrain, continued_pretrain, finetune or serve",
-    "model": "name in the registry, or a config.json",
-    "method": "of fine-tuning: full, lora, qlora or dpo",
-    "tokens": "tokens to process, such as 200e6",
-    "seq": "sequence length in tokens",
-    "deadline": "24h, 7d",
-    "budget": "such as '300 USD'",
-    "disk": "disk beside the machine, such as 500GB",
-    "data": "data to bring in and where it lies: 10TB@PROVIDER:REGION",
-    "requires": "features that must be there: bf16,flash-attn",
-    "params": "parameters, for a model that is in no registry",
-}
 
 
 def run(a: argparse.Namespace) -> int:

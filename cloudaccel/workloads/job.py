@@ -221,8 +221,16 @@ def _mapping(key: str, value: Any) -> dict[str, Any]:
     return {str(name): content for name, content in cast(dict[Any, Any], value).items()}
 
 
+_POLICY = ("residency", "country", "region", "provider")  # filters on places
+
+
 def _policy(key: str, value: Any) -> tuple[tuple[str, str], ...]:
     pairs = _mapping(key, value)
+    for name in pairs:
+        if name not in _POLICY:  # a filter that is passed over would let places in
+            near = get_close_matches(name, _POLICY, 1)
+            hint = f" Did you mean {near[0]}?" if near else " Rules are chosen with --policy."
+            raise ConfigError(f"{key}: {name!r} is none of {', '.join(_POLICY)}.{hint}", choices=near)
     return tuple((name, ",".join(_words(key, v)) if _is_list(v) else _text(name, v)) for name, v in pairs.items())
 
 
