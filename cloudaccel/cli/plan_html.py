@@ -1,10 +1,11 @@
 """A plan as one page of HTML: no network, no script, prints on A4."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from html import escape
 
 from cloudaccel.cli.columns import plain
-from cloudaccel.cli.plan_table import what
+from cloudaccel.cli.plan_table import rules_lines, tokens_words, verdict_words, what
 from cloudaccel.model.plan import Option, Plan
 from cloudaccel.planner.reasons import duration
 
@@ -19,8 +20,13 @@ h1{font-size:1.5rem;margin:0 0 .2rem}h2{font-size:1.1rem;margin:2rem 0 .4rem}p.s
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--line)}
 th{font-weight:600}td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 text{fill:var(--ink);font:13px system-ui,sans-serif}
+td.w{white-space:nowrap}table.options{font-size:13px}
 .compute{fill:var(--bar)}.other{fill:var(--other)}svg{width:100%;height:auto}
-@media print{body{margin:0;max-width:none;font-size:11px}h2{break-after:avoid}tr{break-inside:avoid}}
+.axis{stroke:var(--line);fill:none}.front{stroke:var(--bar);fill:none;stroke-width:2}.soft{fill:var(--soft)}
+@page{size:A4;margin:14mm}
+@media print{:root{--ink:#000;--soft:#444;--line:#bbb;--bar:#2f6fb3;--other:#b7791f;--page:#fff}
+  body{margin:0;max-width:none;font-size:11px;padding:0}table.options{font-size:9px}th,td{padding:.2rem .4rem}
+  h2{break-after:avoid}tr,svg{break-inside:avoid}.compute,.other{print-color-adjust:exact}}
 """
 
 
@@ -33,11 +39,15 @@ def render(plan: Plan) -> str:
         "<h2>Options</h2>",
         _table(
             ["", "Option", "Hardware", "Market", "Time", "Compute", "Other", "Total (USD)", "Verdict"],
-            [_row(number, option) for number, option in enumerate(shown, 1)],
+            [_row(plan, number, option) for number, option in enumerate(shown, 1)],
             numeric={4, 5, 6, 7},
+            whole={2, 3},
+            name="options",
         ),
+        _notes(plan),
         "<h2>What they cost</h2>",
         _bars([option for option in shown if option.total is not None]),
+        *_time_and_cost(plan),
     ]
     if plan.best is not None:
         body += ["<h2>The sum of option 1</h2>", _sum(plan.best)]
@@ -62,7 +72,7 @@ def _subtitle(plan: Plan) -> str:
     workload = plan.workload
     words = [f"{plan.model.params / 1e9:.4g} B parameters", workload.precision]
     if workload.tokens is not None:
-        words.append(f"{workload.tokens:.4g} tokens")
+        words.append(tokens_words(workload.tokens))
     if workload.deadline_s is not None:
         words.append(f"deadline {duration(Decimal(str(workload.deadline_s / 3600)))}")
     if workload.budget is not None:
@@ -70,29 +80,48 @@ def _subtitle(plan: Plan) -> str:
     return " · ".join([*words, f"catalog {plan.catalog_id[:19]}", f"{plan.evaluated:,} candidates"])
 
 
-def _row(number: int, option: Option) -> list[str]:
+def _row(plan: Plan, number: int, option: Option) -> list[str]:
     offer, compute = option.offer, option.lines[0].amount
     other = None if option.total is None or compute is None else option.total - compute
-    verdict = "; ".join(text for _, text in option.blocked) or f"{option.fit.verdict}, {option.channel}"
     return [
         "·" if option.blocked else str(number), f"{offer.provider} {offer.region} {offer.instance}", what(option),
         offer.market.replace("_", "-"), duration(option.hours), _money(compute), _money(other), _money(option.total),
-        verdict,
+        verdict_words(option, number, plan),
     ]  # fmt: skip
+
+
+def _notes(plan: Plan) -> str:
+    """What would help, what the rules say, and the licence: each a sentence under the options."""
+    notes = [f"Or {relaxation.text}." for relaxation in plan.relaxations]
+    notes += [" ".join(line.split()) + "." for line in rules_lines(plan)]
+    if plan.model.commercial_use and plan.model.commercial_use != "yes":
+        notes.append(f"Licence {plan.model.licence}: commercial use {plan.model.commercial_use}.")
+    return "".join(f"<p class=soft>{escape(note)}</p>" for note in notes)
 
 
 def _money(amount: Decimal | None) -> str:
     return "—" if amount is None else f"{amount:,.2f}"
 
 
-def _table(headings: list[str], rows: list[list[str]], numeric: set[int]) -> str:
+def _table(
+    headings: list[str],
+    rows: list[list[str]],
+    numeric: set[int],
+    whole: Collection[int] = (),
+    name: str = "",
+) -> str:
+    """A table; columns in `numeric` stand to the right, those in `whole` are not broken."""
+
     def cells(tag: str, values: list[str]) -> str:
+        kinds = ["n" if i in numeric else "w" if i in whole else "" for i in range(len(values))]
         return "".join(
-            f"<{tag}{' class=n' if i in numeric else ''}>{escape(value)}</{tag}>" for i, value in enumerate(values)
+            f"<{tag}{f' class={kind}' if kind else ''}>{escape(value)}</{tag}>"
+            for kind, value in zip(kinds, values, strict=True)
         )
 
     lines = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells('th', headings)}</tr></thead><tbody>{lines}</tbody></table>"
+    head = f"<thead><tr>{cells('th', headings)}</tr></thead>"
+    return f"<table{f' class={name}' if name else ''}>{head}<tbody>{lines}</tbody></table>"
 
 
 def _bars(options: list[Option]) -> str:
@@ -111,8 +140,55 @@ def _bars(options: list[Option]) -> str:
             f'<rect class="other" x="{260 + compute:.1f}" y="{y + 4}" width="{other:.1f}" height="16"/>'
             f'<text x="{268 + compute + other:.1f}" y="{y + 17}">{_money(option.total)}</text>'
         )
-    label = "Total cost of each option in USD: compute, then disk and transfer"
-    return f'<svg viewBox="0 0 920 {len(options) * height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    label = "Total cost of each option in USD: compute, then disk, transfer and surcharges"
+    y = len(options) * height + 8
+    legend = (
+        f'<rect class="compute" x="260" y="{y}" width="14" height="12"/><text x="280" y="{y + 11}">compute</text>'
+        f'<rect class="other" x="360" y="{y}" width="14" height="12"/>'
+        f'<text x="380" y="{y + 11}">disk, transfer, surcharges</text><text x="620" y="{y + 11}">total in USD</text>'
+    )
+    return f'<svg viewBox="0 0 920 {y + 18}" role="img" aria-label="{label}">{"".join(parts)}{legend}</svg>'
+
+
+_READ = "Numbers are those of the table, of a cluster its first. No option beats those on the line in time and in cost."
+_CLOSE = 16  # units of the drawing: nearer, two numbers cannot be read
+
+
+def _time_and_cost(plan: Plan) -> list[str]:
+    """Every option by its hours and its cost, with those that no other beats in both joined by steps."""
+    options = [o for o in plan.options if o.total is not None]
+    front = plan.pareto()
+    if len(front) < 2:
+        return []
+    longest = max(float(o.hours) for o in options) or 1.0
+    dearest = max(float(o.total or 0) for o in options) or 1.0
+
+    def at(option: Option) -> tuple[float, float]:
+        return 60 + float(option.hours) / longest * 800, 260 - float(option.total or 0) / dearest * 235
+
+    dots, named = "", list[tuple[float, float]]()
+    for number, (x, y) in enumerate(map(at, options), 1):
+        dots += f'<circle class="compute" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+        if not any(abs(x - u) < _CLOSE and abs(y - v) < _CLOSE for u, v in named):  # of a cluster, the first
+            dots += f'<text x="{x + 8:.1f}" y="{y - 6:.1f}">{number}</text>'
+            named.append((x, y))
+    points = [at(o) for o in front]  # cheapest first, so from the right to the left and up
+    steps = f"M{points[0][0]:.1f} {points[0][1]:.1f}" + "".join(f"V{y:.1f}H{x:.1f}" for x, y in points[1:])
+    marks = (
+        '<path class="axis" d="M60 15V260H880"/>'
+        '<text class="soft" x="54" y="264" text-anchor="end">0</text>'
+        f'<text class="soft" x="54" y="29" text-anchor="end">{dearest:,.0f}</text>'
+        f'<text class="soft" x="860" y="280" text-anchor="middle">{duration(Decimal(str(longest)))}</text>'
+        '<text class="soft" x="64" y="12">total in USD</text>'
+        '<text class="soft" x="420" y="280" text-anchor="middle">time until done</text>'
+    )
+    label = "Total cost and time of each option; the steps join those that no other option beats in both"
+    return [
+        "<h2>Cheaper is slower</h2>",
+        f'<svg viewBox="0 0 920 290" role="img" aria-label="{label}">{marks}',
+        f'<path class="front" d="{steps}"/>{dots}</svg>',
+        f"<p class=soft>{_READ}</p>",
+    ]
 
 
 def _sum(option: Option) -> str:

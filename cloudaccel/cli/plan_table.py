@@ -79,7 +79,7 @@ def _needs(plan: Plan) -> list[str]:
     option = plan.best or (plan.near[0] if plan.near else None)
     if workload.tokens is not None:
         flop = f" · {option.fit.flops:.3g} FLOP" if option and option.fit.flops else ""
-        lines.append(f"         {workload.tokens:.4g} tokens in sequences of {workload.sequence_tokens}{flop}")
+        lines.append(f"         {tokens_words(workload.tokens)} in sequences of {workload.sequence_tokens}{flop}")
     if option is not None and option.fit.memory is not None:
         memory = option.fit.memory
         saving = "" if workload.serve is not None else f"{memory.checkpoint_gib:.1f} at checkpoint, "  # never saves
@@ -90,6 +90,15 @@ def _needs(plan: Plan) -> list[str]:
     if model.commercial_use and model.commercial_use != "yes":
         lines.append(f"Licence  {model.licence}: commercial use {model.commercial_use}")
     return lines
+
+
+def tokens_words(tokens: float) -> str:
+    """Tokens as people say them: ``200 M tokens``, ``1.5 T tokens``."""
+    size, unit = next(((size, f" {unit}") for size, unit in _SIZES if tokens >= size), (1.0, ""))
+    return f"{tokens / size:,.4g}{unit} tokens"
+
+
+_SIZES = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 
 
 def _place(option: Option) -> str:
@@ -123,7 +132,7 @@ def _table(plan: Plan, shown: list[Option]) -> list[str]:
             str(number) if not option.blocked else "·",
             _place(option) + (f" (+{len(option.also)})" if option.also else ""),
             what(option), option.offer.market.replace("_", "-"), _wall(option, serving),
-            _money(compute), _money(other), _money(option.total), _verdict(option, number, plan),
+            _money(compute), _money(other), _money(option.total), verdict_words(option, number, plan),
         ])  # fmt: skip
     return common.table(headings, rows, frozenset({0, 4, 5, 6, 7}), common.screen_width())
 
@@ -136,7 +145,8 @@ def _money(amount: Decimal | None) -> str:
     return "—" if amount is None else f"{amount:,.2f}"
 
 
-def _verdict(option: Option, number: int, plan: Plan) -> str:
+def verdict_words(option: Option, number: int, plan: Plan) -> str:
+    """What speaks against an option, or how it stands: ``fits, cheapest, startable``."""
     if option.blocked:
         return "; ".join(text for _, text in option.blocked)
     words = [option.fit.verdict]

@@ -9,6 +9,7 @@ POLICY, DEADLINE, BUDGET = 1, 2, 4
 REASONS = {POLICY: "policy", DEADLINE: "deadline", BUDGET: "budget"}
 
 EXAMPLES = 3
+_YEAR_H, _LONG_H = 8760, 26_280  # three years: days mean nothing to anybody beyond
 
 
 class Rejections:
@@ -43,7 +44,9 @@ def policy_words(judgement: Judgement) -> str:
 
 
 def duration(hours: Decimal) -> str:
-    """Hours as people say them: ``7 min``, ``9.2 h``, ``21 d``."""
+    """Hours as people say them: ``7 min``, ``9.2 h``, ``21.0 d``, ``13,255 years``."""
     if hours < 1:
         return f"{hours * 60:.0f} min"
-    return f"{hours:.1f} h" if hours < 100 else f"{hours / 24:.1f} d"
+    if hours < _LONG_H:
+        return f"{hours:.1f} h" if hours < 100 else f"{hours / 24:.1f} d"
+    return f"{hours / _YEAR_H:,.0f} years"

@@ -225,10 +225,20 @@ def test_the_page_and_the_launch_configuration_are_written(job: Path) -> None:
     page = (job.parent / "plan.html").read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
     assert "<svg" in page
+    assert "rules open" in page, "a page that is passed on says what nobody has answered"
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
     assert "<script" not in page
     assert "torchrun" in (job.parent / "launch" / "launch-fsdp.sh").read_text(encoding="utf-8")
+
+
+def test_the_page_draws_cost_against_time_when_there_is_a_choice(job: Path) -> None:
+    answer = planned(str(job), "--budget", "5000 USD", "--html", "plan.html", "--lock", "-", "--limit", "30")
+    assert answer.code == 0, answer.err
+    page = (job.parent / "plan.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 2
+    assert page.count("<circle") == 30
+    assert 'class="front" d="M' in page
 
 
 def test_u91_energy_and_carbon_show_every_factor(job: Path) -> None:
