@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cloudaccel import registry, settings
 from cloudaccel.catalog import fetch, guard, renew, store
 from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.catalog.rows import Row
-from cloudaccel.catalog.web import Connection, HttpWeb
+from cloudaccel.catalog.web import Asked, Connection, HttpWeb
 from cloudaccel.errors import AuthError, CloudAccelError, ConfigError, StorageError
 from cloudaccel.model import Source
 from cloudaccel.protocols import Prices, Scope
@@ -127,7 +128,7 @@ def renew_prices(
     with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
         target = Path(temporary) / "catalog.sqlite" if out or diff else cache / "catalog.sqlite"
         work = _Work(cache, target, Notebook(cache), now or _now(), believe, write=not diff)
-        done = [_settled(work, name, reads, bool(providers)) for name, reads in _read(lists, progress)]
+        done = [_settled(work, name, reads, bool(providers)) for name, reads in _read(work, lists, progress)]
         if out:
             from cloudaccel.api.refreshing import export_snapshot
 
@@ -142,7 +143,7 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _read(lists: Mapping[str, Prices], progress: Progress) -> Iterable[tuple[str, list[fetch.Read]]]:
+def _read(work: _Work, lists: Mapping[str, Prices], progress: Progress) -> Iterable[tuple[str, list[fetch.Read]]]:
     """Each provider with all its scopes, as soon as the last of them is back."""
     connection = connection_of(settings.load_settings())
     over = {name: prices.over(HttpWeb(name, connection)) for name, prices in lists.items()}
@@ -156,7 +157,11 @@ def _read(lists: Mapping[str, Prices], progress: Progress) -> Iterable[tuple[str
             scopes.extend(found)
     waiting = {name: sum(scope.provider == name for scope in scopes) for name in over}
     reads: dict[str, list[fetch.Read]] = {}
-    tasks = [fetch.Task(scope.provider, partial(_whole, over[scope.provider], scope)) for scope in scopes]
+    taken = _taken(work, scopes)
+    tasks = [
+        fetch.Task(scope.provider, partial(_whole, lists[scope.provider], scope, connection, taken.get(scope, ())))
+        for scope in scopes
+    ]
     for count, (number, outcome) in enumerate(fetch.run_all(tasks), start=1):
         scope = scopes[number]
         progress(f"read {count} of {len(scopes)} lists: {scope.provider} {scope.region or scope.partition}")
@@ -166,9 +171,36 @@ def _read(lists: Mapping[str, Prices], progress: Progress) -> Iterable[tuple[str
             yield scope.provider, reads.pop(scope.provider)
 
 
-def _whole(prices: Prices, scope: Scope) -> fetch.Read:
+def _taken(work: _Work, scopes: Sequence[Scope]) -> dict[Scope, tuple[Asked, ...]]:
+    """What answered when a scope was last taken, where the catalog still holds exactly those rows."""
+    if work.believe:
+        return {}
+    current = work.current()
+    try:
+        found: dict[Scope, tuple[Asked, ...]] = {}
+        for scope in scopes:
+            note = work.notes.entry(scope)
+            known: Mapping[str, Any] = note.get("asked", {})
+            if known and not note["held"] and known["rows"] == len(_own(current, scope, known["sources"])):
+                found[scope] = tuple(Asked(str(url), str(how), str(value)) for url, how, value in known["answers"])
+        return found
+    finally:
+        current.close()
+
+
+def _own(current: store.Catalog, scope: Scope, sources: Sequence[str]) -> list[Row]:
+    rows = renew.current_rows(current.db, scope)
+    return [row for row in rows if row["source"] in sources and row["availability"] != "not_seen"]
+
+
+def _whole(prices: Prices, scope: Scope, connection: Connection, taken: Sequence[Asked]) -> fetch.Read:
+    web = HttpWeb(scope.provider, connection)
+    if web.unchanged(taken):
+        return fetch.Read(scope=scope, unchanged=True)
     end = time.monotonic() + fetch.DEADLINE_S
-    return fetch.read_scope(prices, scope, past=lambda: time.monotonic() > end)
+    web = HttpWeb(scope.provider, connection)
+    read = fetch.read_scope(prices.over(web), scope, past=lambda: time.monotonic() > end)
+    return replace(read, asked=tuple(web.asked))
 
 
 def _settled(work: _Work, name: str, reads: Sequence[fetch.Read], named: bool) -> ProviderRenewal:
@@ -211,6 +243,10 @@ def _judged(work: _Work, current: store.Catalog, reads: Sequence[fetch.Read]) ->
         if read.error:
             work.notes.note(read.scope, work.now, error=str(read.error))
             continue
+        if read.unchanged:
+            work.notes.note(read.scope, work.now, held={})
+            found[read.scope] = _confirmed(work, current, read.scope)
+            continue
         judged = guard.judge(
             renew.current_rows(current.db, read.scope),
             _dated(read.rows, work.now),
@@ -218,9 +254,26 @@ def _judged(work: _Work, current: store.Catalog, reads: Sequence[fetch.Read]) ->
             confirmed=work.notes.confirmed(read.scope, work.now),
             believe=work.believe,
         )
-        work.notes.note(read.scope, work.now, error=judged.refused, held=judged.held)
+        asked = {
+            "answers": [[one.url, one.condition, one.validator] for one in read.asked],
+            "sources": sorted(read.sources), "rows": len(read.rows),
+        }  # fmt: skip
+        work.notes.note(
+            read.scope, work.now, error=judged.refused, held=judged.held, asked=None if judged.refused else asked
+        )  # fmt: skip
         found[read.scope] = judged
     return found
+
+
+def _confirmed(work: _Work, current: store.Catalog, scope: Scope) -> guard.Judged:
+    """The rows of a list that says today what it said last, as of today."""
+    sources = work.notes.entry(scope)["asked"]["sources"]
+    segments: dict[guard.Segment, list[Row]] = {}
+    for row in renew.current_rows(current.db, scope):
+        seen = row["source"] in sources and row["availability"] != "not_seen"
+        today = {**row, "as_of": work.now.date().isoformat()} if seen else row
+        segments.setdefault((row["provider"], row["partition"], row["region"]), []).append(today)
+    return guard.Judged(segments=segments)
 
 
 def _dated(rows: Sequence[Row], now: datetime) -> Sequence[Row]:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from cloudaccel.catalog.offers import row_of
 from cloudaccel.catalog.rows import Row, offer_checker
+from cloudaccel.catalog.web import Asked
 from cloudaccel.errors import CloudAccelError, MalformedResponse, ProviderError, ProviderUnavailable
 from cloudaccel.model import Source
 from cloudaccel.protocols import Prices, Scope
@@ -22,12 +23,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What reading one scope gave: rows and their sources, or the error for which none of it is used."""
+    """What reading one scope gave: rows and their sources, or the error for which none of it is used.
+
+    `unchanged`: every source said that its list is the one that was taken last. `asked`: what answered.
+    """
 
     scope: Scope
     rows: tuple[Row, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source])
     error: CloudAccelError | None = None
+    unchanged: bool = False
+    asked: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from cloudaccel.errors import StorageError
 from cloudaccel.protocols import Scope
 
 NAME = "refresh.json"
-_FIELDS = {"tried_at", "ok_at", "error", "held"}
+_FIELDS = {"tried_at", "ok_at", "error", "held", "asked"}
 _BYTES = 64 << 20
 _ANOTHER_DAY = timedelta(hours=20)  # a daily refresh is never exactly a day later
 
@@ -29,7 +29,10 @@ class Notebook:
         self._scopes = _read(self._path)
 
     def entry(self, scope: Scope) -> Mapping[str, Any]:
-        """The note on `scope`: ``tried_at``, ``ok_at``, ``error``, ``held``; empty when there is none."""
+        """The note on `scope`: ``tried_at``, ``ok_at``, ``error``, ``held``, ``asked``; empty when there is none.
+
+        ``asked``: what answered when the list was last taken, the sources of its rows and their number.
+        """
         return self._scopes.get(_key(scope), {})
 
     def entries(self) -> Mapping[str, Mapping[str, Any]]:
@@ -41,7 +44,15 @@ class Notebook:
         held = self.entry(scope).get("held", {})
         return {i: amount for i, (amount, since) in held.items() if now - datetime.fromisoformat(since) >= _ANOTHER_DAY}
 
-    def note(self, scope: Scope, now: datetime, *, error: str = "", held: Mapping[str, str] | None = None) -> None:
+    def note(
+        self,
+        scope: Scope,
+        now: datetime,
+        *,
+        error: str = "",
+        held: Mapping[str, str] | None = None,
+        asked: Mapping[str, Any] | None = None,
+    ) -> None:
         """Put down how reading `scope` went. A failed reading says nothing about prices that are held back."""
         old = self.entry(scope)
         before = old.get("held", {})
@@ -50,7 +61,7 @@ class Notebook:
             kept = {i: before[i] if before.get(i, ("",))[0] == a else [a, now.isoformat()] for i, a in held.items()}
         self._scopes[_key(scope)] = {
             "tried_at": now.isoformat(), "ok_at": old.get("ok_at") if error else now.isoformat(),
-            "error": error, "held": kept,
+            "error": error, "held": kept, "asked": old.get("asked", {}) if asked is None else asked,
         }  # fmt: skip
 
     def save(self) -> None:

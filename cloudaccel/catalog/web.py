@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -60,8 +60,23 @@ class Connection:
     ca_file: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One answer that was read: its address with the query, and what tells the next version from it ("" when nothing).
+
+    `condition` is the header (``If-None-Match`` or ``If-Modified-Since``), `validator` its value.
+    """
+
+    url: str
+    condition: str = ""
+    validator: str = ""
+
+
 class HttpWeb:
-    """A `cloudaccel.protocols.Web` over urllib3. Opens nothing before the first call; threads may share it."""
+    """A `cloudaccel.protocols.Web` over urllib3. Opens nothing before the first call; threads may share it.
+
+    `asked` are the calls that were answered, in order.
+    """
 
     def __init__(
         self,
@@ -76,6 +91,7 @@ class HttpWeb:
         self._limits = limits or Limits()
         self._now = now
         self._pools: dict[str | None, PoolManager] = {}
+        self.asked: list[Asked] = []
 
     @contextmanager
     def ask(
@@ -87,16 +103,32 @@ class HttpWeb:
         body: "Json" = None,
     ) -> "Generator[HttpAnswer]":
         """See `cloudaccel.protocols.Web.ask`."""
-        address = self._mirrored(url)
         if query:
-            address += ("&" if "?" in address else "?") + urlencode(query)
+            url += ("&" if "?" in url else "?") + urlencode(query)
+        address = self._mirrored(url)
         deadline = self._now() + self._limits.deadline_s
         response = self._send(address, {"Accept-Encoding": "gzip", **(headers or {})}, body)
         try:
             self._judge(response.status, address)
+            # What goes by POST or with a key cannot be asked again by address alone.
+            plain = body is None and not headers
+            self.asked.append(_noted(url, response.headers) if plain else Asked(_bare(url)))
             yield HttpAnswer(response, self._limits, self._provider, address, lambda: self._now() > deadline)
         finally:
             response.close()
+
+    def unchanged(self, asked: Sequence[Asked]) -> bool:
+        """Whether every answer is still the one that was read: each source is asked, and sends no list again.
+
+        False at the first that is not, or cannot be asked so.
+        """
+        return bool(asked) and all(one.validator and self._is_still(one) for one in asked)
+
+    def _is_still(self, one: Asked) -> bool:
+        response = self._send(self._mirrored(one.url), {one.condition: one.validator, "Accept-Encoding": "gzip"}, None)
+        status = response.status
+        response.close()
+        return status == 304
 
     def _send(self, address: str, headers: dict[str, str], body: "Json") -> "BaseHTTPResponse":
         import urllib3
@@ -150,7 +182,8 @@ class HttpWeb:
         return self._pools[proxy]
 
     def _mirrored(self, url: str) -> str:
-        known = [base for base in self._connection.mirrors if url == base or url.startswith(base.rstrip("/") + "/")]
+        mirrors = self._connection.mirrors
+        known = [b for b in mirrors if url == b or url.startswith((b.rstrip("/") + "/", b + "?"))]
         if not known:
             return url
         base = max(known, key=len)
@@ -252,6 +285,17 @@ def decoded(body: bytes | bytearray) -> "Json":
         raise ValueError(f"no JSON ({type(error).__name__})") from None
 
 
+def _bare(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def _noted(url: str, headers: Mapping[str, str]) -> Asked:
+    if etag := headers.get("ETag", ""):
+        return Asked(url, "If-None-Match", etag)
+    modified = headers.get("Last-Modified", "")
+    return Asked(url, "If-Modified-Since", modified) if modified else Asked(url)
+
+
 def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number")
 
@@ -284,4 +328,4 @@ def _proxy_of(address: str) -> str | None:
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
-__all__ = ["Connection", "HttpAnswer", "HttpWeb", "Limits", "decoded"]
+__all__ = ["Asked", "Connection", "HttpAnswer", "HttpWeb", "Limits", "decoded"]

@@ -89,6 +89,29 @@ def test_a_list_that_says_the_same_writes_nothing(cloud: FakeCloud, cache: Path)
     assert (cache / "catalog.sqlite").stat() == before
 
 
+def test_a_list_that_its_source_says_is_unchanged_is_not_sent_again_and_is_as_of_today(
+    cloud: FakeCloud, cache: Path
+) -> None:
+    def route(asked: Asked) -> Reply:
+        if asked.headers.get("if-none-match") == '"v1"':
+            return Reply(status=304)
+        return Reply(body=products(B98415=11), headers={"ETag": '"v1"'})
+
+    cloud.serve("/oci/", route)
+    assert renew_prices(["oci"], now=NOW).providers[0].status == "ok"
+    assert h100()["as_of"] == "2026-11-27"
+    cloud.asked.clear()
+    (same,) = renew_prices(["oci"], now=NOW + timedelta(hours=1)).providers
+    assert (same.status, same.moved, len(cloud.asked)) == ("ok", 0, 1)
+    (later,) = renew_prices(["oci"], now=NOW + timedelta(days=1)).providers
+    assert (later.status, len(cloud.asked)) == ("ok", 2)
+    assert (h100()["price_per_hour"], h100()["as_of"]) == ("88", "2026-11-28")
+    # Prices that were replaced since are read again, whatever the source says of its list.
+    (cache / "catalog.sqlite").unlink()
+    assert renew_prices(["oci"], now=NOW + timedelta(days=1)).catalog_id is not None
+    assert h100()["price_per_hour"] == "88"
+
+
 def test_diff_shows_and_writes_nothing(cloud: FakeCloud, cache: Path) -> None:
     cloud.serve("/oci/", products(B98415=11))
     answer = run("refresh", "oci", "--diff")
