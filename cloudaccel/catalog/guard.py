@@ -65,6 +65,8 @@ def judge(
     after = {offer_id(row): row for row in new}
     own = frozenset(row["source"] for row in new)
     judged = Judged(unknown_accelerators=tuple(sorted({r["accelerator_name"] for r in new if not r["accelerator_id"]})))
+    if not before and not after:
+        return judged  # a region that sells none, as before: nothing is lost
     if not believe:
         judged.refused = _shrunk(sum(row["source"] in own for row in before.values()), len(after))
         judged.refused = judged.refused or _strange(before, after, own)

@@ -59,6 +59,12 @@ def test_a_list_that_shrank_is_refused_and_the_old_rows_stay() -> None:
     assert judged.refused == "the list shrank from 20 to 9 offers"
     assert not judged.segments
     assert judge(many(20), []).refused == "the list is empty"
+
+
+def test_a_region_that_sells_none_and_never_did_is_no_failure() -> None:
+    """A cloud has regions without accelerators: each refresh would have called its list half read."""
+    judged = judge([], [])
+    assert (judged.refused, judged.segments, judged.changes) == ("", {}, [])
     assert judge(many(20), many(9), believe=True).changes[-1].after is None
 
 
