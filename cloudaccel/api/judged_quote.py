@@ -6,6 +6,7 @@ from dataclasses import replace
 from cloudaccel.api.judging import Judged, Rules, judge_by, judge_offers
 from cloudaccel.api.quoting import Notice, Quote
 from cloudaccel.catalog.query import EXAMPLES
+from cloudaccel.compliance import conflicts
 from cloudaccel.model import Hidden, Offer
 from cloudaccel.model.verdict import UNKNOWN
 
@@ -50,6 +51,9 @@ def _words(rule: str, state: str) -> str:
 
 def _hints(judged: Judged) -> Iterator[str]:
     """What would settle the cheapest that is only unknown, and so make it one of the answers."""
+    if not judged.allowed:
+        for one, other in conflicts(list(judged.verdicts.values())):
+            yield f"{one} and {other} leave no place together, though each of them alone leaves some"
     offer = judged.cheapest_unknown
     if offer is None:
         return

@@ -409,9 +409,9 @@ _CHECKS: dict[str, Callable[[Check, Case], Answer]] = {
     "disclose": _disclose,
 }
 
-# Fields of a placement that a check looks at: offers that agree in them share its answer.
+# What of a placement a check looks at: offers that agree in it share its answer.
 _SEEN: dict[str, tuple[str, ...]] = {
-    "location": ("provider", "region", "country"),
+    "location": ("whereabouts",),
     "parent_country": ("provider", "partition", "tier", "deployment"),
     "ownership": ("provider", "partition", "tier", "deployment"),
     "partition": ("partition",),

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from itertools import combinations
+from itertools import chain, combinations
 from operator import attrgetter
+from typing import NamedTuple
 
 from cloudaccel.compliance.case import Answer, Case
 from cloudaccel.compliance.checks import ask, fields_seen
@@ -40,13 +41,21 @@ class _Ready:
         self.fields = tuple(sorted(names))
 
 
+class _Answers(NamedTuple):
+    """What some rules say of a place, the values of those required and open, and whether any was accepted."""
+
+    findings: list[Finding]
+    open: frozenset[str]
+    accepted: bool
+
+
 class _Alike:
     """Rules that see the same fields of a placement, by their places in the verdict, and their answers so far."""
 
     def __init__(self, fields: tuple[str, ...]) -> None:
         self.key: _Key = attrgetter(*fields) if fields else lambda _: None
-        self.rules: list[tuple[int, _Ready]] = []
-        self.answers: dict[object, list[tuple[int, Finding]]] = {}
+        self.rules: list[_Ready] = []
+        self.answers: dict[object, _Answers] = {}
 
 
 class Judge:
@@ -69,6 +78,9 @@ class Judge:
         replaced = _replaced(packs)
         self.ready = sorted(_ready(packs, replaced, circumstances), key=lambda r: (r.pack.id, r.rule.id))
         self.alike = _grouped(self.ready)
+        # Findings come group by group; this is where each of them, in the order of `ready`, is then found.
+        grouped = {id(one): number for number, one in enumerate(chain(*(group.rules for group in self.alike)))}
+        self.places = [grouped[id(one)] for one in self.ready]
         fields = tuple(sorted({name for ready in self.ready for name in ready.fields}))
         self.key: _Key = attrgetter(*fields) if fields else lambda _: None
         self.known: dict[object, Verdict] = {}
@@ -86,13 +98,18 @@ class Judge:
         return known if known.placement == name else replace(known, placement=name)
 
     def _verdict(self, placement: Placement, *, keep: bool) -> Verdict:
-        found: dict[int, Finding] = {}
+        found: list[Finding] = []
+        values: frozenset[str] = frozenset()
+        accepted = False
         for group in self.alike:
-            found.update(self._answers(group, placement, keep))
-        findings = tuple(found[number] for number in range(len(self.ready)))
+            answers = self._answers(group, placement, keep)
+            found += answers.findings
+            values |= answers.open
+            accepted = accepted or answers.accepted
+        findings = tuple(map(found.__getitem__, self.places))
         assumed = placement.assumed_roles if self.uses_storage else ()
         return Verdict(
-            state=_state(findings),
+            state=_state(values, accepted),
             placement=str(placement),
             findings=findings,
             packs=self.identities,
@@ -100,11 +117,11 @@ class Judge:
             assumptions=(f"{', '.join(assumed)} stand where processing does",) if assumed else (),
         )
 
-    def _answers(self, group: _Alike, placement: Placement, keep: bool) -> list[tuple[int, Finding]]:
+    def _answers(self, group: _Alike, placement: Placement, keep: bool) -> _Answers:
         key = group.key(placement)
         found = group.answers.get(key) if keep else None
         if found is None:
-            found = [(number, self._asked(ready, placement)) for number, ready in group.rules]
+            found = _answers([self._asked(ready, placement) for ready in group.rules])
             if keep:
                 group.answers[key] = found
         return found
@@ -198,8 +215,8 @@ def _ready(packs: Sequence[Pack], replaced: frozenset[str], circumstances: Circu
 
 def _grouped(ready: Sequence[_Ready]) -> tuple[_Alike, ...]:
     groups: dict[tuple[str, ...], _Alike] = {}
-    for number, one in enumerate(ready):
-        groups.setdefault(one.fields, _Alike(one.fields)).rules.append((number, one))
+    for one in ready:
+        groups.setdefault(one.fields, _Alike(one.fields)).rules.append(one)
     return tuple(groups.values())
 
 
@@ -254,14 +271,18 @@ def _excused(rule: Rule, placement: Placement) -> Truth:
     return truth(None if deployment is None else deployment in rule.unless_deployment)
 
 
-def _state(findings: Sequence[Finding]) -> str:
+def _answers(findings: list[Finding]) -> _Answers:
     required = [f for f in findings if f.effect == "require"]
-    open_ones = {f.value for f in required if not f.accepted}
-    if "F" in open_ones:
+    values = frozenset(f.value for f in required if not f.accepted)
+    return _Answers(findings, values, any(f.accepted for f in required))
+
+
+def _state(values: frozenset[str], accepted: bool) -> str:
+    if "F" in values:
         return NON_COMPLIANT
-    if "U" in open_ones:
+    if "U" in values:
         return UNKNOWN
-    return ACCEPTED_RISK if any(f.accepted for f in required) else COMPLIANT
+    return ACCEPTED_RISK if accepted else COMPLIANT
 
 
 def _names(rule: Rule) -> set[str]:

@@ -61,6 +61,12 @@ class Placement:
     accelerator_name: str = ""
     roles: Mapping[str, tuple[str, ...] | None] = field(default_factory=lambda: MappingProxyType({}))
 
+    @property
+    def whereabouts(self) -> tuple[str | None, str, str | None]:
+        """Country, and the source and date of it: all that a rule about places sees of a region."""
+        row = places.regions().get((self.provider or "", self.region or ""))
+        return (self.country, "", None) if row is None else (self.country, row.source, row.as_of)
+
     def countries(self, role: str) -> tuple[str, ...] | None:
         """Countries of a role, or None when not known; () is a statement: there are none."""
         if role in self.roles:

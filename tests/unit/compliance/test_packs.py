@@ -7,6 +7,7 @@ import pytest
 
 from cloudaccel.compliance import Circumstances, Placement, evaluate, load_packs, shipped_packs, yaml12
 from cloudaccel.compliance.compiling import compile_packs
+from cloudaccel.compliance.schema import CHECKS
 from cloudaccel.compliance.shipped import ALWAYS_ON, COMPILED, MANIFEST
 from cloudaccel.errors import ConfigError, QueryError, UnknownName
 
@@ -118,3 +119,10 @@ def test_scalars_are_typed_as_yaml_1_2_does(text: str, value: object) -> None:
     found = yaml12.scalar(text)
     assert found == value
     assert type(found) is type(value)
+
+
+def test_the_pack_of_the_reference_can_be_read_and_every_check_is_described(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "pack-format.md").read_text(encoding="utf-8")
+    pack, extended = load_packs([written(tmp_path, page.partition("```yaml\n")[2].partition("```")[0])])
+    assert (pack.id, extended.id) == ("our-rules", "eu-gdpr")
+    assert [name for name in CHECKS if f"`{name}`" not in page] == []
