@@ -10,6 +10,7 @@ from cloudaccel.cli import common
 EXAMPLES = """\
   cloudaccel calibrate train.log --accelerators 8
   cloudaccel calibrate train.log --pattern 'rate=([0-9.]+)' --accelerators 8
+  cloudaccel calibrate deepspeed.log --accelerators 8 --seq 4096
   cloudaccel plan job.yaml --accel H100-SXM --measured 1480
 """
 
@@ -22,7 +23,10 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     p.add_argument("log", metavar="LOG", help="what the trainer printed; fifty steps are enough")
-    p.add_argument("--accelerators", type=int, default=1, metavar="N", help="accelerators of that run (default 1)")
+    p.add_argument(
+        "--accelerators", type=int, metavar="N", help="accelerators of that run (default: as the log says, else 1)"
+    )
+    p.add_argument("--seq", type=int, metavar="TOKENS", help="tokens of a sample, where the trainer prints samples")
     p.add_argument("--pattern", metavar="REGEX", help="how the rate of the whole run is printed: one group, a number")
     common.add_output(p)
     return p
@@ -30,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Print the rate, and what to do with it."""
-    found = api.calibrate(a.log, accelerators=a.accelerators, pattern=a.pattern)
+    found = api.calibrate(a.log, accelerators=a.accelerators, pattern=a.pattern, seq=a.seq)
     if a.output == "json":
         body = {"schema": "cloudaccel/v1", "kind": "calibrate", **asdict(found), "steady": found.steady}
         common.write(json.dumps(body) + "\n")

@@ -269,6 +269,50 @@ def test_a_log_becomes_one_rate(tmp_path: Path, line: str, accelerators: int, ra
     assert answer.json["steady"] is True
 
 
+MEGATRON = (
+    " [2026-11-02 10:00:10] iteration {n:8d}/  500000 | consumed samples: {n:12d} | elapsed time per iteration (ms): "
+    "4096.0 | throughput per GPU (TFLOP/s/GPU): 412.3 | learning rate: 1.5E-04 | global batch size:  1024 | lm loss: 2.3"
+)
+DEEPSPEED = (
+    "[2026-11-02 10:00:10,123] [INFO] [timer.py:260:stop] epoch=0/micro_step={n}/global_step={n}, "
+    "RunningAvgSamplesPerSec=11.3, CurrSamplesPerSec=32.0, MemAllocated=14.2GB, MaxMemAllocated=60.1GB"
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "flags", "rate"),
+    [
+        ("  seq_length ........ 4096\n  world_size ........ 128\n", MEGATRON, (), 8000.0),
+        ("", MEGATRON, ("--seq", "4096", "--accelerators", "128"), 8000.0),
+        ("", DEEPSPEED, ("--seq", "2048", "--accelerators", "8"), 8192.0),
+    ],
+)
+def test_samples_become_tokens(tmp_path: Path, head: str, line: str, flags: tuple[str, ...], rate: float) -> None:
+    """Believed wrongly: that the two most used trainers print tokens per second."""
+    log = tmp_path / "train.log"
+    log.write_text(head + "\n".join(line.format(n=n) for n in range(20)), encoding="utf-8")
+    answer = run("calibrate", str(log), *flags, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["tokens_per_s_per_accelerator"] == rate
+
+
+def test_samples_of_unknown_length_are_refused(tmp_path: Path) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("\n".join(DEEPSPEED.format(n=n) for n in range(20)), encoding="utf-8")
+    answer = run("calibrate", str(log))
+    assert answer.code == 2
+    assert "--seq" in answer.err
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe" * 999, b"tokens/s: nan\n" * 30, b"tokens/s: ...\n" * 30])
+def test_garbage_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    log = tmp_path / "train.log"
+    log.write_bytes(content)
+    answer = run("calibrate", str(log))
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+
+
 def test_a_log_without_rates_is_refused(tmp_path: Path) -> None:
     log = tmp_path / "train.log"
     log.write_text("loss 3.2\n" * 50, encoding="utf-8")
