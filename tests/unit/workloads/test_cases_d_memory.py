@@ -26,6 +26,7 @@ def served(
 
 @pytest.mark.parametrize("count", [4, 8])
 def test_u38_total_memory_never_stands_in_for_memory_of_one_card(count: int) -> None:
+    """Believed wrongly: eight cards of 24 GB hold what needs 48 GB on one."""
     fit = tuned("llama-3-70b", "qlora", "nvidia-a10g", count, parallel="ddp", sequence_tokens=1024)
     assert fit.verdict == "no"
     assert fit.reasons[0].code == "mem_per_accel"
@@ -37,6 +38,7 @@ def test_u38_total_memory_never_stands_in_for_memory_of_one_card(count: int) -> 
 
 
 def test_u39_full_fine_tuning_of_70b_needs_more_than_eight_cards() -> None:
+    """Believed wrongly: 640 GB are enough to fine-tune 70B in full."""
     eight = tuned("llama-2-70b", "full", A100, 8)
     assert eight.verdict == "no"
     assert ("method_hint", "lora or qlora would fit") in [tuple(reason) for reason in eight.reasons]
@@ -46,6 +48,7 @@ def test_u39_full_fine_tuning_of_70b_needs_more_than_eight_cards() -> None:
 
 
 def test_u40_lora_on_sixteen_a10_is_judged_card_by_card() -> None:
+    """Believed wrongly: 368 GB in all hold 140 GB of weights with room to spare."""
     fit = tuned("llama-2-70b", "lora", "nvidia-a10", 16, sequence_tokens=2048)
     assert fit.memory is not None
     assert fit.memory.available_gib < 23  # of 24 nominal, less error correction
@@ -55,6 +58,7 @@ def test_u40_lora_on_sixteen_a10_is_judged_card_by_card() -> None:
 
 
 def test_u41_lower_bound_and_three_peaks() -> None:
+    """Believed wrongly: 70B can be tuned in 8 to 16 GB, and saving needs no more than a step."""
     fit = tuned("llama-2-70b", "qlora", A100, 1, sequence_tokens=512)
     assert fit.memory is not None
     parts = dict(fit.memory.parts)
@@ -66,6 +70,7 @@ def test_u41_lower_bound_and_three_peaks() -> None:
 
 
 def test_u42_deepseek_r1_where_it_fits_and_where_not() -> None:
+    """Believed wrongly: eight cards of 80 GB hold the whole of DeepSeek-R1."""
     assert served("deepseek-r1", H200, 8).verdict == "fits"
     assert served("deepseek-r1", "amd-mi300x", 8).verdict == "fits"
     assert served("deepseek-r1", H100, 8, nodes=2).verdict == "fits"
@@ -75,6 +80,7 @@ def test_u42_deepseek_r1_where_it_fits_and_where_not() -> None:
 
 
 def test_u44_the_model_fits_and_its_context_does_not() -> None:
+    """Believed wrongly: a model that loads serves its longest context."""
     fit = served("llama-3.1-405b", H100, 8, context=131_072)
     assert fit.verdict == "no"
     assert fit.reasons[0].code == "kv_cache"
@@ -83,12 +89,14 @@ def test_u44_the_model_fits_and_its_context_does_not() -> None:
 
 
 def test_u44_bytes_of_the_cache() -> None:
+    """Believed wrongly: the cache of 405B costs nothing worth counting."""
     fit = served("llama-3.1-405b", H200, 8)
     assert fit.serving is not None
     assert fit.serving.kv_bytes_per_token == 516_096
 
 
 def test_u45_a_range_and_a_margin() -> None:
+    """Believed wrongly: the free memory is one number, and 29k tokens fit or do not."""
     fit = served("llama-3.1-8b", "nvidia-rtx-3090", 1, precision="bf16", context=29_000)
     assert fit.verdict == "tight"
     assert fit.serving is not None
@@ -98,6 +106,7 @@ def test_u45_a_range_and_a_margin() -> None:
 
 
 def test_u46_host_memory_for_compiling() -> None:
+    """Believed wrongly: device memory is all that can run out."""
     job = Workload(task="serve", model="llama-3.1-8b", serve=ServeDemand())
     model, chip = resolve_model("llama-3.1-8b"), by_id("aws-trainium1")
     small = size(job, model, chip, per_node=1, nodes=1, machine=Machine(host_memory_gib=32))
@@ -108,6 +117,7 @@ def test_u46_host_memory_for_compiling() -> None:
 
 
 def test_u105_gaudi_carries_an_overhead_of_its_own() -> None:
+    """Believed wrongly: more memory holds a larger batch on every platform."""
     on_gaudi = tuned("llama-3-8b", "lora", "intel-gaudi2", 1, sequence_tokens=1024, recompute="none")
     on_cuda = tuned("llama-3-8b", "lora", A100, 1, sequence_tokens=1024, recompute="none")
     assert on_gaudi.memory is not None

@@ -14,6 +14,7 @@ from cloudaccel.workloads.runs import bf16_peak
 
 
 def test_u47_peaks_are_dense() -> None:
+    """Believed wrongly: 1,979 TFLOPS is the peak of an H100, and 420 are 21 % of it."""
     assert bf16_peak(by_id("nvidia-h100-sxm-80gb")) == 989
     assert bf16_peak(by_id("nvidia-h100-pcie-80gb")) == 756
     assert bf16_peak(by_id("nvidia-a100-sxm-80gb")) == 312
@@ -23,6 +24,7 @@ def test_u47_peaks_are_dense() -> None:
 
 
 def test_u48_seven_billion_on_a_trillion_tokens() -> None:
+    """Believed wrongly: 7B on 1T tokens takes what a page says of 10B."""
     job = Workload(task="pretrain", model="", tokens=1e12)
     fit = size(job, model_from_parameters(7e9), by_id("nvidia-a100-sxm-80gb"), per_node=8, nodes=8, mfu=0.40)
     assert fit.hours_likely is not None
@@ -31,6 +33,7 @@ def test_u48_seven_billion_on_a_trillion_tokens() -> None:
 
 
 def test_u48_llama_2_is_the_check() -> None:
+    """Believed wrongly: a formula alone is close enough."""
     job = Workload(task="pretrain", model="", tokens=1e12)
     fit = size(job, resolve_model("llama-2-7b"), by_id("nvidia-a100-sxm-80gb"), per_node=8, nodes=8)
     assert fit.hours_likely is not None
@@ -38,6 +41,7 @@ def test_u48_llama_2_is_the_check() -> None:
 
 
 def test_u49_active_parameters_count_six_times() -> None:
+    """Believed wrongly: training is 2ND, and 7 % of the peak is reached."""
     model = model_from_parameters(671e9, 37e9)
     assert flops_per_token(model, 4096) == 6 * 37e9
     assert isclose(implied_mfu(6 * 37e9 * 14.8e12, 2.79e6, 1513), 0.216, abs_tol=0.001)

@@ -15,17 +15,20 @@ from cloudaccel.workloads.serving_cost import TokenUsage, cost_per_million, toke
 
 
 def test_u53_utilisation_is_a_factor_of_the_price() -> None:
+    """Believed wrongly: a token costs the same on an idle machine."""
     assert isclose(cost_per_million(Decimal("2.50"), 700, 1.0), Decimal("0.992"), abs_tol=0.001)
     assert isclose(cost_per_million(Decimal("2.50"), 700, 0.1), Decimal("9.92"), abs_tol=0.01)
 
 
 @pytest.mark.parametrize(("rate", "utilisation"), [(0, 0.5), (700, 0), (700, 1.5)])
 def test_u53_nothing_is_invented(rate: float, utilisation: float) -> None:
+    """Believed wrongly: a throughput that nobody gave has some default."""
     with pytest.raises(QueryError):
         cost_per_million(Decimal(1), rate, utilisation)
 
 
 def test_u53_hours_on_and_utilisation_are_two_inputs() -> None:
+    """Believed wrongly: half the hours on is the same as half the use."""
     always = ServeDemand(tokens_per_month=1e9)
     nights_off = ServeDemand(tokens_per_month=1e9, hours_on_per_month=365)
     first, second = asked_output_per_s(always), asked_output_per_s(nights_off)
@@ -35,6 +38,7 @@ def test_u53_hours_on_and_utilisation_are_two_inputs() -> None:
 
 
 def test_u58_token_classes_partition_the_input() -> None:
+    """Believed wrongly: cached tokens come on top of the input."""
     usage = TokenUsage(input=1000, cache_read=983, cache_write=17)
     assert usage.billed == 1000
     assert usage.uncached + usage.cache_read == usage.input
@@ -43,6 +47,7 @@ def test_u58_token_classes_partition_the_input() -> None:
 
 
 def test_u58_costs_of_the_classes_add_up_to_the_rent() -> None:
+    """Believed wrongly: costs by class may add up to something else than the rent."""
     demand = ServeDemand(input_tokens=2000, output_tokens=500, cached_share=0.4, utilisation=0.5)
     job = Workload(task="serve", model="", precision="fp8", serve=demand)
     model, chip = resolve_model("llama-3.1-70b"), by_id("nvidia-h100-sxm-80gb")
