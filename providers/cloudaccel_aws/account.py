@@ -11,10 +11,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from cloudaccel.errors import RequestInvalid
+from cloudaccel.errors import ConfigError, RequestInvalid
 from cloudaccel.facts.listing import NANO_UNIT, Listed, Place, Shape, Terms, amount, make_offer, malformed
 from cloudaccel.model import Offer, Source
-from cloudaccel_aws.pricefile import PROVIDER, instances, partition_of, unknown_shape
+from cloudaccel_aws.pricefile import PROVIDER, REGION, instances, partition_of, unknown_shape
 from cloudaccel_aws.sdk import Sdk
 
 HOME = "CLOUDACCEL_AWS_ACCOUNT_PRICES"
@@ -35,8 +35,13 @@ Answer = Mapping[str, Any]
 
 
 def home() -> str | None:
-    """The region to ask first, or None: nobody wants an account to be asked."""
-    return os.environ.get(HOME, "").strip() or None
+    """The region to ask first, or None: nobody wants an account to be asked. Raises `ConfigError`."""
+    named = os.environ.get(HOME, "").strip()
+    if named and not REGION.fullmatch(named):
+        raise ConfigError(
+            f"{HOME}: {named[:40]!r} is no region of AWS. Name one that your credentials may ask: us-east-1."
+        )
+    return named or None
 
 
 def offers(sdk: Sdk, region: str, types: Iterable[str], blocks: Iterable[str], now: datetime) -> Iterator[Offer]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cloudaccel.errors import AuthError
+from cloudaccel.errors import AuthError, ConfigError
 from cloudaccel.model import Offer
 from cloudaccel_aws import account
 from cloudaccel_aws.sdk import Sdk
@@ -87,6 +87,12 @@ def test_no_account_is_asked_unless_it_is_wanted(monkeypatch: pytest.MonkeyPatch
     session = Session({})
     assert list(account.offers(Sdk(session), "us-east-2", TYPES, TYPES, NOW)) == []
     assert session.asked == []
+
+
+def test_a_home_that_is_no_region_is_told_by_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(account.HOME, "yes please")
+    with pytest.raises(ConfigError, match="CLOUDACCEL_AWS_ACCOUNT_PRICES: 'yes please'"):
+        account.home()
 
 
 def test_a_region_that_the_account_does_not_use_is_not_asked() -> None:
