@@ -74,6 +74,16 @@ class Rules:
         """Whether somebody asked for a rule, beyond those that are always on."""
         return bool(self.packs or self.operator_jurisdiction or self.require_cert)
 
+    def completed(self, policy: Mapping[str, str]) -> "Rules":
+        """The same with what the `policy` of a job says: its packs are added, its facts fill what was not said."""
+        said: dict[str, Any] = {}
+        for name, field in _OF_JOB.items():
+            own = getattr(self, field)
+            if name in policy and (not own or field in _RESTRICTING):
+                words = tuple(word.strip() for word in policy[name].split(","))
+                said[field] = tuple(dict.fromkeys((*(own or ()), *words))) if field in _SEVERAL else policy[name]
+        return replace(self, **said)
+
     def settled(self) -> "Rules":
         """The same, with what was not said taken from the settings (headquarters, sector, users)."""
         own = load_settings()
@@ -93,6 +103,16 @@ class Rules:
         """The facts about the organisation."""
         given = {"headquarters": self.headquarters, "sector": self.sector, "users": self.users}
         return organisation_facts({name: value for name, value in given.items() if value})
+
+
+# Key under `policy` of a job -> field.
+_OF_JOB = {
+    "packs": "packs", "headquarters": "headquarters", "users": "users", "sector": "sector", "data-class": "data",
+    "stated": "stated", "operator-jurisdiction": "operator_jurisdiction", "require-cert": "require_cert",
+    "allow-status": "allow_status",
+}  # fmt: skip
+_SEVERAL = frozenset({"packs", "data", "stated", "require_cert", "allow_status"})
+_RESTRICTING = frozenset({"packs", "require_cert"})  # a flag never lifts a rule of the job
 
 
 def judge_by(rules: Rules, *, training_flop: float | None = None, today: date | None = None) -> Judge:

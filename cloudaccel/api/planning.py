@@ -26,7 +26,7 @@ from cloudaccel.planner.reasons import duration
 from cloudaccel.planner.request import NODE_STEPS, RANKS, Context, Request
 from cloudaccel.settings import load_settings
 from cloudaccel.workloads import size, supports
-from cloudaccel.workloads.job import Job, parse_job, read_job
+from cloudaccel.workloads.job import POLICY_FILTERS, Job, parse_job, read_job
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -176,7 +176,7 @@ def _lifted(request: Request) -> Iterator[tuple[str, Request]]:
 
 
 def _judge(rules: Rules | None, job: Job) -> tuple[Rules, "Judge"]:
-    by = (rules or Rules()).settled()
+    by = (rules or Rules()).completed(dict(job.workload.policy)).settled()
     return by, judge_by(by, training_flop=_training_flop(job))
 
 
@@ -209,7 +209,7 @@ def _job(job: JobLike, overrides: Mapping[str, Any]) -> Job:
 
 def _policy_filters(job: Job) -> dict[str, Any]:
     """The part of a job's policy that is a plain filter on places."""
-    return {key: value for key, value in job.workload.policy if key in ("residency", "country", "region", "provider")}
+    return {key: value for key, value in job.workload.policy if key in POLICY_FILTERS}
 
 
 def _context(

@@ -149,7 +149,7 @@ class Workload:
     requires
         Features that must be there: ``bf16``, ``fp8``, ``flash-attn``, ``bitsandbytes`` …
     policy
-        Pairs handed to the policy step untouched (``residency``, ``EU``).
+        Pairs of filters on places, packs to judge by and what they ask (``residency``, ``EU``).
     """
 
     task: str

@@ -221,16 +221,14 @@ def _mapping(key: str, value: Any) -> dict[str, Any]:
     return {str(name): content for name, content in cast(dict[Any, Any], value).items()}
 
 
-_POLICY = ("residency", "country", "region", "provider")  # filters on places
-
-
 def _policy(key: str, value: Any) -> tuple[tuple[str, str], ...]:
-    pairs = _mapping(key, value)
+    """What is allowed; a text or a list alone names packs. A name nobody reads is refused: it would forbid nothing."""
+    pairs = {"packs": value} if isinstance(value, str) or _is_list(value) else _mapping(key, value)
     for name in pairs:
-        if name not in _POLICY:  # a filter that is passed over would let places in
-            near = get_close_matches(name, _POLICY, 1)
-            hint = f" Did you mean {near[0]}?" if near else " Rules are chosen with --policy."
-            raise ConfigError(f"{key}: {name!r} is none of {', '.join(_POLICY)}.{hint}", choices=near)
+        if name not in POLICY_KEYS:
+            near = get_close_matches(name, POLICY_KEYS, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Keys are {', '.join(POLICY_KEYS)}."
+            raise ConfigError(f"{key}: no key {name!r}. {hint}", choices=near)
     return tuple((name, ",".join(_words(key, v)) if _is_list(v) else _text(name, v)) for name, v in pairs.items())
 
 
@@ -244,6 +242,13 @@ def _money(key: str, value: Any) -> Any:
     return amount, currency or "USD"
 
 
+# Under `policy`: plain filters on places; then the packs to judge by and what they ask. Flags have the same names.
+POLICY_FILTERS = ("residency", "country", "region", "provider")
+POLICY_KEYS = (
+    *POLICY_FILTERS,
+    *("packs", "headquarters", "users", "sector", "data-class", "stated", "operator-jurisdiction", "require-cert"),
+    "allow-status",
+)
 _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "task": _word(TASKS),
     "model": _text,

@@ -25,7 +25,7 @@ JOB_KEYS: Mapping[str, tuple[str, str]] = {
     "budget": ("most that it may cost in all", "300 USD"),
     "disk": ("disk beside the machines", "500GB"),
     "data": ("data to bring in, and where it lies", "10TB@PROVIDER:REGION"),
-    "policy": ("filters on places: residency, country, region, provider", "{residency: EU}"),
+    "policy": ("packs to judge by; or keys: packs, the facts they ask, filters on places", "[eu-gdpr]"),
     "requests-per-s": ("serve: requests per second at the busiest", "20"),
     "tokens-per-month": ("serve: tokens a month, in and out", "4e9"),
     "input-tokens": ("serve: tokens of one prompt", "2000"),

@@ -130,3 +130,18 @@ def test_a_number_beyond_any_job_is_refused_by_its_key(key: str, value: object) 
     job = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": "1e6"}
     with pytest.raises(ConfigError, match=key):
         parse_job({**job, key: value})
+
+
+def test_policy_of_a_job_names_packs_in_three_ways() -> None:
+    """A pack that is read and not applied would make a place look allowed that no rule has looked at."""
+    for said in ("eu-gdpr,fr-hds", ["eu-gdpr", "fr-hds"], {"packs": ["eu-gdpr", "fr-hds"]}):
+        job = parse_job({"task": "finetune", "model": "llama-3-70b", "method": "lora", "tokens": 1e8, "policy": said})
+        assert job.workload.policy == (("packs", "eu-gdpr,fr-hds"),)
+
+
+def test_a_policy_key_that_nobody_reads_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no key 'pack'") as caught:
+        parse_job(
+            {"task": "finetune", "model": "llama-3-70b", "method": "lora", "tokens": 1e8, "policy": {"pack": "eu-gdpr"}}
+        )
+    assert list(caught.value.choices) == ["packs"]
