@@ -416,7 +416,7 @@ def _run_down(a: argparse.Namespace) -> int:
     journal = _journal()
     if bool(a.run) == a.all:
         raise QueryError("name the runs to end, or --all.")
-    runs = [r for r in journal.runs() if r.state not in OVER] if a.all else [journal.run(name) for name in a.run]
+    runs = _not_proved_gone(journal) if a.all else [journal.run(name) for name in a.run]
     if a.all and runs and not a.yes:
         _confirm_all(runs)
     ender = Ender(
@@ -438,6 +438,12 @@ def _run_down(a: argparse.Namespace) -> int:
     for ending in endings:
         _say_ending(a, journal, ending)
     return 11 if any(e.remaining for e in endings) else 0
+
+
+def _not_proved_gone(journal: Journal) -> list[Run]:
+    """Open runs, and those that were over when something of theirs turned up."""
+    live = {resource.run for resource in journal.resources(live=True)}
+    return [run for run in journal.runs() if run.state not in OVER or run.id in live]
 
 
 def _confirm_all(runs: Sequence[Run]) -> None:

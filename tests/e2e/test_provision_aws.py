@@ -259,3 +259,42 @@ def test_another_installs_machine_is_left_alone(cloud: "FakeAws") -> None:
     assert provision("down", "--all", "--yes").code == 0
     assert provision("reap", "--reconcile", "--yes").code == 0
     assert len(machines(cloud)) == before
+
+
+def test_down_all_also_ends_what_turned_up_after_a_run_was_over(cloud: "FakeAws") -> None:
+    """A run that is over and still has a machine was passed over by the words "every run that is not proved gone"."""
+    from cloudaccel import state
+    from cloudaccel.provision.clock import SystemClock
+    from cloudaccel.provision.journal import Journal
+
+    assert up().code == 0
+    identity = only_run()
+    journal = Journal(state.open_state(), SystemClock())
+    run_of = journal.take(journal.run(identity))
+    journal.let_go(journal.update(run_of, state="deleted"))
+    assert machines(cloud)
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
+def test_what_cannot_be_ended_is_named_and_ends_with_11(cloud: "FakeAws") -> None:
+    """An ending that was refused looked like an ending."""
+    assert up().code == 0
+    (machine,) = machines(cloud)
+    script(cloud, "TerminateInstances", code="UnauthorizedOperation", status=403, times=99)
+    answer = provision("down", "--all", "--yes", "--wait", "1s")
+    assert answer.code == 11, answer.err
+    assert "MAY STILL BE BILLING" in answer.err
+    assert machine["id"] in answer.err
+    assert "maybe" in provision("list").out
+    cloud.faults.clear()
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
+def test_a_cloud_that_cannot_be_reached_ends_with_8(cloud: "FakeAws", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody answers: that says nothing about rights, quota or capacity."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    answer = provision("up", "g5.xlarge", "--region", "us-east-1", "--places", "1", "--dry-run")
+    assert answer.code == 8, answer.err
+    assert not cloud.live()
