@@ -15,7 +15,7 @@ from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.catalog.rows import Row
 from cloudaccel.catalog.web import Asked, Connection, HttpWeb
-from cloudaccel.errors import AuthError, CloudAccelError, ConfigError, StorageError
+from cloudaccel.errors import AuthError, CloudAccelError, ConfigError, ProviderError, StorageError
 from cloudaccel.model import Source
 from cloudaccel.protocols import Prices, Scope
 
@@ -302,8 +302,13 @@ def _summary(
         added=sum(c.before is None for c in changes), gone=sum(c.after is None for c in changes),
         moved=sum(c.before is not None and c.after is not None for c in changes),
         held=sum(len(j.held) for j in found.values() if not j.refused),
-        exit_code=errors[0].exit_code if errors else 6 if refused else 0,
+        exit_code=_exit_code(errors[0]) if errors else 0,
     )  # fmt: skip
+
+
+def _exit_code(error: CloudAccelError) -> int:
+    """That of `error`; whatever a seller answers, it is not the user who asked wrongly."""
+    return 8 if isinstance(error, ProviderError) and not isinstance(error, AuthError) else error.exit_code
 
 
 def _newest(current: store.Catalog, provider: str) -> str | None:
