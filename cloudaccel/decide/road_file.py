@@ -173,7 +173,11 @@ def _judged(policy: Any, judging: Judging | None) -> tuple[JudgeFor, PriceFinder
         raise ConfigError("policy: nothing here can judge places.")
     rules = cast(dict[str, Any], policy) if isinstance(policy, dict) else {"packs": policy}
     keys = _known(rules, POLICY, "policy")
-    return judging({key: _words(value) if key in _LISTS else str(value) for key, value in keys.items()})
+    read = {key: _words(value) if key in _LISTS else str(value) for key, value in keys.items()}
+    empty = [key for key, value in read.items() if not value]
+    if empty or not read:  # a variable that is not set must not lift a rule
+        raise ConfigError(f"policy: {empty[0] if empty else 'it'} is empty. Name packs of 'cloudaccel policy list'.")
+    return judging(read)
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -106,7 +106,9 @@ def test_rules_that_leave_no_plan_are_named_as_the_reason(tmp_path: Path) -> Non
     assert "dpa:aws" in answer.out
 
 
-@pytest.mark.parametrize("policy", ["[eu-gdprr]", "{pack: eu-gdpr}", "{packs: [eu-gdpr], headquarters: Nowhere}"])
+@pytest.mark.parametrize(
+    "policy", ["[eu-gdprr]", "{pack: eu-gdpr}", "{packs: [eu-gdpr], headquarters: Nowhere}", "[]", "{packs: ''}"]
+)
 def test_a_policy_that_cannot_be_read_is_refused(tmp_path: Path, policy: str) -> None:
     pytest.importorskip("scipy")
     path = road(tmp_path, "8*6")
