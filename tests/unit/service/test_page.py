@@ -193,3 +193,14 @@ def test_one_offer_has_its_parts_and_its_history(client: TestClient) -> None:
 def test_files_of_the_page_are_a_closed_list(client: TestClient) -> None:
     for wrong in ("page.html", "../app.py", "..%2fapp.py", "%2e%2e/app.py", "page.css%00"):
         assert client.get(f"/static/{wrong}").status_code == 404
+
+
+@pytest.mark.slow
+def test_fifty_thousand_offers_are_counted_and_the_page_stays_small(tmp_path: Path) -> None:
+    from tests.benchmarks.synthetic import make_catalog
+
+    make_catalog(tmp_path / "big.sqlite", 50_000)
+    with _served(tmp_path / "big.sqlite") as client:
+        page = client.get("/?market=any", headers={"Accept-Encoding": "identity"})
+    assert "50,000 offers match; 50 on this page" in _text(page.text)
+    assert len(page.content) < _MOST_BYTES
