@@ -62,6 +62,11 @@ def launch(target: str, workload: Workload, model: ModelShape, fit: Fit, *, per_
 def deepspeed(setup: Setup) -> str:
     """DeepSpeed's JSON: batch, ZeRO stage, precision, activation checkpointing."""
     workload, shape = setup.workload, setup.shape
+    if shape.pp * shape.cp > 1:
+        raise QueryError(
+            f"launch: {shape.pp} pipeline stages and context parallel {shape.cp} are more than DeepSpeed's JSON "
+            "can say. Plan with --stack deepspeed, or launch with megatron."
+        )
     zero: dict[str, Any] = {"stage": shape.zero, "overlap_comm": True, "contiguous_gradients": True}
     if shape.zero == 3:
         zero |= {
@@ -127,7 +132,15 @@ def _megatron_model(model: ModelShape, shape: Parallelism) -> dict[str, Any]:
     if model.kv_heads != model.heads and model.attention != "mla":
         options |= {"group-query-attention": None, "num-query-groups": model.kv_heads}
     if model.attention == "mla":
-        options |= {"multi-latent-attention": None, "kv-lora-rank": model.latent_dim}
+        options |= {
+            "multi-latent-attention": None,
+            "kv-lora-rank": model.latent_dim,
+            "qk-head-dim": model.head_dim - model.latent_rope_dim,
+            "qk-pos-emb-head-dim": model.latent_rope_dim,
+            "v-head-dim": model.value_dim,
+        }
+        if model.query_rank:
+            options["q-lora-rank"] = model.query_rank
     if model.gated:
         options |= {"swiglu": None, "normalization": "RMSNorm", "position-embedding-type": "rope"}
     if not model.tied_embeddings:

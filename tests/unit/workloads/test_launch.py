@@ -62,3 +62,68 @@ def test_refusals() -> None:
 
 def test_every_target_has_a_golden_file() -> None:
     assert {path.stem for path in GOLDEN.glob("*.txt")} == set(WRITERS)
+
+
+# What DeepSpeed's configuration reader takes (docs "DeepSpeed Configuration JSON", 2026-11), as far as we write it.
+DEEPSPEED_SCHEMA: dict[str, object] = {
+    "train_batch_size": int,
+    "train_micro_batch_size_per_gpu": int,
+    "gradient_accumulation_steps": int,
+    "gradient_clipping": float,
+    "bf16": {"enabled": bool},
+    "fp16": {"enabled": bool},
+    "zero_optimization": {
+        "stage": int,
+        "overlap_comm": bool,
+        "contiguous_gradients": bool,
+        "stage3_max_live_parameters": int,
+        "stage3_prefetch_bucket_size": int,
+        "stage3_gather_16bit_weights_on_model_save": bool,
+    },
+    "tensor_parallel": {"autotp_size": int},
+    "activation_checkpointing": {"partition_activations": bool, "contiguous_memory_optimization": bool},
+}
+
+
+def conform(found: object, schema: object, at: str) -> None:
+    if not isinstance(schema, dict):
+        assert type(found) is schema, at
+        return
+    assert isinstance(found, dict), at
+    for key, value in found.items():  # pyright: ignore[reportUnknownVariableType]
+        assert key in schema, f"{at}.{key}"
+        conform(value, schema[key], f"{at}.{key}")  # pyright: ignore[reportUnknownArgumentType]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp8"])
+@pytest.mark.parametrize(("model", "nodes"), [("llama-3-8b", 1), ("llama-3.1-70b", 16), ("mixtral-8x7b", 4)])
+def test_deepspeed_follows_its_schema(model: str, nodes: int, precision: str) -> None:
+    job = Workload(task="pretrain", model="", tokens=1e12, sequence_tokens=4096, stack="deepspeed", precision=precision)
+    fit = fitted(job, model, "nvidia-h100-sxm-80gb", 8, nodes)
+    config = json.loads(launch("deepspeed", job, resolve_model(model), fit, per_node=8))
+    conform(config, DEEPSPEED_SCHEMA, "config")
+    assert config["bf16"]["enabled"] != config["fp16"]["enabled"]
+    assert config["zero_optimization"]["stage"] in (0, 1, 2, 3)
+
+
+def test_deepspeed_refuses_a_shape_that_it_cannot_say() -> None:
+    job = Workload(task="finetune", model="", method="full", tokens=1e9, sequence_tokens=2048)
+    model, chip = resolve_model("llama-2-70b"), by_id("nvidia-a100-sxm-80gb")
+    fit = size(job, model, chip, per_node=8, nodes=8, machine=Machine(25))
+    assert fit.shape is not None
+    assert fit.shape.pp > 1
+    with pytest.raises(QueryError, match="pipeline stages"):
+        launch("deepspeed", job, model, fit, per_node=8)
+
+
+def test_megatron_is_given_all_sizes_of_latent_attention() -> None:
+    fit = fitted(PRETRAIN, "deepseek-v3", "nvidia-h100-sxm-80gb", 8, 256)
+    text = launch("megatron", PRETRAIN, resolve_model("deepseek-v3"), fit, per_node=8)
+    for option in (
+        "q-lora-rank 1536",
+        "kv-lora-rank 512",
+        "qk-head-dim 128",
+        "qk-pos-emb-head-dim 64",
+        "v-head-dim 128",
+    ):
+        assert f"--{option}" in text
