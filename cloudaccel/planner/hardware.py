@@ -1,6 +1,7 @@
 """What hardware is on offer: every shape that somebody sells, with its offers gathered into price classes."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from cloudaccel.model.workload import Machine, Workload
 from cloudaccel.planner.reasons import POLICY, Rejections, policy_words
 from cloudaccel.planner.request import Context, Request
 
-CLASSES_PER_SHAPE = 8  # price classes of one shape that become options, the cheapest
+CLASSES_PER_SHAPE = 8  # price classes of one shape, market and term that become options, the cheapest
 
 
 class PriceClass:
@@ -115,11 +116,21 @@ def _price_classes(
             classes[key].rows.append(row)
         else:
             classes[key] = PriceClass(row, judgement, transfer)
-    # The cheapest that are allowed, and of each other verdict: what a rule costs is part of the answer.
-    ordered = list(classes.values())
-    most = len(ordered) if by_place else CLASSES_PER_SHAPE
-    forbidden = {c.judgement.state: c for c in reversed(ordered) if c.against}
-    return [c for c in ordered if not c.against][:most] + list(forbidden.values())
+    return list(_cheapest(classes.values(), len(classes) if by_place else CLASSES_PER_SHAPE))
+
+
+def _cheapest(classes: Iterable[PriceClass], most: int) -> Iterator[PriceClass]:
+    """The cheapest that are allowed, and the first of each other verdict: what a rule costs is part of the answer.
+
+    A price by the hour says who is cheaper only among those that pay the same beside it, and for the same term.
+    """
+    seen = Counter[tuple[object, ...]]()
+    for c in classes:
+        judgement = c.judgement
+        kind = (c.market, c.term, c.transfer, judgement.surcharges, judgement.state if c.against else None)
+        seen[kind] += 1
+        if seen[kind] <= (1 if c.against else most):
+            yield c
 
 
 _NOT_JUDGED = Judgement()

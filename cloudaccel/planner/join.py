@@ -76,7 +76,7 @@ class Field:
         request = self._request
         budget, broken, beside = request.workload.budget, self._broken, sized.beside
         rank, serial, cheapest = self._rank(sized), self._serial, self._cheapest
-        run, first = hours * machines, None
+        run, least = hours * machines, None
         for c in hardware.classes:
             paid = run if c.term is None else machine_hours(c.market, c.term, sized.basis(request, c.transfer))
             total = paid * c.rate + beside[c.transfer]
@@ -86,11 +86,11 @@ class Field:
             serial += 1
             by = float(total) if rank is None else rank(c)
             broken[against.bit_count()].append((by, total, hours, c.place, machines, serial, sized, c, against))
-            first = first or total
+            least = total if least is None or total < least else least
             if not against and (cheapest is None or total < cheapest):
                 cheapest = total
         self._serial, self._cheapest = serial, cheapest
-        return bool(late) or first is None or cheapest is None or first <= _FAR_DEARER * cheapest
+        return bool(late) or least is None or cheapest is None or least <= _FAR_DEARER * cheapest
 
     def _rank(self, sized: Sized) -> Callable[[PriceClass], float] | None:
         """What a class of `sized` is ranked by before its cost; None: by its cost."""
