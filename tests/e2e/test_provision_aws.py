@@ -298,3 +298,22 @@ def test_a_cloud_that_cannot_be_reached_ends_with_8(cloud: "FakeAws", monkeypatc
     answer = provision("up", "g5.xlarge", "--region", "us-east-1", "--places", "1", "--dry-run")
     assert answer.code == 8, answer.err
     assert not cloud.live()
+
+
+def test_a_lost_journal_is_replaced_by_the_tags(
+    cloud: "FakeAws", monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the journal gone, the machine looked like somebody else's for ever."""
+    assert up().code == 0
+    (machine,) = machines(cloud)
+    install = machine["tags"]["cloudaccel-install"]
+    monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "another"))
+    looked = provision("reap", "--reconcile", "--region", "us-east-1", "--provider", "aws")
+    assert "left alone" in looked.out, looked.out + looked.err
+    words = ("reap", "--adopt", install, "--region", "us-east-1", "--provider", "aws")
+    listed = provision(*words)
+    assert listed.code == 11
+    assert machine["id"] in listed.out
+    assert machines(cloud)
+    assert provision(*words, "--yes").code == 0
+    assert not cloud.live()
