@@ -171,7 +171,7 @@ def _assumed(plan: Plan, explain: bool) -> list[str]:
         lines = ["Assumed"]
         for a in plan.assumptions:
             flag = f" [{a.flag}]" if a.flag else ""
-            lines.append(f"  {a.name} = {a.value} {a.unit}{flag}  ({a.source}, {a.as_of})")
+            lines.append(f"  {a.name} = {_short(a.value, 6)} {a.unit}{flag}  ({a.source}, {a.as_of})")
         return lines
     if not plan.assumptions:
         return []
@@ -179,8 +179,8 @@ def _assumed(plan: Plan, explain: bool) -> list[str]:
     return [f"Assumed  {names}{' …' if len(plan.assumptions) > 5 else ''}   --explain for all, with sources"]
 
 
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _short(value: object, digits: int = 3) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
 def _explained(plan: Plan, option: Option) -> list[str]:
