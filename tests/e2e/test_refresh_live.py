@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -218,6 +219,22 @@ def start(*words: str) -> "subprocess.Popen[str]":
         [sys.executable, "-m", "cloudaccel", "refresh", *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_zip_bomb_is_refused_with_bounded_memory(cloud: FakeCloud) -> None:
+    """A megabyte that unfolds to a gigabyte: read whole, it would take the machine with it."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(pack.compress(b" " * (1 << 20)) for _ in range(1024)) + pack.flush()
+    cloud.damage = lambda _number, _reply: Reply(body=bomb, headers={"Content-Encoding": "gzip"})
+    script = (
+        "import resource, sys; from cloudaccel.cli import main; code = main(['refresh', 'oci']); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 8, done.stderr
+    assert "is longer than" in done.stderr
+    assert int(done.stderr.split()[-1]) / 1024 <= 128  # MiB; the same bound holds for a good list
 
 
 @pytest.mark.slow
