@@ -160,7 +160,7 @@ def explain_place(judge: Judge, place: str, accelerator: str | None = None) -> V
     provider = places.resolve_provider(seller)
     found = places.region(provider, name)
     if found is None:
-        raise UnknownName(f"{provider} has no region {name!r} in the tables. Write the place as PROVIDER:REGION.")
+        raise _no_region(provider, name)
     item = _accelerator(accelerator)
     return judge.verdict(
         Placement(
@@ -173,6 +173,15 @@ def explain_place(judge: Judge, place: str, accelerator: str | None = None) -> V
             accelerator=item,
         )
     )
+
+
+def _no_region(provider: str, name: str) -> UnknownName:
+    """The refusal, with the regions that are meant most likely as choices."""
+    import difflib  # only for a name that is unknown
+
+    known = sorted(region for seller, region in places.regions() if seller == provider)
+    text = f"{provider} has no region {name!r} in the tables, which have {len(known)}. Write it as PROVIDER:REGION."
+    return UnknownName(text, choices=difflib.get_close_matches(name, known, n=8, cutoff=0.3) or known)
 
 
 def _accelerator(text: str | None) -> str | None:

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from cloudaccel.api.quoting import quote
 from cloudaccel.cli import main
+from cloudaccel.compliance.placement import deployment_of
+from cloudaccel.compliance.tables import shipped_tables
+from cloudaccel.facts import places
 
 JOB = ["plan", "--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "2e8", "--lock", "-"]
 FACTS = ["--headquarters", "DE", "--users", "none"]
@@ -48,9 +52,9 @@ def test_u84_a_plan_for_some_countries_names_no_place_outside_them(capsys: pytes
     """U84: a team that may not use US regions is given them by a default."""
     code, out, _ = said(capsys, *JOB, "--accel", "H100", "--country", "DE,FR,NL", *FACTS, "--json")
     lock: dict[str, Any] = json.loads(out)
-    places = [lock["chosen"], *lock["options"], *lock["near"], *lock["failover"]]
+    found = [lock["chosen"], *lock["options"], *lock["near"], *lock["failover"]]
     assert code == 0
-    assert {place["country"] for place in places} <= {"DE", "FR", "NL"}
+    assert {place["country"] for place in found} <= {"DE", "FR", "NL"}
 
 
 def test_u88_a_chinese_part_of_a_seller_is_not_the_seller(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,3 +98,23 @@ def test_two_packs_that_leave_nothing_together_are_named(capsys: pytest.CaptureF
     code, _, err = said(capsys, "quote", "H100:8", "--provider", "lambda", "--policy", f"{path},org-us-only", *FACTS)
     assert code == 4
     assert "eu-only and org-us-only leave no place together" in err
+
+
+@pytest.mark.parametrize(
+    ("place", "near"),
+    [("aws:eu-west-33", "eu-west-3"), ("lambda:us-est-1", "us-east-1"), ("lambda:atlantis", "asia-south-1")],
+)
+def test_a_region_that_is_in_no_table_is_met_with_those_that_are(
+    capsys: pytest.CaptureFixture[str], place: str, near: str
+) -> None:
+    code, out, err = said(capsys, "policy", "explain", place, *FACTS)
+    assert (code, out) == (5, "")
+    assert near in err
+
+
+def test_every_seller_with_prices_has_an_owner_and_a_kind_of_place() -> None:
+    """A seller that the tables do not know would be unknown for ever, and nobody would see why."""
+    parts = {(offer.provider, offer.partition) for offer in quote(None, kind="gpu", market="any", limit=None).offers}
+    assert {provider for provider, _ in parts} <= set(places.providers())
+    assert [part for part in sorted(parts) if not shipped_tables().chain(*part)] == []
+    assert [part for part in sorted(parts) if deployment_of(*part) is None] == []
