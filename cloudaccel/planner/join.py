@@ -26,15 +26,13 @@ _NOTHING = {False: Decimal(0), True: Decimal(0)}
 class Sized:
     """One hardware shape on so many machines, with the time it takes and what it costs beside the machines."""
 
-    __slots__ = ("beside", "fit", "group", "hardware", "hours", "late", "machines")
+    __slots__ = ("beside", "fit", "group", "hardware", "hours", "machines")
 
     def __init__(self, request: Request, hardware: Hardware, machines: int, fit: Fit, hours: Decimal) -> None:
         self.hardware = hardware
         self.machines = machines
         self.fit = fit
         self.hours = hours
-        deadline = deadline_h(request)
-        self.late = DEADLINE if deadline is not None and hours > deadline else 0
         self.beside = _NOTHING
         if request.workload.disk_gb or request.workload.data_gb:
             self.beside = {t: total_of(lines_beside(self.basis(request, t))) or Decimal(0) for t in (False, True)}
@@ -62,6 +60,7 @@ class Field:
 
     def __init__(self, request: Request, context: Context) -> None:
         self._request = request
+        self._deadline = deadline_h(request)
         self._context = context
         self._broken: tuple[list[Pair], ...] = ([], [], [], [])
         self._cheapest: Decimal | None = None
@@ -70,7 +69,8 @@ class Field:
 
     def add(self, sized: Sized) -> bool:
         """Join `sized` to its prices. False: it costs so much that more machines are no option."""
-        hardware, hours, machines, late = sized.hardware, sized.hours, sized.machines, sized.late
+        hardware, hours, machines = sized.hardware, sized.hours, sized.machines
+        late = DEADLINE if self._deadline is not None and hours > self._deadline else 0
         key = (hardware.accelerator.id, hardware.count, machines)
         sized.group = self._groups.setdefault(key, len(self._groups))
         request = self._request
