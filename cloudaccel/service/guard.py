@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from cloudaccel.errors import CloudAccelError, QueryError, UnknownName
 from cloudaccel.facts.models import resolve_model
@@ -27,7 +27,7 @@ def job_without_files(job: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     QueryError, UnknownName
-        If the model is no text, or not in the registry.
+        If the model is no text or not in the registry, or a pack of its policy does not ship with the product.
     """
     checked = {str(key): value for key, value in job.items()}
     for key in list(checked):
@@ -35,7 +35,16 @@ def job_without_files(job: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(checked[key], str):
                 raise QueryError("model: a name of the registry is meant; other models are given by shape or params.")
             checked[key] = registry_model(checked[key])
+        elif key.strip().lower() == "policy":
+            known_packs(_packs(checked[key]))
     return checked
+
+
+def _packs(policy: object) -> list[str]:
+    """The packs that the `policy` of a job names, in each form that a job may have."""
+    named = cast("dict[str, object]", policy).get("packs", "") if isinstance(policy, dict) else policy
+    words = cast("list[object]", named) if isinstance(named, list) else [named]
+    return [name.strip() for word in words for name in str(word).split(",") if name.strip()]
 
 
 def option_without_files(text: str) -> str:
