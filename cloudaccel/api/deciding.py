@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cloudaccel.api.finding import hours_finder, price_finder, speed_finder
 from cloudaccel.decide.compare import compare as _compare
 from cloudaccel.decide.judged import JudgeFor, judge_for
-from cloudaccel.decide.options import OptionSpec, parse_number, parse_option
+from cloudaccel.decide.options import OptionSpec, parse_number, parse_option, parse_rates
 from cloudaccel.decide.owning import Place, named_accelerators
 from cloudaccel.decide.ways import Circumstances, PriceFinder, make_candidate
 from cloudaccel.errors import QueryError, UnknownName
@@ -106,7 +106,7 @@ def compare(
         months=_number("--years", years) * 12,
         mix=_mix(mix),
         everyone=_everyone(people, data, day),
-        place=Place(country=country, rates=_rates(fx)),
+        place=Place(country=country, rates=parse_rates("--fx", fx)),
         scope=scope,
         today=day,
         find_price=price_finder(price_file, catalog, today, judge),
@@ -218,18 +218,6 @@ def _everyone(people: str | None, data: str | None, day: str) -> Mapping[str, tu
     if data is not None:
         shared["data"] = parse_number("--data", "data", data, day)[0], "once"
     return shared
-
-
-def _rates(text: str | None) -> Mapping[str, Decimal]:
-    """Rates by currency out of ``EURUSD=1.10,GBPUSD=1.30``."""
-    rates: dict[str, Decimal] = {}
-    for word in filter(None, (text or "").split(",")):
-        pair, _equals, rate = word.partition("=")
-        pair = pair.strip().upper()
-        if len(pair) != 6 or not pair.endswith("USD"):
-            raise QueryError(f"--fx: {word!r} is no rate. Write EURUSD=1.10: dollars for one euro.")
-        rates[pair[:3]] = _number("--fx", rate)
-    return rates
 
 
 def _rents(rents: str | Sequence[Decimal]) -> tuple[Decimal, ...]:
@@ -352,7 +340,7 @@ def price_inventory(
     from cloudaccel.facts.inventory import read_inventory
 
     day = (today or datetime.now(UTC).date()).isoformat()
-    place = Place(country=country, rates=_rates(fx))
+    place = Place(country=country, rates=parse_rates("--fx", fx))
     return tuple(_priced(machine, Path(path), place, day) for machine in read_inventory(Path(path)))
 
 

@@ -169,6 +169,21 @@ def _is_price(place: str) -> bool:
         return False
 
 
+def parse_rates(where: str, text: str | None) -> Mapping[str, Decimal]:
+    """Dollars for one unit of each currency, out of ``EURUSD=1.10,GBPUSD=1.30``; errors name `where`."""
+    rates: dict[str, Decimal] = {}
+    for word in filter(None, (text or "").split(",")):
+        pair, _equals, rate = (part.strip() for part in word.partition("="))
+        try:
+            number = Decimal(rate)
+        except InvalidOperation:
+            number = Decimal("NaN")
+        if len(pair) != 6 or not pair.upper().endswith("USD") or not number.is_finite() or number <= 0:
+            raise QueryError(f"{where}: {word!r} is no rate. Write EURUSD=1.10: dollars for one euro.")
+        rates[pair[:3].upper()] = number
+    return rates
+
+
 def parse_number(where: str, key: str, text: str, today: str) -> tuple[Estimate, str]:
     """A value, or a range of two or three, with its unit: ``0.10..0.15..0.25``, ``20%``, ``120/kW-month``.
 

@@ -186,7 +186,7 @@ def _tariff(inputs: dict[str, Estimate], spec: OptionSpec, place: Place, fill: b
         if rate is None:
             return Unknown(
                 f"the electricity tariff of {row.name} is in {row.currency} ({row.price.likely} per kWh)",
-                f"give --fx {row.currency}USD=RATE, or kwh= in USD",
+                f"give the rate {row.currency}USD=… (--fx, or fx in a roadmap), or kwh= in USD",
             )
         low, likely, high = (value * rate for value in (price.low, price.likely, price.high))
         price = replace(

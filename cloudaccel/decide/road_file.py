@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from cloudaccel.cost.owned import capex_of, running_per_month
 from cloudaccel.decide.judged import JudgeFor, verdict_of_option
-from cloudaccel.decide.options import OptionSpec, parse_option
+from cloudaccel.decide.options import OptionSpec, parse_option, parse_rates
 from cloudaccel.decide.owning import Place, named_accelerators, owned_case
 from cloudaccel.decide.ways import Found, PriceFinder
 from cloudaccel.errors import ConfigError
@@ -23,7 +23,7 @@ from cloudaccel.model.verdict import Verdict
 INSTALL = "pip install 'cloudaccel[plan]'"
 MAX_BYTES = 1_000_000
 MAX_MONTHS = 120
-_TOP = ("start", "demand", "options", "site-kw", "budget-per-quarter", "country", "policy")
+_TOP = ("start", "demand", "options", "site-kw", "budget-per-quarter", "country", "fx", "policy")
 # Numbers of an option, with the field that each sets.
 _NUMBERS = {
     "price": "", "decline": "decline", "term": "term_months", "life": "term_months", "lead": "lead_months",
@@ -92,7 +92,8 @@ def parse_case(
         if needed not in keys:
             raise ConfigError(f"{needed} is missing.")
     demand = {name: _series(name, value) for name, value in _mapping("demand", keys["demand"]).items()}
-    place = Place(country=str(keys["country"]) if "country" in keys else None)
+    rates = parse_rates("fx", str(keys["fx"]) if "fx" in keys else None)
+    place = Place(country=str(keys["country"]) if "country" in keys else None, rates=rates)
     judge, find_price = _judged(keys["policy"], judging) if "policy" in keys else (None, find_price)
     reading = _Reading(tuple(demand), find_price, judge, place, today)
     rows = cast(Sequence[Any], keys["options"]) if isinstance(keys["options"], list | tuple) else ()

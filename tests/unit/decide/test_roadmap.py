@@ -7,15 +7,17 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cloudaccel.api import deciding
 from cloudaccel.decide import road_model
 from cloudaccel.decide.road_file import parse_case, read_case
 from cloudaccel.decide.road_prices import commit_cost, hour_price, purchase_cost
 from cloudaccel.decide.roadmap import machines_at, roadmap
 from cloudaccel.decide.ways import Found
-from cloudaccel.errors import ConfigError
+from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.model import HOURS_PER_MONTH
 from cloudaccel.model.decision import Estimate
 from cloudaccel.model.roadmap import RoadCase, Roadmap, RoadOption
@@ -260,3 +262,13 @@ def test_a_file_is_read_and_what_it_leaves_open_is_said(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_refused(given: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         parse_case(given, find, today="2026-11-25")
+
+
+def test_the_tariff_of_another_currency_takes_the_rate_of_the_file() -> None:
+    case: dict[str, Any] = {"start": "2027-01", "demand": {"serving": "8*6"}, "country": "DE",
+        "options": [{"name": "own", "buy": "8xH100", "lead": 0, "life": 48}]}  # fmt: skip
+    with pytest.raises(ConfigError, match="EURUSD"):
+        deciding.roadmap(case, seconds=0)
+    assert deciding.roadmap({**case, "fx": "EURUSD=1.10"}, seconds=0).total is not None
+    with pytest.raises((ConfigError, QueryError), match="fx"):
+        deciding.roadmap({**case, "fx": "EUR=1.10"}, seconds=0)
