@@ -325,13 +325,16 @@ class RankedRow(NamedTuple):
     accelerator: str
     size: float  # accelerators in one machine
     host_memory_gib: float | None
+    service: str
+    accelerator_name: str  # as the seller calls it
 
 
 def ranked_rows(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> Iterator[RankedRow]:
     """Every match that can be ranked and names a machine, in no order; a twentieth of the cost of making offers."""
     select = (
         "SELECT o.amount, p.provider, p.region, s.instance, COALESCE(o.zone, ''), o.market, COALESCE(o.term, ''), "
-        "o.oid, o.place, COALESCE(o.offering_class, ''), o.accelerator, o.count, s.memory_gib "
+        "o.oid, o.place, COALESCE(o.offering_class, ''), o.accelerator, o.count, s.memory_gib, s.service, "
+        "s.accelerator_name "
         "FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape"
     )
     for group in _groups(db, query, accelerators):

@@ -52,7 +52,9 @@ class Hardware:
 def hardware_on_offer(request: Request, context: Context, rejections: Rejections) -> list[Hardware]:
     """Every hardware shape that somebody sells, with its price classes, cheapest for its peak first."""
     by_shape: dict[tuple[str, float, Machine], list[RankedRow]] = {}
-    for row in _rows(request, context):
+    every = _rows(request, context)
+    verdicts = _verdicts(context, every)
+    for row in every:
         shape = (
             row.accelerator,
             row.size,
@@ -65,7 +67,8 @@ def hardware_on_offer(request: Request, context: Context, rejections: Rejections
     found: list[tuple[float, Hardware]] = []
     for (identity, size, machine), rows in by_shape.items():
         accelerator = context.accelerators[identity]
-        classes = _price_classes(request, context, rows, rejections)
+        _count_refused(rows, verdicts, rejections)
+        classes = _price_classes(request, rows, verdicts)
         if classes and size == int(size):
             peak = accelerator.peak_tflops_bf16_dense or accelerator.peak_tflops_fp16_dense or 1.0
             hardware = Hardware(accelerator, int(size), machine, classes, sum(len(c.rows) for c in classes))
@@ -92,10 +95,7 @@ def _query_of(request: Request, context: Context) -> Query:
     return replace(request.query, terms=(AcceleratorTerm(text="", accelerator_ids=ids),))
 
 
-def _price_classes(
-    request: Request, context: Context, rows: list[RankedRow], rejections: Rejections
-) -> list[PriceClass]:
-    verdicts = _verdicts(context, rows, rejections)
+def _price_classes(request: Request, rows: list[RankedRow], verdicts: Mapping[int, Judgement]) -> list[PriceClass]:
     by_place = request.rank_by == "carbon"  # the grid differs from region to region
     moved = request.workload.data_gb and request.workload.data_place
     classes: dict[tuple[object, ...], PriceClass] = {}
@@ -136,27 +136,29 @@ def _cheapest(classes: Iterable[PriceClass], most: int) -> Iterator[PriceClass]:
 _NOT_JUDGED = Judgement()
 
 
-def _verdicts(context: Context, rows: Sequence[RankedRow], rejections: Rejections) -> Mapping[int, Judgement]:
+def _verdicts(context: Context, rows: Sequence[RankedRow]) -> Mapping[int, Judgement]:
     """What the rules say of each row, by row number; empty when no rule was asked for."""
     if context.judge is None:
         return {}
-    # Rules ask for the place, the market and the hardware, not for the price: one offer answers for those beside it.
-    first: dict[tuple[object, ...], int] = {}
+    # Rules ask for the place, the market and the hardware, not for the price: one offer answers for all alike.
+    alike: dict[tuple[object, ...], list[int]] = {}
     for row in rows:
-        first.setdefault(_judged_by(row), row.oid)
-    offers = load_offers(context.db, first.values())
+        alike.setdefault(_judged_by(row), []).append(row.oid)
+    offers = load_offers(context.db, (oids[0] for oids in alike.values()))
     judged = dict(zip(offers, context.judge(list(offers.values())), strict=True))
-    verdicts = {row.oid: judged[first[_judged_by(row)]] for row in rows}
-    for row in rows:
-        judgement = verdicts[row.oid]
-        if not judgement.allowed:
-            rejections.add("policy", "offer", f"{row.provider} {row.region}", policy_words(judgement))
-    return verdicts
+    return {oid: judged[oids[0]] for oids in alike.values() for oid in oids}
 
 
 def _judged_by(row: RankedRow) -> tuple[object, ...]:
-    """What tells two rows of one hardware shape apart for a rule."""
-    return row.place, row.instance, row.market, row.offering_class
+    """What tells two rows apart for a rule: all that a placement is made from."""
+    return row.place, row.service, row.accelerator, row.accelerator_name, row.market, row.offering_class
+
+
+def _count_refused(rows: Iterable[RankedRow], verdicts: Mapping[int, Judgement], rejections: Rejections) -> None:
+    for row in rows if verdicts else ():
+        judgement = verdicts[row.oid]
+        if not judgement.allowed:
+            rejections.add("policy", "offer", f"{row.provider} {row.region}", policy_words(judgement))
 
 
 def _needs_transfer(workload: Workload, provider: str, region: str) -> bool:

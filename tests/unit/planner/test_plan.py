@@ -119,6 +119,22 @@ def test_what_a_policy_does_not_allow_is_never_chosen(state: str) -> None:
     assert [r.unit for r in plan.rejected if r.reason == "policy"] == ["offer"]
 
 
+def test_rules_are_asked_once_for_offers_that_they_cannot_tell_apart() -> None:
+    asked: list[Offer] = []
+
+    def judge(offers: Sequence[Offer]) -> list[Judgement]:
+        asked.extend(offers)
+        return [Judgement("non_compliant" if o.accelerator_name == "odd" else "compliant") for o in offers]
+
+    sizes = [row(f"h{n}", "nvidia-h100-sxm-80gb", n, str(n)) for n in (1, 2, 4, 8)]
+    odd = row("h16", "nvidia-h100-sxm-80gb", 16, "1", accelerator_name="odd")
+    managed = row("h8-m", "nvidia-h100-sxm-80gb", 8, "9", service="serverless")
+    plan = planned([*sizes, odd, managed], judge)
+    assert len(asked) == 3
+    assert plan.best is not None
+    assert plan.best.offer.instance != "h16"
+
+
 def test_what_the_rules_cost_is_a_number_and_what_would_settle_it_is_named() -> None:
     def judge(offers: Sequence[Offer]) -> list[Judgement]:
         return [
