@@ -4,7 +4,7 @@ Being read over the core's web, reading an amount of money, and making an offer 
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -16,7 +16,7 @@ from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.names import resolve
 from cloudaccel.facts.places import country_of, region
 from cloudaccel.model import Availability, Offer, Price, PricePart, Source, identified
-from cloudaccel.protocols import Web
+from cloudaccel.protocols import Scope, Web
 
 # No machine on any list costs as much: the dearest row of the 2026-06 snapshot is 216 USD per hour.
 MAX_PER_HOUR = Decimal(100_000)
@@ -76,7 +76,8 @@ class Listed:
 class PriceList:
     """What every reader of a price list is made of: where it asks, the web it asks through, a currency and a clock.
 
-    A reader adds `scopes` and `offers`, and is then a `cloudaccel.protocols.Prices`.
+    A reader adds `offers`, and `scopes` unless it is one list of one partition; it is then a
+    `cloudaccel.protocols.Prices`.
     """
 
     provider: ClassVar[str]
@@ -93,6 +94,10 @@ class PriceList:
     def over(self, web: Web) -> Self:
         """The same list, read through `web`."""
         return type(self)(web, currency=self._currency, now=self._now)
+
+    def scopes(self) -> Sequence[Scope]:
+        """One list of all regions."""
+        return (Scope(provider=self.provider, partition=self.provider),)
 
     @property
     def web(self) -> Web:

@@ -3,7 +3,7 @@
 The list needs a token. A size that no region has keeps its price: sold out is not unpriced.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from cloudaccel.facts.listing import Listed, Place, PriceList, Shape, Terms, api_key, make_offer, one_accelerator, size
@@ -31,10 +31,6 @@ class DigitalOceanPrices(PriceList):
     provider = PROVIDER
     operation = "sizes"
     sources = (BASE_URL,)
-
-    def scopes(self) -> Sequence[Scope]:
-        """The one list of all regions."""
-        return (Scope(provider=PROVIDER, partition=PROVIDER),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`; a size that no region has is offered in region ``global``.

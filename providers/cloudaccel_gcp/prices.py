@@ -6,7 +6,7 @@ unpriced: a host without its accelerators is no price. What a machine holds is `
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -106,10 +106,6 @@ class GcpPrices(PriceList):
     provider = PROVIDER
     operation = OPERATION
     sources = (BASE_URL,)
-
-    def scopes(self) -> Sequence[Scope]:
-        """The one catalog of all regions."""
-        return (Scope(provider=PROVIDER, partition="gcp"),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`. The catalog is one for all regions: a region is picked out of it.

@@ -4,7 +4,7 @@ The list needs an API key. A type with no free machine keeps its price: sold out
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -45,10 +45,6 @@ class LambdaPrices(PriceList):
     provider = PROVIDER
     operation = OPERATION
     sources = (BASE_URL,)
-
-    def scopes(self) -> Sequence[Scope]:
-        """The one list of all regions."""
-        return (Scope(provider=PROVIDER, partition=PROVIDER),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`; a type that is free nowhere is offered in region ``global``.

@@ -3,7 +3,7 @@
 No account is needed. A price is of one accelerator, whatever the machine; it is never multiplied into one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from cloudaccel.facts.listing import Listed, Place, PriceList, Shape, Terms, make_offer, one_accelerator, size
@@ -30,10 +30,6 @@ class RunpodPrices(PriceList):
     provider = PROVIDER
     operation = "gpuTypes"
     sources = (BASE_URL,)
-
-    def scopes(self) -> Sequence[Scope]:
-        """The one list; it names no regions."""
-        return (Scope(provider=PROVIDER, partition=PROVIDER),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`: on demand in each tier that a type is sold in, and spot where it has a price.

@@ -4,7 +4,7 @@ The list needs the client id and secret of an account. A type that is free nowhe
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from cloudaccel.facts.listing import Listed, Place, PriceList, Shape, Terms, api_key, make_offer, one_accelerator, size
@@ -30,10 +30,6 @@ class VerdaPrices(PriceList):
     provider = PROVIDER
     operation = "instance-types"
     sources = (BASE_URL,)
-
-    def scopes(self) -> Sequence[Scope]:
-        """The one list of all locations."""
-        return (Scope(provider=PROVIDER, partition=PROVIDER),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`; a type that is free nowhere is offered in region ``global``.

@@ -4,7 +4,7 @@ A plan names its accelerator and the memory of all of it; the count follows from
 read: the list does not say what such a plan holds.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
@@ -32,10 +32,6 @@ class VultrPrices(PriceList):
     provider = PROVIDER
     operation = "plans"
     sources = (BASE_URL,)
-
-    def scopes(self) -> Sequence[Scope]:
-        """The one list of all locations."""
-        return (Scope(provider=PROVIDER, partition=PROVIDER),)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`; a plan that no location has is offered in region ``global``.
