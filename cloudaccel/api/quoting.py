@@ -18,7 +18,9 @@ from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query, fro
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
 
+    from cloudaccel.api.converting import Conversion
     from cloudaccel.api.judging import Judged, Rules
+    from cloudaccel.cost.currency import Rates
 
     class Filters(TypedDict, total=False):
         """The filters of a query. Sizes are nominal GB, `max_price` is per accelerator-hour, `limit` None for all.
@@ -84,6 +86,10 @@ class Quote:
         The day that ages are counted to.
     judged
         What the rules say, when rules were asked for; `hidden` then counts what each of them left out.
+    conversion
+        The rates that prices of other currencies were converted by, and the listed prices; None: nothing was converted.
+    tax_percent
+        Tax that the user stated, to be shown beside the prices, which are all without it; None: not stated.
     """
 
     query: Query
@@ -98,13 +104,24 @@ class Quote:
     catalog_until: str | None
     today: date
     judged: "Judged | None" = None
+    conversion: "Conversion | None" = None
+    tax_percent: Decimal | None = None
 
     def nodes(self, offer: Offer) -> int:
         """Machines of that shape that the request asks for, 1 or more."""
+        term = self._term(offer)
+        return 1 if term is None else term.nodes
+
+    def rank(self, offer: Offer) -> int:
+        """Place of the offer's accelerator in the user's order (``A>B``), the first is 0."""
+        term = self._term(offer)
+        return 0 if term is None else term.rank
+
+    def _term(self, offer: Offer) -> AcceleratorTerm | None:
         for term in self.query.terms:
             if offer.accelerator_id in term.accelerator_ids and _is_count(term, offer.count):
-                return term.nodes
-        return 1
+                return term
+        return None
 
     def is_stale(self, offer: Offer) -> bool:
         """Whether the price is older than ``max_age``, or undated; False when no limit was given."""
@@ -138,12 +155,16 @@ def quote(
     today: date | None = None,
     show_hidden: bool = False,
     rules: "Rules | None" = None,
+    fx_file: str | Path | None = None,
+    tax: str | None = None,
     **filters: "Unpack[Filters]",
 ) -> Quote:
     """Offers for an accelerator expression, cheapest per accelerator-hour first.
 
     `filters` are the flags of ``cloudaccel quote``, with the same names and units (see `Filters`). `show_hidden` adds
     the cheapest few of the rows that each filter hid. `rules` leave only places that satisfy them on the facts given.
+    `fx_file` is a file of euro reference rates (else the setting of that name, when a currency is named): prices of
+    other currencies are then converted by them. `tax` (``19%``) is kept beside the prices, which stay without it.
 
     Raises
     ------
@@ -155,12 +176,42 @@ def quote(
     with open_session(catalog, price_file) as session:
         query = build_query(session, accelerators, **filters)
         day = today or datetime.now(UTC).date()
-        if rules is None:
-            return _answer(session, query, day, show_hidden)
-        whole = _answer(session, replace(query, limit=None), day, show_hidden)
-    from cloudaccel.api.judged_quote import judged_quote  # only a quote that is judged pays for the tables of facts
+        rates = _rates(session, query, fx_file, named=bool(filters.get("currency")))
+        if rules is None and rates is None:
+            return _taxed(_answer(session, query, day, show_hidden), tax)
+        free = query if rates is None else replace(query, max_price=None, max_hourly=None)
+        whole = _answer(session, replace(free, limit=None), day, show_hidden)
+    if rates is not None:
+        from cloudaccel.api.converting import converted_quote
 
-    return judged_quote(whole, rules, query.limit)
+        asked = query if rules is None else replace(query, limit=None)
+        whole = converted_quote(whole, rates, asked, show_hidden=show_hidden)
+    if rules is not None:
+        from cloudaccel.api.judged_quote import judged_quote  # only a quote that is judged pays for the tables of facts
+
+        whole = judged_quote(whole, rules, query.limit)
+    return _taxed(whole, tax)
+
+
+def _rates(session: Session, query: Query, fx_file: str | Path | None, *, named: bool) -> "Rates | None":
+    """The rates to convert by; None when the user asked for none, by a file or by naming a currency."""
+    path = fx_file or (session.fx_file if named or query.currency != "USD" else "")
+    if not path:
+        return None
+    from cloudaccel.api.converting import check_currency
+    from cloudaccel.cost.currency import read_rates
+
+    rates = read_rates(Path(path))
+    check_currency(rates, query.currency)
+    return rates
+
+
+def _taxed(answer: Quote, tax: str | None) -> Quote:
+    if tax is None:
+        return answer
+    from cloudaccel.cost.currency import parse_percent
+
+    return replace(answer, tax_percent=parse_percent(tax, "--tax"))
 
 
 def build_query(

@@ -21,7 +21,8 @@ T = TypeVar("T")
 class Session:
     """An open catalog with an optional overlay. Reading methods mend a damaged cache once and ask again.
 
-    `replaced` are ids of the catalog's offers that the overlay stands in for; `warnings` are for stderr.
+    `replaced` are ids of the catalog's offers that the overlay stands in for; `warnings` are for stderr; `fx_file` is
+    the setting of that name.
     """
 
     def __init__(self, catalog: store.Catalog, cache: Path) -> None:
@@ -30,6 +31,7 @@ class Session:
         self.overlay: store.Catalog | None = None
         self.replaced: frozenset[str] = frozenset()
         self.warnings = list(catalog.warnings)
+        self.fx_file = ""
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """The answer of `question`, asked of the catalog; a damaged cache is built again and asked once more."""
@@ -82,6 +84,7 @@ def open_session(catalog: str | Path | None = None, price_file: str | Path | Non
     cache = settings.cache_dir()
     named = str(catalog or configured["catalog"]) or None
     session = Session(store.open_catalog(named, cache), cache)
+    session.fx_file = configured["fx_file"]
     try:
         own = price_file or configured["price_file"]
         if own:

@@ -6,9 +6,10 @@ from functools import cache
 
 from cloudaccel.api import quoting as api
 from cloudaccel.catalog.session import accelerator_table
-from cloudaccel.model import HOURS_PER_MONTH, Accelerator, Offer, PricePart
+from cloudaccel.model import HOURS_PER_MONTH, Accelerator, Offer, Price, PricePart
 
 PER: Mapping[str, int] = {"hour": 1, "month": HOURS_PER_MONTH, "1000h": 1000}
+NO_DECIMALS = frozenset({"JPY", "KRW"})  # ISO 4217 list one (2024-06): currencies sold in that have no minor unit
 
 
 class View:
@@ -87,6 +88,32 @@ def _of_price(field: str) -> Column:
     return lambda offer, _: getattr(offer.price, field)
 
 
+def _tax(offer: Offer, view: View) -> Decimal | None:
+    percent = view.answer.tax_percent
+    if percent is None:
+        return None
+    from cloudaccel.cost.currency import tax_on  # only a quote with tax pays for it
+
+    return tax_on(times(offer.price.amount, view.hours), percent)
+
+
+def _with_tax(offer: Offer, view: View) -> Value:
+    tax, price = _tax(offer, view), times(offer.price.amount, view.hours)
+    return None if tax is None or price is None else price + tax
+
+
+def listed_price(offer: Offer, view: View) -> Price:
+    """The price as its source lists it: the offer's own, when nothing was converted."""
+    conversion = view.answer.conversion
+    return offer.price if conversion is None else conversion.listed.get(offer.id, offer.price)
+
+
+def money_columns(answer: api.Quote) -> tuple[str, ...]:
+    """Columns that an answer has when prices were converted, or tax was stated."""
+    listed = ("list_price", "list_currency") if answer.conversion is not None else ()
+    return (*listed, "tax", "price_with_tax") if answer.tax_percent is not None else listed
+
+
 COLUMNS: Mapping[str, Column] = {
     "provider": _of_offer("provider"),
     "partition": _of_offer("partition"),
@@ -117,6 +144,10 @@ COLUMNS: Mapping[str, Column] = {
     "price_per_accelerator": lambda offer, view: times(offer.price_per_accelerator_hour, view.hours),
     "request_price": lambda offer, view: times(offer.price.amount, view.hours * view.answer.nodes(offer)),
     "currency": _of_price("currency"),
+    "list_price": lambda offer, view: times(listed_price(offer, view).amount, view.hours),
+    "list_currency": lambda offer, view: listed_price(offer, view).currency,
+    "tax": _tax,
+    "price_with_tax": _with_tax,
     "upfront": _of_price("upfront"),
     "status": _of_price("status"),
     "availability": lambda offer, _: offer.availability.state,
@@ -139,7 +170,7 @@ ALIASES = {
     "type": "instance",
     "age": "age_days",
 }
-PRICES = frozenset({"price", "price_per_accelerator", "request_price"})
+PRICES = frozenset({"price", "price_per_accelerator", "request_price", "tax", "price_with_tax"})
 
 DEFAULT_COLUMNS = (
     "provider", "partition", "region", "zone", "country", "instance", "accelerator", "accelerator_id", "count",
@@ -150,7 +181,7 @@ DEFAULT_COLUMNS = (
 
 def heading(column: str, per: str) -> str:
     """The heading of a column in a CSV; prices carry their unit of time: ``price_per_hour``, ``price_per_month``."""
-    if column not in PRICES:
+    if column not in PRICES and column != "list_price":
         return column
     return f"{column}_{per}" if column == "price_per_accelerator" else f"{column}_per_{per}"
 

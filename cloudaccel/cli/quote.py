@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cloudaccel.api import quoting as api
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, PER
+from cloudaccel.cli.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, PER, money_columns
 from cloudaccel.errors import QueryError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ EXAMPLES = """\
   cloudaccel quote H100-SXM:8 --history 90d                what they cost over the last 90 days
   cloudaccel quote H100 --residency EU --operator-jurisdiction EU
   cloudaccel quote H100:8 --policy org-no-us-parent --headquarters FR --users none
+  cloudaccel quote L40S --currency EUR --tax 19%                   lists in euros first; --fx-file converts the others
   cloudaccel quote H100,MI300X --csv --columns provider,region,accelerator,price_per_hour > quote.csv
 """
 
@@ -64,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--require-available", action="store_true", help="only what a source says is really sold there")
     f.add_argument("--allow-fraction", action="store_true", help="include shares of an accelerator")
     f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
-    f.add_argument("--currency", metavar="CODE", help="rank rows of that list currency (nothing is converted)")
+    f.add_argument("--currency", metavar="CODE", help="rank prices of that currency, and with rates convert the others")
+    f.add_argument("--fx-file", metavar="FILE", help="euro reference rates of the ECB (CSV or XML) to convert by")
+    f.add_argument("--tax", metavar="PERCENT", help="show your tax, such as 19%%, beside prices, which stay without it")
     f.add_argument("--strict", action="store_true", help="exit 6 when a shown price is stale, or no row has a price")
     common.add_rules(p)
     common.add_output(p)
@@ -104,7 +107,10 @@ def run(a: argparse.Namespace) -> int:
         max_price=a.max_price, max_hourly=a.max_hourly, max_age=a.max_age, require_available=a.require_available,
         allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=_limit(a.limit),
         price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.explain, rules=common.asked_rules(a),
+        fx_file=a.fx_file, tax=a.tax,
     )  # fmt: skip
+    if a.history is not None and answer.conversion is not None:
+        raise QueryError("--history is of list prices, which are not converted. Leave --currency and --fx-file out.")
     histories = _histories(answer, a)
     _show(answer, a, columns, histories)
     return _exit_code(answer, a.strict)
@@ -130,7 +136,7 @@ def _show(
     elif a.output == "csv":
         from cloudaccel.cli import quote_csv
 
-        common.write_data(quote_csv.render(answer, columns or DEFAULT_COLUMNS, a.per))
+        common.write_data(quote_csv.render(answer, columns or (*DEFAULT_COLUMNS, *money_columns(answer)), a.per))
     else:
         from cloudaccel.cli import quote_table
 

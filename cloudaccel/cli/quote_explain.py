@@ -24,6 +24,8 @@ def render(answer: api.Quote) -> str:
     lines += ["", "Where the prices come from"]
     for number, offer in enumerate(answer.offers, 1):
         lines += _offer(number, offer)
+        if answer.conversion is not None:
+            lines += _listed(offer, answer)
     if answer.hidden:
         lines += ["", "Hidden, by the first filter that a row failed"]
         lines += hidden_lines(answer)
@@ -42,6 +44,17 @@ def hidden_lines(answer: api.Quote) -> list[str]:
                 f"          {place}, {display_name(offer)}: {each} {offer.price.currency} per accelerator-hour"
             )
     return lines
+
+
+def _listed(offer: Offer, answer: api.Quote) -> list[str]:
+    """The list price of a converted offer, and the rate that it was converted by."""
+    if answer.conversion is None or offer.id not in answer.conversion.listed:
+        return []
+    rates, listed = answer.conversion
+    price = listed[offer.id]
+    rate = rates.rate(price.currency, offer.price.currency)
+    list_price = plain(price.amount) or "unknown"
+    return [f"     listed {list_price} {price.currency} × {plain(rate)}, {rates.source} of {rates.as_of}"]
 
 
 def _offer(number: int, offer: Offer) -> list[str]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel.api import quoting as api
-from cloudaccel.cli.columns import View, accelerator_of, plain, times
+from cloudaccel.cli.columns import COLUMNS, View, accelerator_of, listed_price, plain, times
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.model import Offer, PricePart, Query
 from cloudaccel.model.verdict import DISCLAIMER
@@ -47,14 +47,33 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
         "total": answer.total,
         "catalog": {"id": answer.catalog_id, "as_of": answer.catalog_as_of, "as_of_until": answer.catalog_until},
         "query": _query(answer.query),
-        "currency": {"code": answer.query.currency, "fx": []},
+        "currency": {"code": answer.query.currency, "fx": _rates(answer)},
         "tax": "excluded",
+        **({} if answer.tax_percent is None else {"tax_percent": plain(answer.tax_percent)}),
         "offers": [offer_json(offer, view, per) for offer in answer.offers],
         "hidden": [{"reason": h.reason, "count": h.rows, "text": h.text} for h in answer.hidden],
         "warnings": [{"code": n.code, "text": n.text, "offer": n.offer} for n in answer.notices],
         "hints": list(answer.hints),
         "policy": _policy(answer),
     }
+
+
+def _rates(answer: api.Quote) -> list[dict[str, Any]]:
+    """The rates that offers of the answer were converted by; ``USDEUR``: euros for one US dollar."""
+    if answer.conversion is None:
+        return []
+    rates, listed = answer.conversion
+    wanted = answer.query.currency
+    currencies = sorted({listed[offer.id].currency for offer in answer.offers if offer.id in listed})
+    return [
+        {
+            "pair": f"{currency}{wanted}",
+            "rate": money(rates.rate(currency, wanted)),
+            "as_of": rates.as_of.isoformat(),
+            "source": rates.source,
+        }
+        for currency in currencies
+    ]
 
 
 def _policy(answer: api.Quote) -> dict[str, Any] | None:
@@ -164,6 +183,14 @@ def _price(offer: Offer, view: View, per: str) -> dict[str, Any]:
         },
         "note": price.note or None,
     }
+    if view.answer.conversion is not None:
+        listed = listed_price(offer, view)
+        fields["listed"] = {"price_per_hour": money(listed.amount), "currency": listed.currency}
+        fields["converted"] = offer.id in view.answer.conversion.listed
+    if view.answer.tax_percent is not None:
+        hourly = View(view.answer)
+        fields["tax_per_hour"] = money(COLUMNS["tax"](offer, hourly))
+        fields["price_with_tax_per_hour"] = money(COLUMNS["price_with_tax"](offer, hourly))
     if per != "hour":
         fields[f"price_per_{per}"] = money(times(price.amount, 730 if per == "month" else 1000))
     return fields

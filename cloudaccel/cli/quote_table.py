@@ -6,13 +6,14 @@ from decimal import Decimal
 from cloudaccel.api import quoting as api
 from cloudaccel.catalog.schema import APART
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import COLUMNS, PER, PRICES, View, display_name, heading, plain
+from cloudaccel.cli.columns import COLUMNS, NO_DECIMALS, PER, PRICES, View, display_name, heading, money_columns, plain
 from cloudaccel.facts.names import short_name
 from cloudaccel.model import Offer
 from cloudaccel.model.verdict import ACCEPTED_RISK
 
 _PER_WORD = {"hour": "H", "month": "MONTH", "1000h": "1000H"}
 _SIGN = {"USD": "$", "EUR": "€", "CNY": "¥"}
+
 _MARKET_WORDS = {"on_demand": "on-demand", "capacity_block": "capacity-block", "flex_start": "flex"}
 _APART_TEXT = dict(APART)
 _WIDE = ("partition", "zone", "country", "vcpus", "memory_gib", "source", "id")
@@ -52,7 +53,7 @@ def render(
         dim = "\x1b[2m{}\x1b[0m"
     else:
         dim = "{}"
-    lines += ["", *(line and dim.format(line) for line in (*_footer(answer, arguments), *notes))]
+    lines += ["", *(line and dim.format(line) for line in (*_footer(answer, arguments, per), *notes))]
     return "\n".join(lines) + "\n"
 
 
@@ -64,7 +65,9 @@ def _chosen(column: str, offer: Offer, view: View, columns: tuple[str, ...]) -> 
 
 
 def _is_number(column: str) -> bool:
-    return column.startswith(("price", "request_price", "memory", "vcpus", "count", "age", "upfront", "hosts", "nodes"))
+    return column.startswith(
+        ("price", "list_price", "tax", "request_price", "memory", "vcpus", "count", "age", "upfront", "hosts", "nodes")
+    )
 
 
 def _context(answer: api.Quote) -> str:
@@ -109,7 +112,7 @@ def _standard(answer: api.Quote, view: View, per: str, wide: bool) -> tuple[list
     right.add(len(headings))
     headings.append("AGE")
     if wide:
-        headings += [name.upper() for name in _WIDE]
+        headings += [heading(name, per).upper() for name in (*money_columns(answer), *_WIDE)]
     rows: list[list[str]] = []
     for number, offer in enumerate(answer.offers, 1):
         row = ["·" if offer.apart else str(number), offer.provider, offer.zone or offer.region, offer.instance]
@@ -122,7 +125,7 @@ def _standard(answer: api.Quote, view: View, per: str, wide: bool) -> tuple[list
             row.append(_market_words(offer))
         row += [_availability(offer), _age(offer, answer)]
         if wide:
-            row += [plain(COLUMNS[name](offer, view)) or "—" for name in _WIDE]
+            row += [plain(COLUMNS[name](offer, view)) or "—" for name in (*money_columns(answer), *_WIDE)]
         rows.append(row)
     return headings, frozenset(right), rows
 
@@ -140,11 +143,14 @@ def _without(
 def _money(value: object, offer: Offer, answer: api.Quote) -> str:
     if not isinstance(value, Decimal):
         return "—"
-    places = 2 if value >= 1 else 4
+    whole = 0 if offer.price.currency in NO_DECIMALS else 2
+    places = whole if value >= 1 else 4
     text = f"{value:,.{places}f}"
     if places == 4:
         text = text[:-2] + text[-2:].rstrip("0")
     mark = {"estimated": "~", "upper_bound": "≤"}.get(offer.price.status, "")
+    if answer.conversion is not None and offer.id in answer.conversion.listed:
+        mark = f"≈{mark}"
     currency = "" if offer.price.currency == answer.query.currency else f" {offer.price.currency}"
     return f"{mark}{text}{currency}"
 
@@ -167,7 +173,7 @@ def _age(offer: Offer, answer: api.Quote) -> str:
     return f"{text} STALE" if answer.is_stale(offer) else text
 
 
-def _footer(answer: api.Quote, arguments: argparse.Namespace) -> list[str]:
+def _footer(answer: api.Quote, arguments: argparse.Namespace, per: str) -> list[str]:
     shown = len(answer.offers)
     lines = [
         f"{shown} of {answer.total} offers shown; --limit all for the rest."
@@ -179,7 +185,7 @@ def _footer(answer: api.Quote, arguments: argparse.Namespace) -> list[str]:
     if answer.hidden:
         hidden = ", ".join(f"{h.rows} {h.text}" for h in answer.hidden)
         lines[0] += f" Hidden: {hidden}."
-    lines += _footnotes(answer)
+    lines += _footnotes(answer, per)
     if getattr(arguments, "show_hidden", False) and answer.hidden:
         from cloudaccel.cli.quote_explain import hidden_lines
 
@@ -187,7 +193,7 @@ def _footer(answer: api.Quote, arguments: argparse.Namespace) -> list[str]:
     return lines
 
 
-def _footnotes(answer: api.Quote) -> list[str]:
+def _footnotes(answer: api.Quote, per: str) -> list[str]:
     lines: list[str] = []
     reasons = {code for offer in answer.offers for code in offer.apart}
     if reasons:
@@ -199,6 +205,10 @@ def _footnotes(answer: api.Quote) -> list[str]:
     if between is not None:
         age = _age(between, answer).removesuffix(" STALE")
         lines.append(f"Age {age}: the source has no date, the price was seen at some time between.")
+    if answer.conversion is not None or answer.tax_percent is not None:
+        from cloudaccel.cli.quote_money import money_lines
+
+        lines += money_lines(answer, per)
     if any(o.sold_per == "accelerator" for o in answer.offers):
         lines.append("Some sellers quote one accelerator and name no machine; the host may cost extra.")
     lines += _families(answer)

@@ -1,0 +1,186 @@
+"""Prices in the reader's currency, by rates that he carried in, and tax beside them."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudaccel.api.quoting import quote
+from cloudaccel.cost.currency import converted_price, parse_percent, read_rates, tax_on
+from cloudaccel.errors import QueryError
+from cloudaccel.model import Price, Source
+from tests.support import hidden, names, price_file, run
+
+# The layout of the bank's files (2026-11); the figures are made up, so that results can be redone by head.
+ONE_DAY = "Date, USD, JPY, CNY, \n26 November 2026, 1.25, 150.0, 8.0, \n"
+ALL_DAYS = "Date,USD,JPY,CNY,CYP,\n2026-11-26,1.25,150.0,8.0,N/A,\n2026-11-25,9.0,9.0,9.0,N/A,\n"
+XML = """<?xml version="1.0" encoding="UTF-8"?>
+<gesmes:Envelope xmlns:gesmes="http://www.gesmes.org/xml/2002-08-01"
+  xmlns="http://www.ecb.int/vocabulary/2002-08-01/eurofxref">
+  <Cube><Cube time='2026-11-26'><Cube currency='USD' rate='1.25'/><Cube currency='JPY' rate='150.0'/>
+  <Cube currency='CNY' rate='8.0'/></Cube></Cube></gesmes:Envelope>"""
+DAY = date(2026, 11, 27)
+ROWS = (
+    "a,r,,usd,L40S,1,48,9,on-demand,2.50,USD,2026-07-01,l",
+    "b,r,,eur,L40S,1,48,9,on-demand,1.90,EUR,2026-07-01,l",
+    "c,r,,cny,L40S,1,48,9,on-demand,12,CNY,2026-07-01,l",
+    "d,r,,chf,L40S,1,48,9,on-demand,1,CHF,2026-07-01,l",
+    "e,r,,none,L40S,1,48,9,on-demand,,USD,2026-07-01,l",
+)
+
+
+@pytest.fixture
+def rates(tmp_path: Path) -> Path:
+    path = tmp_path / "eurofxref.csv"
+    path.write_text(ONE_DAY, encoding="utf-8")
+    return path
+
+
+def offers(body: Any) -> Mapping[str, Any]:
+    return {offer["instance"]: offer for offer in body["offers"]}
+
+
+@pytest.mark.parametrize(("name", "text"), [("d.csv", ONE_DAY), ("h.csv", ALL_DAYS), ("d.xml", XML)])
+def test_u119_each_form_of_the_table_gives_its_newest_day(tmp_path: Path, name: str, text: str) -> None:
+    """He would have believed that the rate of the last line, an old day, is today's."""
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    found = read_rates(path)
+    assert found.as_of == date(2026, 11, 26)
+    assert found.per_euro == {"EUR": 1, "USD": Decimal("1.25"), "JPY": 150, "CNY": 8}
+    assert name in found.source
+    assert found.rate("USD", "JPY") == 120
+    assert found.rate("CYP", "EUR") is None
+
+
+def test_u119_yen_with_tax_as_its_own_line(tmp_path: Path, rates: Path) -> None:
+    """He would have believed that 300 yen are what he pays, or that the list is in yen."""
+    words = ["--catalog", str(price_file(tmp_path, *ROWS)), "quote", "L40S", "--currency", "JPY", "--tax", "10%"]
+    body = run(*words, "--fx-file", str(rates), "--json").json
+    price = offers(body)["usd"]["price"]
+    assert (price["price_per_hour"], price["currency"], price["tax"]) == ("300", "JPY", "excluded")
+    assert price["listed"] == {"price_per_hour": "2.5", "currency": "USD"}
+    assert (price["converted"], price["tax_per_hour"], price["price_with_tax_per_hour"]) == (True, "30", "330")
+    assert body["tax"] == "excluded"
+    assert body["tax_percent"] == "10"
+    dollar = next(fx for fx in body["currency"]["fx"] if fx["pair"] == "USDJPY")
+    assert dollar["rate"] == "120"
+    assert dollar["as_of"] == "2026-11-26"
+    assert "ECB" in dollar["source"]
+    table = run(*words, "--fx-file", str(rates)).out
+    assert "≈300 " in table
+    assert "225 + 22 tax = 247 JPY per hour" in table  # half to even: 22.5
+    assert "1 USD = 120 JPY" in table
+    assert "2026-11-26" in table
+
+
+def test_u119_rows_of_every_currency_with_a_rate_are_ranked_together(tmp_path: Path, rates: Path) -> None:
+    """He would have believed that 12 yuan are dearer than 2.50 dollars, or that 1 franc is the cheapest euro."""
+    answer = quote("L40S", currency="EUR", fx_file=rates, catalog=price_file(tmp_path, *ROWS), today=DAY)
+    assert names(answer)[:3] == ["cny", "eur", "usd"]
+    assert [str(o.price.amount) for o in answer.offers[:3]] == ["1.5", "1.9", "2"]
+    apart = {offer.instance: offer for offer in answer.offers[3:]}
+    assert apart["chf"].price.currency == "CHF"
+    assert apart["chf"].apart == ("other_currency",)
+    assert apart["none"].price.amount is None
+    assert "unknown_price" in apart["none"].apart
+
+
+def test_u119_limits_are_in_the_currency_of_the_answer(tmp_path: Path, rates: Path) -> None:
+    """He would have believed that nothing is below 1.95 EUR but the one list in euros."""
+    path = price_file(tmp_path, *ROWS)
+    answer = quote("L40S", max_price="1.95 EUR", fx_file=rates, catalog=path, today=DAY, show_hidden=True)
+    assert names(answer) == ["cny", "eur"]
+    assert hidden(answer) == {"max_price": 3}
+    assert next(offer.instance for offer in answer.examples["max_price"]) == "chf"
+    two = quote("L40S:1x2", max_hourly="3 EUR", fx_file=rates, catalog=path, today=DAY, limit=1)
+    assert names(two) == ["cny"]
+    assert two.total == 1
+
+
+def test_u119_without_rates_nothing_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """He would have believed that the yuan price was turned into euros by some rate of ours."""
+    path = price_file(tmp_path, *ROWS)
+    answer = quote("L40S", currency="EUR", catalog=path, today=DAY)
+    assert names(answer)[0] == "eur"
+    assert answer.conversion is None
+    assert sum("other_currency" in offer.apart for offer in answer.offers) == 4
+    rates = tmp_path / "fx.csv"
+    rates.write_text(ONE_DAY, encoding="utf-8")
+    monkeypatch.setenv("CLOUDACCEL_FX_FILE", str(rates))
+    assert quote("L40S", catalog=path, today=DAY).conversion is None
+    assert names(quote("L40S", currency="EUR", catalog=path, today=DAY))[0] == "cny"
+
+
+def test_u119_old_rates_are_said(tmp_path: Path, rates: Path) -> None:
+    """He would have believed that euros by a rate of last year are today's."""
+    path = price_file(tmp_path, *ROWS)
+    for day, count in ((date(2026, 12, 3), 0), (date(2026, 12, 4), 1), (date(2026, 11, 25), 1)):
+        answer = quote("L40S", currency="EUR", fx_file=rates, catalog=path, today=day)
+        assert sum(notice.code == "fx" for notice in answer.notices) == count
+
+
+def test_u119_a_csv_has_the_list_price_and_the_tax(tmp_path: Path, rates: Path) -> None:
+    """He would have believed that the column of prices is what the seller lists."""
+    words = ["--catalog", str(price_file(tmp_path, *ROWS)), "quote", "L40S", "--csv", "--limit", "3"]
+    out = run(*words, "--currency", "EUR", "--fx-file", str(rates), "--tax", "19%").out
+    head, first = out.splitlines()[:2]
+    assert head.endswith("list_price_per_hour,list_currency,tax_per_hour,price_with_tax_per_hour")
+    assert first.endswith("12,CNY,0.285,1.785")
+    assert "tax" not in run(*words).out.splitlines()[0]
+
+
+def test_u119_explain_shows_the_rate(tmp_path: Path, rates: Path) -> None:
+    """He would have believed that 1.5 EUR stands in the document that is named as the source."""
+    words = ["--catalog", str(price_file(tmp_path, *ROWS)), "quote", "L40S", "--currency", "EUR"]
+    assert "listed 12 CNY × 0.125" in run(*words, "--fx-file", str(rates), "--explain").out
+    refused = run(*words, "--fx-file", str(rates), "--history", "30d")
+    assert refused.code == 2
+    assert "not converted" in refused.err
+
+
+@pytest.mark.parametrize("tax", ["19", "0.19", "-1%", "101%", "NaN%", "%", "x%"])
+def test_u119_a_tax_without_its_sign_is_refused(tax: str) -> None:
+    """He would have believed that 0.19 is 19 %, and got a fifth of a percent."""
+    with pytest.raises(QueryError, match="such as 19%"):
+        parse_percent(tax, "--tax")
+
+
+def test_u119_no_amount_has_no_tax_and_no_amount_becomes_free() -> None:
+    """He would have believed that an unknown price is free of tax, or that a tiny one is free."""
+    assert tax_on(None, Decimal(19)) is None
+    assert tax_on(Decimal(5), Decimal(0)) == 0
+    source = Source(id="s", name="s", path="", revision=None, licence="", url=None)
+    price = Price(amount=Decimal("1E-9"), currency="JPY", status="exact", as_of=None, as_of_until=None, source=source)
+    assert converted_price(price, "USD", Decimal("0.006")).amount == Decimal("1E-9")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "Date,USD\n", "USD,JPY\n1,2\n", "Date,USD\ntomorrow,1\n", "Date,USD\n2026-11-26,0\n",
+        "Date,USD\n2026-11-26,NaN\n", "Date,USD\n2026-11-26,-1\n", "Date,dollar\n2026-11-26,1\n", "<html>", "<a/>",
+        '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "<!-- x --><!DOCTYPE a><a/>",
+    ],
+)  # fmt: skip
+def test_u119_a_file_that_is_no_table_of_rates_is_refused(tmp_path: Path, text: str) -> None:
+    """He would have believed that prices were converted, by whatever the file said."""
+    path = tmp_path / "fx"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(QueryError, match="eurofxref"):
+        read_rates(path)
+
+
+def test_u119_bad_files_and_currencies_end_with_2(tmp_path: Path, rates: Path) -> None:
+    """He would have believed that francs were converted, though the table of that day has none."""
+    words = ["--catalog", str(price_file(tmp_path, *ROWS)), "quote", "L40S"]
+    unknown = run(*words, "--currency", "CHF", "--fx-file", str(rates))
+    assert unknown.code == 2
+    assert "no rate for CHF. It has CNY, EUR, JPY, USD." in unknown.err
+    packed = tmp_path / "eurofxref.zip"
+    packed.write_bytes(b"PK\x03\x04\xff\xfe")
+    assert "unpack a .zip" in run(*words, "--fx-file", str(packed)).err
+    assert run(*words, "--fx-file", str(tmp_path)).code == 2
