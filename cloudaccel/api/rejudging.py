@@ -40,12 +40,12 @@ def judged_again(lock: Mapping[str, Any], *, today: date | None = None) -> Itera
 def _judge(lock: Mapping[str, Any], today: date | None) -> tuple[Rules, Judge]:
     try:
         rules = rules_of_lock(lock["request"]["rules"])
-        return rules, judge_by(rules, training_flop=_training_flop(lock), today=today)
+        return rules, judge_by(rules, training_flop=training_flop(lock), today=today)
     except (KeyError, TypeError, ValueError, CloudAccelError) as error:
         raise ConfigError(f"the rules of the lock cannot be read: {error}. Plan again.") from error
 
 
-def _training_flop(lock: Mapping[str, Any]) -> float | None:
+def training_flop(lock: Mapping[str, Any]) -> float | None:
     """Operations of a pre-training, as `plan` counts them."""
     job, params = lock["request"]["job"], lock["model"]["params_active"]
     if job.get("task") != "pretrain" or "tokens" not in job:

@@ -131,6 +131,7 @@ def _up(verbs: "Actions") -> None:
         help="let port 22 be reached from here, such as 203.0.113.7/32 (default: nothing inbound)",
     )
     w.add_argument("--owner", metavar="NAME", help="for the tag cloudaccel-owner (default: the user's name)")
+    common.add_rules(p)
     m = p.add_argument_group("limits")
     m.add_argument("--max-hourly", metavar="MONEY", help="for all machines, per hour")
     m.add_argument(
@@ -215,8 +216,8 @@ def _journal() -> Journal:
 def _run_up(a: argparse.Namespace) -> int:
     request = provision_request.build(a)
     wait_s = units.parse_duration_s(a.wait, "--wait") if a.wait else 0.0
-    for note in request.left_out:
-        common.note(f"note: left out {note}.", quiet=a.quiet)
+    for note in request.notes:
+        common.note(f"note: {note.rstrip('.')}.", quiet=a.quiet)
     load = _Providers(a.offline)
     clock = SystemClock()
     if a.dry_run:

@@ -5,14 +5,19 @@ import os
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudaccel import registry, units
 from cloudaccel.api import quoting
+from cloudaccel.cli import common
 from cloudaccel.cli.columns import accelerator_of
-from cloudaccel.errors import AmbiguousName, NothingFits, QueryError
+from cloudaccel.errors import AmbiguousName, LimitExceeded, NothingFits, QueryError
 from cloudaccel.model import Offer
 from cloudaccel.provision.lock import Lock, LockedPlace, read_lock
 from cloudaccel.provision.values import MARKETS, Candidate, Limits, Options, Spec
+
+if TYPE_CHECKING:
+    from cloudaccel.api.judging import Rules
 
 DEFAULT_LEASE = "4h"
 DEFAULT_PLACES = 5
@@ -20,12 +25,12 @@ _UNUSABLE = ("quarantined", "other_currency")
 
 
 class Request:
-    """A spec, how the prices of a lock have moved since, and what was left out and why."""
+    """A spec, how the prices of a lock have moved since, and what was left out or is open, and why."""
 
-    def __init__(self, spec: Spec, said: dict[str, Decimal], left_out: Sequence[str]) -> None:
+    def __init__(self, spec: Spec, said: dict[str, Decimal], notes: Sequence[str]) -> None:
         self.spec = spec
         self.said = said
-        self.left_out = tuple(left_out)
+        self.notes = tuple(notes)
 
 
 def build(a: argparse.Namespace) -> Request:
@@ -37,13 +42,15 @@ def build(a: argparse.Namespace) -> Request:
         If the name covers several accelerators; `choices` are those.
     NothingFits
         If nothing on offer can be started.
+    LimitExceeded
+        If the rules of the lock do not allow one of its places on the facts of now, or do not know.
     """
     lock = read_lock(Path(a.what[0])) if _is_file(a.what) else None
     said: dict[str, Decimal] = {}
     if lock is not None:
-        candidates, left_out = _from_lock(lock, a, said), []
+        candidates, notes = _from_lock(lock, a, said), []
     else:
-        candidates, left_out = _from_words(a)
+        candidates, notes = _from_words(a)
     lease_s = units.parse_duration_s(a.lease, "--lease") if a.lease else (lock.lease_s if lock else None)
     spec = Spec(
         asked=" ".join(a.what),
@@ -53,7 +60,7 @@ def build(a: argparse.Namespace) -> Request:
         lease_s=lease_s or units.parse_duration_s(DEFAULT_LEASE, "--lease"),
     )
     _check(spec, a)
-    return Request(spec, said, left_out)
+    return Request(spec, said, notes)
 
 
 def _is_file(what: Sequence[str]) -> bool:
@@ -119,14 +126,35 @@ def _from_words(a: argparse.Namespace) -> tuple[list[Candidate], list[str]]:
         market=markets, allow_fraction=False, limit=None, price_file=a.price_file, catalog=a.catalog,
     )  # fmt: skip
     startable = registry.names()
-    usable, left_out = _startable(answer, startable)
+    usable, notes = _startable(answer, startable)
     _refuse_ambiguous(answer, a.any_variant)
     if not usable:
         raise NothingFits(_nothing(answer, startable))
+    usable, open_questions = _permitted(usable, common.rules_of(a))
     order = [m.replace("-", "_") for m in markets]
     usable.sort(key=lambda o: order.index(o.market) if o.market in order else len(order))  # stable: price inside
     places = [_candidate(offer, answer.nodes(offer), answer.catalog_id) for offer in usable]
-    return list(dict.fromkeys(places))[: a.places], left_out
+    return list(dict.fromkeys(places))[: a.places], notes + open_questions
+
+
+def _permitted(offers: Sequence[Offer], rules: "Rules") -> tuple[list[Offer], list[str]]:
+    """What the rules leave of offers, with what they left out and what is open; all refused: the first refusal."""
+    from cloudaccel.api.permitting import gate_of_words  # the tables of facts, only for who starts something
+
+    gate = gate_of_words(rules)
+    permitted: list[Offer] = []
+    open_questions: dict[str, None] = {}
+    refusals: list[LimitExceeded] = []
+    for offer in offers:
+        try:
+            open_questions[gate(offer)] = None
+            permitted.append(offer)
+        except LimitExceeded as error:
+            refusals.append(error)
+    if not permitted:
+        raise refusals[0]
+    notes = [f"left out {len(refusals)} offers that the rules do not allow, such as: {refusals[0]}"] if refusals else []
+    return permitted, notes + [text for text in open_questions if text][:1]
 
 
 def _startable(answer: quoting.Quote, startable: Sequence[str]) -> tuple[list[Offer], list[str]]:
@@ -140,12 +168,13 @@ def _startable(answer: quoting.Quote, startable: Sequence[str]) -> tuple[list[Of
             odd += 1
         else:
             usable.append(offer)
-    notes = (
-        [f"{sum(elsewhere.values())} offers of {len(elsewhere)} providers whose machines cannot be started from here"]
-        if elsewhere
-        else []
-    )
-    return usable, notes + ([f"{odd} offers that name no machine, no region, or only a commitment"] if odd else [])
+    notes: list[str] = []
+    if elsewhere:
+        sellers = f"{sum(elsewhere.values())} offers of {len(elsewhere)} providers"
+        notes.append(f"left out {sellers} whose machines cannot be started from here")
+    if odd:
+        notes.append(f"left out {odd} offers that name no machine, no region, or only a commitment")
+    return usable, notes
 
 
 def _is_machine(offer: Offer) -> bool:
@@ -233,9 +262,13 @@ def _candidate(offer: Offer, nodes: int, catalog_id: str) -> Candidate:
 def _from_lock(lock: Lock, a: argparse.Namespace, said: dict[str, Decimal]) -> list[Candidate]:
     if a.market:
         raise QueryError("--market is for a request in words; a lock file has its own. Plan again with --market.")
+    from cloudaccel.api.permitting import gate_of_lock  # the tables of facts, only for a lock
+
+    permit = gate_of_lock(lock.body, common.rules_of(a))
     found: list[Candidate] = []
     for place in lock.places:
-        for candidate in _look_up(place, a):
+        for offer, candidate in _look_up(place, a):
+            permit(offer)
             if candidate not in found:
                 found.append(candidate)
                 if place.said_price_per_hour is not None:
@@ -245,7 +278,7 @@ def _from_lock(lock: Lock, a: argparse.Namespace, said: dict[str, Decimal]) -> l
     return found
 
 
-def _look_up(place: LockedPlace, a: argparse.Namespace) -> Iterator[Candidate]:
+def _look_up(place: LockedPlace, a: argparse.Namespace) -> Iterator[tuple[Offer, Candidate]]:
     """The offer of now that the place means, with its price of now; a price unknown when nothing is listed."""
     registry.load(place.provider)
     if place.market not in MARKETS:
@@ -261,8 +294,7 @@ def _look_up(place: LockedPlace, a: argparse.Namespace) -> Iterator[Candidate]:
     ]
     exact = [o for o in same if o.zone == place.zone] or [o for o in same if o.zone is None]
     for offer in exact[:1]:
-        candidate = _candidate(offer, place.nodes, answer.catalog_id)
-        yield candidate
+        yield offer, _candidate(offer, place.nodes, answer.catalog_id)
 
 
 __all__ = ["DEFAULT_LEASE", "DEFAULT_PLACES", "Request", "build"]

@@ -6,6 +6,7 @@ catalog and the rules of now, whatever the file says of them.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -36,12 +37,16 @@ class LockedPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """The request in a lock file: places in order, hours of the high estimate, budget."""
+    """The request in a lock file: places in order, hours of the high estimate, budget.
+
+    `body` is the whole file as it was read, for whoever asks its rules again.
+    """
 
     places: tuple[LockedPlace, ...]
     high_hours: Decimal | None
     budget: Decimal | None
     currency: str
+    body: Mapping[str, Any]
 
     @property
     def lease_s(self) -> float | None:
@@ -61,7 +66,8 @@ def read_lock(path: Path) -> Lock:
         raise QueryError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(data, dict) or cast(dict[str, Any], data).get("schema") != SCHEMA:
         raise QueryError(f"{path} is no lock file of schema {SCHEMA}. Make it again with 'cloudaccel plan'.")
-    return _lock(_Reader(path, cast(dict[str, Any], data)))
+    body = cast(dict[str, Any], data)
+    return _lock(_Reader(path, body), body)
 
 
 class _Reader:
@@ -117,7 +123,7 @@ class _Reader:
         return value
 
 
-def _lock(reader: _Reader) -> Lock:
+def _lock(reader: _Reader, body: Mapping[str, Any]) -> Lock:
     places = [_place(reader.object("chosen")), *(_place(item) for item in reader.objects("failover"))]
     hours = reader.object("hours") if reader.has("hours") else None
     limits = reader.object("limits") if reader.has("limits") else None
@@ -127,6 +133,7 @@ def _lock(reader: _Reader) -> Lock:
         high_hours=hours.number("high") if hours is not None and hours.has("high") else None,
         budget=limits.number("budget") if limits is not None and has_budget else None,
         currency=limits.name("currency") if limits is not None and limits.has("currency") else "USD",
+        body=body,
     )
 
 

@@ -72,6 +72,7 @@ def test_a_lora_job_is_planned_brought_up_and_taken_down(cloud: "FakeAws") -> No
     planned = run(
         "plan", "--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "20e6",
         "--provider", "aws", "--region", "us-east-1", "--deadline", "24h", "--budget", "500 USD", "--startable",
+        "--headquarters", "DE", "--users", "none",
     )  # fmt: skip
     assert planned.code == 0, planned.err
     rehearsed = provision("up", "plan.lock.json", "--dry-run")

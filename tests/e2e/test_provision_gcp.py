@@ -68,6 +68,7 @@ def test_a_job_is_planned_brought_up_shown_extended_and_taken_down(cloud: "FakeG
     planned = run(
         "plan", "--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "20e6",
         "--provider", "gcp", "--region", "us-central1", "--deadline", "24h", "--budget", "500 USD", "--startable",
+        "--headquarters", "DE", "--users", "none",
     )  # fmt: skip
     assert planned.code == 0, planned.err
     rehearsed = provision("up", "plan.lock.json", "--dry-run")
