@@ -4,6 +4,7 @@ Penalties only rank shapes: a published MFU already contains the cost of a usual
 again.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ class Found(NamedTuple):
     cost: float
     shape: Trial
     parts: Parts
+    peak: float  # GiB, of `parts`
 
 
 class Room(NamedTuple):
@@ -158,6 +160,20 @@ class Task(NamedTuple):
     size: Sizes
     batch: int
     limit_gib: float
+    parts: Callable[[Trial], tuple[Parts, float]]
+
+
+@lru_cache(maxsize=16)
+def _parts_on(workload: Workload, model: ModelShape, kind: str) -> Callable[[Trial], tuple[Parts, float]]:
+    """The memory of a shape and its peak, worked out once: it is the same on every accelerator of a kind."""
+    size = sizes(model, workload.method, workload.lora_rank)
+
+    @lru_cache(maxsize=4096)
+    def parts(shape: Trial) -> tuple[Parts, float]:
+        found = training_parts(size, model, workload, kind, shape)
+        return found, found.peak
+
+    return parts
 
 
 @lru_cache(maxsize=8192)
@@ -165,7 +181,15 @@ def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) 
     """The best shape within `limit_gib` per accelerator (None: there is none), and the one with the least memory."""
     size = sizes(model, workload.method, workload.lora_rank)
     total = room.per_node * room.nodes
-    task = Task(workload, model, room, size, max(batch_sequences(workload, total), 1), limit_gib)
+    task = Task(
+        workload,
+        model,
+        room,
+        size,
+        max(batch_sequences(workload, total), 1),
+        limit_gib,
+        _parts_on(workload, model, room.kind),
+    )
     allowed = _allowed(workload, model, room)
     if _states_gib(size, workload, room) > limit_gib * _HOPELESS:
         allowed = allowed[-1:]  # nothing can fit; one shape, cut as far as possible, says how far off it is
@@ -179,13 +203,13 @@ def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) 
         if data > most:
             continue
         found, smallest = _of_cut(task, cut, data)
-        if least is None or smallest.parts.peak < least.parts.peak:
+        if least is None or smallest.peak < least.peak:
             least = smallest
         if found is not None and (best is None or found.cost < best.cost):
             best = found
     if least is None:  # the batch is smaller than any division: one replica cut as far as it goes
         shape = Trial(dp=total, zero=3, recompute="full")
-        least = Found(1.0, shape, training_parts(size, model, workload, room.kind, shape))
+        least = Found(1.0, shape, *task.parts(shape))
     return best, least
 
 
@@ -202,14 +226,14 @@ def _of_cut(task: Task, cut: Cut, data: int) -> tuple[Found | None, Found]:
     ways = (task.workload.recompute,) if task.workload.recompute else ("full", "none")
     tried = _settings(task, cut, data, ways[0])
     smallest = min(tried, key=_peak)
-    fits = [found for found in tried if found.parts.peak <= task.limit_gib]
+    fits = [found for found in tried if found.peak <= task.limit_gib]
     if fits and len(ways) > 1:
-        fits = [f for f in _settings(task, cut, data, ways[1]) if f.parts.peak <= task.limit_gib] or fits
+        fits = [f for f in _settings(task, cut, data, ways[1]) if f.peak <= task.limit_gib] or fits
     return (fits[0] if fits else None), smallest
 
 
 def _peak(found: Found) -> float:
-    return found.parts.peak
+    return found.peak
 
 
 def _states_gib(size: Sizes, workload: Workload, room: Room) -> float:
@@ -240,8 +264,7 @@ def _settings(task: Task, cut: Cut, data: int, recompute: str) -> list[Found]:
     found: list[Found] = []
     for zero in (0,) if alone else _STAGES.get(kind, (1, 3)):
         shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
-        parts = training_parts(task.size, task.model, task.workload, kind, shape)
-        one = Found(cost * (_FULL_SHARD_COST if zero == 3 else 1.0), shape, parts)
+        one = Found(cost * (_FULL_SHARD_COST if zero == 3 else 1.0), shape, *task.parts(shape))
         found.append(_waiting(task, one))
     return found if len(found) == 1 else sorted(found, key=_cost)
 
@@ -253,7 +276,7 @@ def _cost(found: Found) -> float:
 def _waiting(task: Task, found: Found) -> Found:
     """The same with the wait for the network in its cost; a larger micro-batch, where there is room, waits less."""
     stretch = network_stretch(task.workload, task.model, task.size, task.room, found.shape)
-    if stretch > 1 and found.shape.zero == 3 and found.parts.peak <= task.limit_gib:
+    if stretch > 1 and found.shape.zero == 3 and found.peak <= task.limit_gib:
         found = grow_micro_batch(task.workload, task.model, task.room.kind, found, task.limit_gib)
         stretch = network_stretch(task.workload, task.model, task.size, task.room, found.shape)
     return found._replace(cost=found.cost * stretch) if stretch > 1 else found
@@ -261,7 +284,7 @@ def _waiting(task: Task, found: Found) -> Found:
 
 def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Found, limit_gib: float) -> Found:
     """The same shape with the largest micro-batch (1, 2, 4, 8) that fits and still fills the pipeline."""
-    size = sizes(model, workload.method, workload.lora_rank)
+    parts_of = _parts_on(workload, model, kind)
     shape, best = found.shape, found
     if shape.micro_batch > 1:
         return found  # it has grown already, to wait less for the network
@@ -269,8 +292,8 @@ def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Fo
         if shape.accumulation % micro or shape.accumulation // micro < shape.pp:
             break
         grown = shape._replace(micro_batch=micro, accumulation=shape.accumulation // micro)
-        parts = training_parts(size, model, workload, kind, grown)
-        if parts.peak > limit_gib:
+        parts, peak = parts_of(grown)
+        if peak > limit_gib:
             break
-        best = Found(found.cost, grown, parts)
+        best = Found(found.cost, grown, parts, peak)
     return best

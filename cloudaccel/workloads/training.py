@@ -90,20 +90,27 @@ def size_training(
     machine: Machine = UNKNOWN_MACHINE,
 ) -> Fit:
     """The best feasible shape, its memory and its hours; see `cloudaccel.workloads.size` for the parameters."""
-    case = Case(workload, model, accelerator, per_node, nodes, measured, mfu, machine.network_gbit_per_s)
+    network = machine.network_gbit_per_s if nodes > 1 else None
+    return _sized(Case(workload, model, accelerator, per_node, nodes, measured, mfu, network), measured, mfu, network)
+
+
+# Machines that differ only in their host are one case. What is shown as given comes apart: 1 and 1.0 are two answers.
+@lru_cache(maxsize=2048, typed=True)
+def _sized(case: Case, *_shown: float | None) -> Fit:
+    workload, model, accelerator = case.workload, case.model, case.accelerator
     available = available_gib(accelerator)
     if available is None:
         return Fit(
             verdict="no", reasons=(Reason("memory_unknown", f"no source gives the memory of {accelerator.name}"),)
         )
-    room = Room(accelerator.kind, accelerator.link in SLOW_LINKS, per_node, nodes, _flops_per_byte(case))
+    room = Room(accelerator.kind, accelerator.link in SLOW_LINKS, case.per_node, case.nodes, _flops_per_byte(case))
     limit = available * _fits_share(workload, accelerator)
     fitting, least = search(workload, model, room, limit)
     if fitting is not None:
         grown = grow_micro_batch(workload, model, accelerator.kind, fitting, limit)
         return _timed(case, grown, room, "fits", available)
     last = available * TIGHT_SHARE[workload.method]
-    if least.parts.peak <= last:
+    if least.peak <= last:
         tight, _ = search(workload, model, room, last)
         return _timed(case, tight or least, room, "tight", available)
     return _too_big(case, least, available)
@@ -115,7 +122,7 @@ def _fits_share(workload: Workload, accelerator: Accelerator) -> float:
 
 
 def _too_big(case: Case, least: Found, available: float) -> Fit:
-    need, name = least.parts.peak, case.accelerator.family
+    need, name = least.peak, case.accelerator.family
     text = f"{need:.1f} GiB needed on each of {case.total}, {name} has {available:.1f} GiB"
     return Fit(
         verdict="no",

@@ -77,3 +77,18 @@ def test_layers_divide_with_embedding_and_output_as_a_layer_each() -> None:
     text = launch("megatron", job, model, fit, per_node=8)
     assert "--account-for-embedding-in-pipeline-split" in text
     assert "--account-for-loss-in-pipeline-split" in text
+
+
+def test_a_machine_alone_is_the_same_on_every_network() -> None:
+    job = Workload(task="finetune", method="lora", model="", tokens=1e8)
+    model, chip = resolve_model("llama-3-8b"), by_id(A100)
+    one, other = (size(job, model, chip, per_node=8, nodes=1, machine=Machine(gbit, 512)) for gbit in (25, None))
+    assert one == other
+
+
+def test_what_was_asked_before_does_not_change_how_a_number_is_shown() -> None:
+    job = Workload(task="finetune", method="lora", model="", tokens=1e8)
+    model, chip = resolve_model("llama-3-8b"), by_id(A100)
+    for mfu in (1, 1.0):
+        fit = size(job, model, chip, per_node=8, nodes=1, mfu=mfu, machine=Machine(None, 512))
+        assert [repr(a.value) for a in fit.assumptions if a.name == "wall_mfu"] == [repr(mfu)]
