@@ -22,8 +22,9 @@ from cloudaccel.errors import UnknownName
 from cloudaccel.facts.accelerators import all_accelerators
 from cloudaccel.service import problems
 from cloudaccel.service.around import Around
+from cloudaccel.service.asked import OfferFilters
 from cloudaccel.service.metrics import TEXT, Figures
-from cloudaccel.service.offers import OfferFilters, OfferPages, offer_answer
+from cloudaccel.service.offers import OfferPages, offer_answer
 from cloudaccel.service.page import add_page
 from cloudaccel.service.repeated import Repeated, answer_of, has_tag
 from cloudaccel.service.routes import add_tables, add_verbs, seller_dates

@@ -9,9 +9,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any, NamedTuple
 
 from cloudaccel.api import quoting
 from cloudaccel.api.explaining import Explanation
@@ -20,52 +18,14 @@ from cloudaccel.cli.columns import View
 from cloudaccel.cli.explain import history_json
 from cloudaccel.errors import QueryError
 from cloudaccel.model import Offer, Query
+from cloudaccel.service.asked import OfferFilters
 from cloudaccel.service.problems import CursorOutdated
 from cloudaccel.service.watch import Watched
 
-MAX_PAGE = 500
 _CACHE_BYTES = 32 * 2**20
 _ASKED = 4096  # addresses that are remembered as they were sent
 _LEVEL = 1  # of compression: half the time of the usual 6, for a third more bytes
 _MAX_OFFSET = 10_000_000  # far beyond any catalog; a cursor is text from outside
-
-Text = Annotated[str, Field(max_length=200)]
-Texts = Annotated[list[Text], Field(max_length=50)]
-
-
-class OfferFilters(BaseModel):
-    """The filters of ``cloudaccel quote``, with underscores; lists may be repeated or have commas."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    accelerator: Text | None = Field(default=None, description="such as H100:8, A100-80GB:8x2, 80GB+:8")
-    instance: Text | None = Field(default=None, description="one instance type instead of an accelerator")
-    kind: Texts = Field(default=[], description="kind of accelerator: gpu, tpu, neuron, hpu")
-    provider: Texts = Field(default=[], description="seller")
-    region: Texts = Field(default=[], description="the provider's own name of a region")
-    country: Texts = Field(default=[], description="country of the region: a code or a name")
-    residency: Text | None = Field(
-        default=None, description="EU, EEA, a continent, or countries; unknown places are hidden"
-    )
-    market: Texts = Field(
-        default=["on-demand"], description="on-demand, spot, reserved-1y, capacity-block, flex, any …"
-    )
-    min_mem: Text | None = Field(default=None, description="memory of each accelerator, nominal GB")
-    min_total_mem: Text | None = Field(default=None, description="accelerator memory of the machine, nominal GB")
-    host_mem: Text | None = Field(default=None, description="memory of the host")
-    vcpu: Text | None = Field(default=None, description="vCPUs of the host")
-    interconnect: Text | None = Field(default=None, description=f"one of {', '.join(quoting.LINKS)}")
-    max_price: Text | None = Field(default=None, description="per accelerator-hour")
-    max_hourly: Text | None = Field(default=None, description="per hour for the whole request")
-    max_age: Text | None = Field(default=None, description="mark older prices as stale: 24h, 30d")
-    require_available: bool = Field(default=False, description="only what a source says is really sold there")
-    allow_fraction: bool = Field(default=False, description="include shares of an accelerator")
-    currency: Text | None = Field(default=None, description="rank rows of that list currency; nothing is converted")
-    sort: Text = Field(default="price", description="price, hourly, memory, age, provider")
-    limit: int = Field(default=100, ge=1, le=MAX_PAGE, description="offers on a page")
-    cursor: Annotated[str, Field(max_length=400)] | None = Field(
-        default=None, description="next_cursor of the page before"
-    )
 
 
 class Rendered(NamedTuple):

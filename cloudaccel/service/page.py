@@ -23,9 +23,9 @@ from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.facts.models import models
 from cloudaccel.model import Offer
 from cloudaccel.service import page_card, page_history, page_map, page_owning, page_sizing, page_table
-from cloudaccel.service.offers import OfferFilters, answer
+from cloudaccel.service.asked import OfferFilters, without_flags
+from cloudaccel.service.offers import answer
 from cloudaccel.service.page_query import PageQuery, parse
-from cloudaccel.service.problems import without_flags
 from cloudaccel.service.routes import seller_dates
 
 _HERE = Path(__file__).parent

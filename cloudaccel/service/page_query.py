@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from pydantic import Field, ValidationError
 
 from cloudaccel.errors import QueryError
-from cloudaccel.service.offers import OfferFilters, Text, Texts
+from cloudaccel.service.asked import OfferFilters, Text, Texts
 from cloudaccel.service.page_history import WINDOWS
 from cloudaccel.service.page_owning import FIELDS
 from cloudaccel.service.page_sizing import METHODS

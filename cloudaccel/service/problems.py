@@ -1,7 +1,6 @@
 """Errors as problem documents (RFC 9457): every refusal says what failed, the facts, and what to do."""
 
 import logging
-import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,10 +10,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from cloudaccel.errors import CloudAccelError, ConfigError, PricingError, QueryError
+from cloudaccel.service.asked import without_flags
 from cloudaccel.service.guard import Busy
 
 _LOG = logging.getLogger("cloudaccel.service")
-_FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 
 
 class CursorOutdated(QueryError):
@@ -61,11 +60,6 @@ def _ours(request: Request, error: Exception) -> JSONResponse:
         _LOG.error("%s: %s", getattr(request.state, "request_id", "-"), ours)
         return problem(request, status, ours.code, "no prices can be given now. The log of the service says why.")
     return problem(request, status, ours.code, without_flags(str(ours)), choices=ours.choices)
-
-
-def without_flags(message: str) -> str:
-    """The message with the names of query parameters in place of flags: ``--max-price`` is ``max_price`` here."""
-    return _FLAG.sub(lambda found: found[1].replace("-", "_"), message)
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 from cloudaccel.api.quoting import quote
 from cloudaccel.cli import main, quote_json
 from cloudaccel.service.app import create_app
-from cloudaccel.service.offers import OfferFilters, OfferPages
+from cloudaccel.service.asked import OfferFilters
+from cloudaccel.service.offers import OfferPages
 
 
 @pytest.fixture
