@@ -25,6 +25,7 @@ VERBS = {
     "explain": "what a name means, and where a price comes from",
     "refresh": "read the sellers' price lists; --from and --out to carry prices, --status",
     "serve": "the prices over HTTP, read-only, on this machine unless told otherwise",
+    "mcp": "the read-only verbs as tools of an assistant (Model Context Protocol)",
     "doctor": "check the installation, the catalog and its age",
     "completion": "print a completion script for your shell",
 }

@@ -69,7 +69,7 @@ def _explain(a: argparse.Namespace) -> int:
     judge = api.judge_by(common.rules_of(a))
     verdicts = [api.explain_place(judge, place, a.accel) for place in a.names]
     if a.output == "json":
-        common.write(_json({"verdicts": [_verdict(v) for v in verdicts]}))
+        common.write(_json({"verdicts": [verdict_json(v) for v in verdicts]}))
     else:
         common.write("\n".join(line for verdict in verdicts for line in _explained(verdict)) + "\n")
     for text in dict.fromkeys(text for verdict in verdicts for text in verdict.warnings):
@@ -89,7 +89,8 @@ def _head(pack: Pack) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as plain JSON values, with every finding and its evidence."""
     return {
         "place": verdict.placement, "state": verdict.state, "deciding": list(verdict.deciding),
         "asks": list(verdict.asks), "findings": [asdict(f) for f in verdict.findings],

@@ -169,23 +169,22 @@ def _planned(body: PlanRequest, catalog: str | Path | None) -> Any:
     job = _mended(lambda: job_without_files(body.job))
     _mended(lambda: parse_job(job))  # what cannot be read is the caller's to mend; what fails later is not
     filters: Any = body.filters.model_dump()
+    rules = rules_of(body) if body.policy else None
     return planning.plan(
         job, accelerators=body.accelerators, rank_by=body.rank, mfu=body.mfu, measured=body.measured,
         max_nodes=body.max_nodes, setup=body.setup, disk_price=body.disk_price, transfer_price=body.transfer_price,
-        options=body.limit, startable=body.startable, catalog=catalog, rules=rules_of(body), **filters,
+        options=body.limit, startable=body.startable, catalog=catalog, rules=rules, **filters,
     )  # fmt: skip
 
 
-def rules_of(body: RuleFields) -> "Rules | None":
-    """What to judge by; None when no pack is named.
+def rules_of(body: RuleFields) -> "Rules":
+    """What to judge by, without a file.
 
     Raises
     ------
     UnknownName
         If a pack does not ship with the product.
     """
-    if not body.policy:
-        return None
     from cloudaccel.api.judging import Rules  # only who is judged pays for the tables of facts
 
     return Rules(
