@@ -76,7 +76,9 @@ def batch_sequences(workload: Workload, accelerators: int = 1) -> int:
     return FINETUNE_BATCH_SEQUENCES
 
 
-def network_stretch(workload: Workload, model: ModelShape, size: Sizes, room: Room, shape: Trial) -> float:
+def network_stretch(
+    workload: Workload, model: ModelShape, size: Sizes, room: Room, shape: Trial, flops_per_token: float
+) -> float:
     """How many times the network between machines stretches a step, at least 1; all of it can overlap with computation.
 
     Per step a machine sends, for each part of the model that it holds, the gradients twice in 16 bits (ring all-reduce;
@@ -102,7 +104,7 @@ def network_stretch(workload: Workload, model: ModelShape, size: Sizes, room: Ro
     if shape.ep > room.per_node:
         away = 1 - room.per_node / shape.ep
         sent += 8.0 * model.top_k * model.hidden * tokens * copies * model.layers / shape.pp * away
-    flops = tokens * flops_per_token(model, workload.sequence_tokens, workload.method) / cut
+    flops = tokens * flops_per_token / cut
     return max(1.0, sent * room.flops_per_byte / (flops * RECOMPUTE_FACTOR[shape.recompute]))
 
 
@@ -161,6 +163,7 @@ class Task(NamedTuple):
     batch: int
     limit_gib: float
     parts: Callable[[Trial], tuple[Parts, float]]
+    flops_per_token: float
 
 
 @lru_cache(maxsize=16)
@@ -189,6 +192,7 @@ def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) 
         max(batch_sequences(workload, total), 1),
         limit_gib,
         _parts_on(workload, model, room.kind),
+        flops_per_token(model, workload.sequence_tokens, workload.method),
     )
     allowed = _allowed(workload, model, room)
     if _states_gib(size, workload, room) > limit_gib * _HOPELESS:
@@ -273,13 +277,19 @@ def _cost(found: Found) -> float:
     return found.cost
 
 
+def _stretch(task: Task, shape: Trial) -> float:
+    return network_stretch(task.workload, task.model, task.size, task.room, shape, task.flops_per_token)
+
+
 def _waiting(task: Task, found: Found) -> Found:
     """The same with the wait for the network in its cost; a larger micro-batch, where there is room, waits less."""
-    stretch = network_stretch(task.workload, task.model, task.size, task.room, found.shape)
+    if not task.room.flops_per_byte:
+        return found
+    stretch = _stretch(task, found.shape)
     if stretch > 1 and found.shape.zero == 3 and found.peak <= task.limit_gib:
         found = grow_micro_batch(task.workload, task.model, task.room.kind, found, task.limit_gib)
-        stretch = network_stretch(task.workload, task.model, task.size, task.room, found.shape)
-    return found._replace(cost=found.cost * stretch) if stretch > 1 else found
+        stretch = _stretch(task, found.shape)
+    return Found(found.cost * stretch, found.shape, found.parts, found.peak) if stretch > 1 else found
 
 
 def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Found, limit_gib: float) -> Found:

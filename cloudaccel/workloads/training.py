@@ -157,7 +157,7 @@ def _timed(case: Case, found: Found, room: Room, verdict: str, available: float)
         speed = Speed(0.0, 0.0, 1.0, 1.0, (), ())
     machine = speed.step_mfu * (bf16_peak(case.accelerator) or 0.0) * 1e12
     size = sizes(case.model, case.workload.method, case.workload.lora_rank)
-    slow = network_stretch(case.workload, case.model, size, room, shape)
+    slow = network_stretch(case.workload, case.model, size, room, shape, case.flops_per_token)
     notes = (*notes, *_network_assumption(case, room))
     rate = case.total * machine * speed.goodput / slow
     hours = case.flops / rate / 3600.0 if rate else None
