@@ -47,12 +47,15 @@ class Limits:
     line_bytes: int = 1 << 20
 
 
+CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # OpenSSL's, Requests', curl's
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
     """Where calls go. `mirrors`: published address → address to ask instead, the longest match wins.
 
-    `proxy` None: as ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` say. `ca_file` None: ``SSL_CERT_FILE``, else the
-    system's own authorities.
+    `proxy` None: as ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` say. `ca_file` None: the first of `CA_VARIABLES`
+    that is set, else the system's own authorities.
     """
 
     mirrors: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -172,7 +175,7 @@ class HttpWeb:
                 raise_on_status=False,
             )
             timeout = urllib3.Timeout(connect=limits.silence_s, read=limits.silence_s)
-            ca_file = self._connection.ca_file or os.environ.get("SSL_CERT_FILE")
+            ca_file = self._connection.ca_file or next(filter(None, map(os.environ.get, CA_VARIABLES)), None)
             made = (
                 urllib3.ProxyManager(proxy, maxsize=_AT_ONCE, retries=retry, timeout=timeout, ca_certs=ca_file)
                 if proxy
