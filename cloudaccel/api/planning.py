@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
+from cloudaccel.api.holding import Holding, hold, read_holding
 from cloudaccel.api.judging import Rules, judge_by, row_judge
 from cloudaccel.api.quoting import build_query, relaxations
 from cloudaccel.catalog.session import accelerator_table, open_session, own_session
@@ -63,6 +64,10 @@ def plan(
     inventory: str | Path | None = None,
     catalog: str | Path | None = None,
     rules: "Rules | None" = None,
+    reservation: str | None = None,
+    window: str | None = None,
+    paid: str | Decimal | None = None,
+    now: datetime | None = None,
     **filters: "Unpack[Filters]",
 ) -> Plan:
     """The cheapest way (or the fastest, or of least carbon) to do a workload with what the catalog has on offer.
@@ -83,6 +88,12 @@ def plan(
     rules
         Packs to judge every place by (`cloudaccel.api.judging.Rules`); None: those that are always on, with the
         organisation's facts of the settings. ``Rules(always=False)`` judges by none.
+    reservation, window, paid
+        Id of capacity that you hold, its window such as ``2027-01-10T11:30Z/24h``, and what you paid for it (None: as
+        the catalog's capacity blocks cost). The run is planned on the machines that `accelerators`, provider and region
+        name: their hours cost nothing more, and what does not end within the window is no answer.
+    now
+        From when a window that has begun is counted; None: the clock's.
     filters
         The filters of `quote`: provider, region, country, residency, market, interconnect …
 
@@ -92,16 +103,13 @@ def plan(
         If the job or a flag cannot be read. A job that nothing fits is no error: the plan has no options.
     """
     parsed = _job(job, overrides or {})
-    if rank_by not in RANKS:
-        raise QueryError(f"--rank: {rank_by!r} is none of {', '.join(RANKS)}.")
+    _check_asked(parsed, rank_by)
     _check_numbers(mfu, measured, options, max_nodes)
-    if parsed.workload.budget is not None:
-        _same_currency(parsed.workload.budget_currency, "budget")
-    given: dict[str, Any] = {name: value for name, value in filters.items() if value and name != "limit"}
-    wanted: dict[str, Any] = {**_policy_filters(parsed), **given}
+    wanted = _wanted(parsed, filters)
+    holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
     closed = [pack.id for pack in judge.packs if pack.forbids_public_cloud]
-    if closed and inventory is None and not (catalog or price_file):
+    if closed and not (inventory or catalog or price_file or holding):
         inventory = load_settings()["inventory"] or None
     if inventory is not None:
         wanted["market"] = "owned"
@@ -118,16 +126,18 @@ def plan(
             limit=options,
             startable_only=startable,
             assumptions=tuple(_assumed(parsed, setup, disk_price, transfer_price)),
-            described={
-                "job": dict(parsed.given), "accelerators": accelerators, "rank": rank_by, "mfu": mfu,
-                "measured": measured, "filters": {k: str(v) for k, v in sorted(wanted.items())},
-            },
-        )  # fmt: skip
+            described=_described(
+                parsed, wanted, holding, accelerators=accelerators, rank=rank_by, mfu=mfu, measured=measured
+            ),
+        )
         judged = row_judge(judge, named=by.named) if judge.packs else None
-        found = session.read(lambda db: _planned(request, _context(db, parsed, mfu, measured, judged)))
-    digests = {name: digest for name, _version, digest in judge.identities}
+        found = session.read(
+            lambda db: _planned(request, _context(db, parsed, mfu, measured, judged, holding), holding)
+        )
     wanting = tuple(closed) if inventory is None else ()
-    return replace(found, no_public_cloud=wanting, pack_digests=digests, request={**found.request, "rules": by.plain()})
+    return replace(
+        found, no_public_cloud=wanting, pack_digests=_digests(judge), request={**found.request, "rules": by.plain()}
+    )
 
 
 def _session(
@@ -144,8 +154,10 @@ def _session(
     return own_session(Path(inventory), price_file_text(priced), countries)
 
 
-def _planned(request: Request, context: Context) -> Plan:
+def _planned(request: Request, context: Context, holding: Holding | None) -> Plan:
     """The plan; when nothing is feasible and no limit alone is to blame, with the filters that are."""
+    if holding is not None:
+        return make_plan(hold(request, context, holding), context)
     found = make_plan(request, context)
     if found.best is not None or found.relaxations:
         return found
@@ -175,6 +187,10 @@ def _lifted(request: Request) -> Iterator[tuple[str, Request]]:
         yield "without --startable", replace(request, startable_only=False)
 
 
+def _digests(judge: "Judge") -> dict[str, str]:
+    return {name: digest for name, _version, digest in judge.identities}
+
+
 def _judge(rules: Rules | None, job: Job) -> tuple[Rules, "Judge"]:
     by = (rules or Rules()).completed(dict(job.workload.policy)).settled()
     return by, judge_by(by, training_flop=_training_flop(job))
@@ -186,6 +202,13 @@ def _training_flop(job: Job) -> float | None:
     if work.task != "pretrain" or work.tokens is None:
         return None
     return 6.0 * float(job.model.params_active or job.model.params) * work.tokens
+
+
+def _check_asked(job: Job, rank_by: str) -> None:
+    if job.workload.budget is not None:
+        _same_currency(job.workload.budget_currency, "budget")
+    if rank_by not in RANKS:
+        raise QueryError(f"--rank: {rank_by!r} is none of {', '.join(RANKS)}.")
 
 
 def _check_numbers(mfu: float | None, measured: float | None, options: int, max_nodes: int) -> None:
@@ -207,13 +230,25 @@ def _job(job: JobLike, overrides: Mapping[str, Any]) -> Job:
     return parse_job({**job, **overrides})
 
 
-def _policy_filters(job: Job) -> dict[str, Any]:
-    """The part of a job's policy that is a plain filter on places."""
-    return {key: value for key, value in job.workload.policy if key in POLICY_FILTERS}
+def _described(job: Job, wanted: Mapping[str, Any], holding: Holding | None, **flags: object) -> dict[str, Any]:
+    """What was asked, for the lock."""
+    filters = {name: str(value) for name, value in sorted(wanted.items())}
+    return {"job": dict(job.given), **flags, "filters": filters, **(holding.said if holding is not None else {})}
+
+
+def _wanted(job: Job, filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters that were given, over the part of the job's policy that is a plain filter on places."""
+    policy: dict[str, Any] = {key: value for key, value in job.workload.policy if key in POLICY_FILTERS}
+    return policy | {name: value for name, value in filters.items() if value and name != "limit"}
 
 
 def _context(
-    db: sqlite3.Connection, job: Job, mfu: float | None, measured: float | None, judged: "RowJudge | None"
+    db: sqlite3.Connection,
+    job: Job,
+    mfu: float | None,
+    measured: float | None,
+    judged: "RowJudge | None",
+    holding: Holding | None,
 ) -> Context:
     table = accelerator_table()
 
@@ -237,15 +272,18 @@ def _context(
             machine=machine,
         )
 
-    return Context(db, table, sizer, judged, channel=_channels(), energy=_energy)
+    return Context(db, table, sizer, judged, channel=_channels(held=holding is not None), energy=_energy)
 
 
 def _cited(support: Support) -> str:
     return f"; {support.source}, {support.as_of}" if support.source else ""
 
 
-def _channels() -> Callable[[Offer], str]:
-    """How an offer is got: what the provider packages can do, asked once for each provider."""
+def _channels(*, held: bool) -> Callable[[Offer], str]:
+    """How an offer is got: what the provider packages can do, asked once for each provider.
+
+    What is `held` can be started by the id of its reservation, and exported to nothing.
+    """
     from cloudaccel import registry
 
     exported = {provider for name, provider in registry.exports() if name != "guardrail"}  # which starts nothing
@@ -254,11 +292,12 @@ def _channels() -> Callable[[Offer], str]:
     def of_provider(name: str) -> str:
         if registry.starts(name):
             return STARTABLE
-        return EXPORT_ONLY if name in exported else QUOTE_ONLY
+        return EXPORT_ONLY if name in exported and not held else QUOTE_ONLY
 
     def channel(offer: Offer) -> str:
         # Neither starts what needs a capacity that was bought before, nor a service that is no machine.
-        plain = offer.service == "vm" and offer.market in ("on_demand", "spot")
+        markets = ("on_demand", "capacity_block") if held else ("on_demand", "spot")
+        plain = offer.service == "vm" and offer.market in markets
         return of_provider(offer.provider) if plain else QUOTE_ONLY
 
     return channel

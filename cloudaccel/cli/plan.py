@@ -17,6 +17,7 @@ EXAMPLES = """\
   cloudaccel plan --task finetune --method lora --model llama-3-70b --tokens 200e6 --deadline 24h --residency EU
   cloudaccel plan --task pretrain --params 7e9 --tokens 1e12 --accel A100-80GB --mfu 0.40
   cloudaccel plan job.yaml --against main.lock.json --max-increase 5%        for continuous integration
+  cloudaccel plan job.yaml --accel p4d.24xlarge --region us-east-1 --reservation cr-1 --window 2027-01-10T11:30Z/24h
   cloudaccel plan job.yaml --startable --export terraform --export-to infra
   cloudaccel plan plan.lock.json --export kubernetes --export-to -          from a lock, without planning again
 """
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--startable", action="store_true", help="only what 'cloudaccel provision' can start")
     f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     f.add_argument("--inventory", metavar="CSV", help="plan on machines that you own, instead of what is for rent")
+    _add_holding(p)
     common.add_rules(p)
     v = p.add_argument_group("answer")
     v.add_argument("--rank", default="cost", metavar="BY", help="cost (default), time or carbon")
@@ -91,6 +93,19 @@ def _job_help(key: str) -> str:
     return (meaning if example in meaning else f"{meaning}; such as {example}").replace("%", "%%")
 
 
+def _add_holding(p: argparse.ArgumentParser) -> None:
+    h = p.add_argument_group("capacity that you hold")
+    h.add_argument(
+        "--reservation", metavar="ID",
+        help="plan in this reservation or capacity block, on the machines that --accel and --region name: using it "
+        "costs nothing more",
+    )  # fmt: skip
+    h.add_argument("--window", metavar="START/TIME", help="when it is yours, such as 2027-01-10T11:30Z/24h")
+    h.add_argument(
+        "--paid", metavar="MONEY", help="paid for all of it (default: as the catalog's capacity blocks cost)"
+    )
+
+
 def _add_export(p: argparse.ArgumentParser) -> None:
     e = p.add_argument_group("for other engines")
     e.add_argument(
@@ -120,7 +135,7 @@ def run(a: argparse.Namespace) -> int:
         startable=a.startable, price_file=a.price_file, catalog=a.catalog, provider=a.provider, region=a.region,
         country=a.country, market=a.market or "on-demand", residency=a.residency, interconnect=a.interconnect,
         require_available=a.require_available, rules=common.rules_of(a),
-        inventory=a.inventory,
+        inventory=a.inventory, reservation=a.reservation, window=a.window, paid=a.paid,
     )  # fmt: skip
     text = api.lock_text(found)
     saved = _save(text, a.lock) if found.best else None

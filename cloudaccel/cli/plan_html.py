@@ -5,7 +5,7 @@ from decimal import Decimal
 from html import escape
 
 from cloudaccel.cli.columns import plain
-from cloudaccel.cli.plan_table import rules_lines, tokens_words, verdict_words, what
+from cloudaccel.cli.plan_table import holding_lines, market_words, rules_lines, tokens_words, verdict_words, what
 from cloudaccel.model.plan import Option, Plan
 from cloudaccel.planner.reasons import duration
 
@@ -85,14 +85,15 @@ def _row(plan: Plan, number: int, option: Option) -> list[str]:
     other = None if option.total is None or compute is None else option.total - compute
     return [
         "·" if option.blocked else str(number), f"{offer.provider} {offer.region} {offer.instance}", what(option),
-        offer.market.replace("_", "-"), duration(option.hours), _money(compute), _money(other), _money(option.total),
+        market_words(option, plan), duration(option.hours), _money(compute), _money(other), _money(option.total),
         verdict_words(option, number, plan),
     ]  # fmt: skip
 
 
 def _notes(plan: Plan) -> str:
     """What would help, what the rules say, and the licence: each a sentence under the options."""
-    notes = [f"Or {relaxation.text}." for relaxation in plan.relaxations]
+    notes = [" ".join(line.split()) + "." for line in holding_lines(plan)]
+    notes += [f"Or {relaxation.text}." for relaxation in plan.relaxations]
     notes += [" ".join(line.split()) + "." for line in rules_lines(plan)]
     if plan.model.commercial_use and plan.model.commercial_use != "yes":
         notes.append(f"Licence {plan.model.licence}: commercial use {plan.model.commercial_use}.")

@@ -10,7 +10,7 @@ from cloudaccel.planner.reasons import duration
 
 def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
     """The text of the answer."""
-    lines = [*_needs(plan), ""]
+    lines = [*_needs(plan), *holding_lines(plan), ""]
     shown = [*plan.options, *plan.near[: max(0, 5 - len(plan.options))]]
     if shown:
         lines += [*_table(plan, shown), ""]
@@ -54,6 +54,24 @@ def _ruled_out(option: Option) -> str:
     words = (option.verdict or "").replace("_", " ")
     total = f"{_money(option.total)} {option.offer.price.currency}"
     return f"{_place(option)} for {total}, {words}: {', '.join(option.rules)}"
+
+
+def holding_lines(plan: Plan) -> list[str]:
+    """The reservation that is planned in, and what was paid for it, which is part of no total."""
+    held = plan.reservation
+    if held is None:
+        return []
+    count = f"{held.machines} machine{'' if held.machines == 1 else 's'}"
+    lines = [f"Held     {held.id}: {count}, {held.start:%Y-%m-%d %H:%M} to {held.end:%Y-%m-%d %H:%M} UTC; 0.00 to use"]
+    if held.sunk is None or held.sunk_per_hour is None:
+        return [*lines, f"Sunk     unknown: {held.source}"]
+    sums = f"{_money(held.sunk)} {held.currency}, {_money(held.sunk_per_hour)} an hour, used or not"
+    return [*lines, f"Sunk     {sums}; in no total", f"         {held.source}"]
+
+
+def market_words(option: Option, plan: Plan) -> str:
+    """How the machines are got: the market, or that they are held."""
+    return option.offer.market.replace("_", "-") if plan.reservation is None else "held"
 
 
 def why_not(plan: Plan) -> str:
@@ -131,7 +149,7 @@ def _table(plan: Plan, shown: list[Option]) -> list[str]:
         rows.append([
             str(number) if not option.blocked else "·",
             _place(option) + (f" (+{len(option.also)})" if option.also else ""),
-            what(option), option.offer.market.replace("_", "-"), _wall(option, serving),
+            what(option), market_words(option, plan), _wall(option, serving),
             _money(compute), _money(other), _money(option.total), verdict_words(option, number, plan),
         ])  # fmt: skip
     return common.table(headings, rows, frozenset({0, 4, 5, 6, 7}), common.screen_width())
@@ -150,7 +168,7 @@ def verdict_words(option: Option, number: int, plan: Plan) -> str:
     if option.blocked:
         return "; ".join(text for _, text in option.blocked)
     words = [option.fit.verdict]
-    if number == 1:
+    if number == 1 and plan.reservation is None:  # what is held is compared with nothing
         words.append({"cost": "cheapest", "time": "fastest", "carbon": "least carbon"}[plan.rank_by])
     if option.verdict == "unanswered":
         words.append("rules open")

@@ -90,7 +90,8 @@ def preview_text(spec: Spec, previews: Sequence[Preview], said: dict[str, Decima
     first = next((p for p in previews if p.problem is None), previews[0])
     c = first.candidate
     place = c.region if c.zone is None else c.zone
-    lines = [f"Would create {what(c)} in {c.provider} {place}, {c.market.replace('_', '-')}."]
+    held = f" in reservation {spec.options.reservation_id}" if spec.options.reservation_id else ""
+    lines = [f"Would create {what(c)} in {c.provider} {place}, {c.market.replace('_', '-')}{held}."]
     lines += promise(spec, c, first.deadline, now)
     if c.offer_id in said:
         lines.append(

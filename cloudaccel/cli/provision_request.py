@@ -56,10 +56,10 @@ def build(a: argparse.Namespace) -> Request:
         asked=" ".join(a.what),
         candidates=tuple(candidates),
         limits=_limits(a, lock),
-        options=_options(a),
+        options=_options(a, _reservation_id(a, lock)),
         lease_s=lease_s or units.parse_duration_s(DEFAULT_LEASE, "--lease"),
     )
-    _check(spec, a)
+    _check(spec)
     return Request(spec, said, notes)
 
 
@@ -84,10 +84,20 @@ def _limits(a: argparse.Namespace, lock: Lock | None) -> Limits:
     )
 
 
-def _options(a: argparse.Namespace) -> Options:
+def _reservation_id(a: argparse.Namespace, lock: Lock | None) -> str | None:
+    """The reservation to start in: a lock's own, which no flag turns into another that its plan does not speak of."""
+    planned = None if lock is None else lock.reservation_id
+    if planned is not None and a.reservation not in (None, planned):
+        raise QueryError(
+            f"--reservation {a.reservation}: the lock was planned in {planned}. Leave the flag out, or plan again."
+        )
+    return planned or a.reservation
+
+
+def _options(a: argparse.Namespace, reservation_id: str | None) -> Options:
     return Options(
         owner=a.owner or os.environ.get("USER", "") or os.environ.get("USERNAME", ""),
-        reservation_id=a.reservation,
+        reservation_id=reservation_id,
         image=a.image,
         disk_gib=_disk_gib(a.disk),
         ssh_cidrs=tuple(a.ssh_cidr or ()),
@@ -103,14 +113,14 @@ def _disk_gib(text: str | None) -> int | None:
     return int(size if binary else -(-size * 10**9 // 2**30))  # disks are sold in GiB: at least what was asked
 
 
-def _check(spec: Spec, a: argparse.Namespace) -> None:
+def _check(spec: Spec) -> None:
     nodes = max(c.nodes for c in spec.candidates)
     if nodes > 8:
         raise QueryError(
             f"{nodes} machines: this verb starts 1 to 8 of one type. "
             "For more, export the plan to an engine for clusters."
         )
-    if any(c.market == "capacity_block" for c in spec.candidates) and not a.reservation:
+    if any(c.market == "capacity_block" for c in spec.candidates) and not spec.options.reservation_id:
         raise QueryError(
             "a capacity block is used by the id of one that you hold: --reservation ID. None is ever bought."
         )

@@ -50,6 +50,12 @@ def cost_lines(offer: Offer, basis: CostBasis) -> tuple[CostLine, ...]:
     return (compute, *lines_beside(basis))
 
 
+def held_lines(offer: Offer, basis: CostBasis, reservation_id: str) -> tuple[CostLine, ...]:
+    """The same on machines of a reservation, which is paid, used or not: their hours cost nothing more."""
+    name = f"{basis.nodes} × {offer.instance} held in {reservation_id}"
+    return (_line(name, basis.hours * basis.nodes, "machine-hours", Decimal(0)), *lines_beside(basis))
+
+
 def lines_beside(basis: CostBasis) -> tuple[CostLine, ...]:
     """Disk and transfer: what is paid beside the machines, whoever sells them."""
     lines: list[CostLine] = []

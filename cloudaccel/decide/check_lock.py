@@ -7,12 +7,14 @@ sizing is right.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
 SCHEMA = "cloudaccel-lock/1"
 # The hours in the lock are rounded upwards to 0.0001 h, the estimate that they come from to 0.001 h.
 _HOURS_ROUNDING = Decimal("0.0011")
+_CENT_FRACTION = Decimal("0.000001")  # USD by the hour, to which a paid sum is divided
 # None: no rule was asked for. Unanswered: nobody named a pack, and only facts about the organisation are missing.
 _ALLOWED = (None, "compliant", "accepted_risk", "unanswered")
 
@@ -68,8 +70,10 @@ def check(lock: Mapping[str, Any]) -> Checked:
     found = Checked()
     try:
         rows = [_row(cast(str, lock["considered"]["columns"]).split(), text) for text in lock["considered"]["rows"]]
+        if (held := lock.get("reservation")) is not None:
+            _held(found, lock, held)
         for option, name in _options(lock):
-            _sums(found, option, name)
+            _sums(found, option, name, held)
             _judged(found, option, name, lock["limits"], _serving(lock))
         for number, row in enumerate(rows, 1):
             _row_holds(found, row, f"row {number}", lock["limits"], _serving(lock))
@@ -99,8 +103,11 @@ def _serving(lock: Mapping[str, Any]) -> bool:
     return lock["request"]["job"].get("task") == "serve"
 
 
-def _sums(found: Checked, option: Mapping[str, Any], name: str) -> None:
-    """Every line multiplies to its amount, the first is machines x hours at the offer's price, and all add up."""
+def _sums(found: Checked, option: Mapping[str, Any], name: str, held: Mapping[str, Any] | None) -> None:
+    """Every line multiplies to its amount, the first is machines x hours at the offer's price, and all add up.
+
+    Machines of a reservation are paid, used or not: their hours are at 0.
+    """
     total: Decimal | None = Decimal(0)
     for line in option["lines"]:
         quantity, price, amount = Decimal(line["quantity"]), _decimal(line["unit_price"]), _decimal(line["amount"])
@@ -111,15 +118,31 @@ def _sums(found: Checked, option: Mapping[str, Any], name: str) -> None:
         total = None if total is None or amount is None else total + amount
     stated = _decimal(option["total"])
     found.that("sums", total == stated, f"{name}: the lines add up to {total}, not {stated}")
-    compute, price = option["lines"][0], option["price"]["price_per_hour"]
+    compute, price = option["lines"][0], "0" if held is not None else option["price"]["price_per_hour"]
     found.that("sums", compute["unit_price"] == price, f"{name} is paid at {compute['unit_price']}, offered at {price}")
     least = Decimal(option["hours"]) * Decimal(option["nodes"])
-    exact = option["market"]["term"] is None  # a commitment is paid for its whole term, so never less than the run
+    exact = (
+        held is not None or option["market"]["term"] is None
+    )  # a commitment is paid for its whole term, so never less than the run
     paid = Decimal(compute["quantity"])
     holds = paid == least if exact else paid >= least
     found.that(
         "sums", holds, f"{name}: {option['nodes']} machines for {option['hours']} h are {least}, paid are {paid}"
     )
+
+
+def _held(found: Checked, lock: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """All is planned on the held machines, within the window, and what was paid is by the hour what it is in all."""
+    hours, sunk, each = Decimal(held["hours"]), _decimal(held["sunk"]), _decimal(held["sunk_per_hour"])
+    off = None if sunk is None or each is None else abs(sunk - each * hours)
+    same = sunk is each if off is None else off <= _CENT_FRACTION * hours
+    found.that("sums", same, f"the reservation: {each} an hour for {hours} h is not {sunk}")
+    length = (datetime.fromisoformat(held["end"]) - datetime.fromisoformat(held["start"])).total_seconds()
+    limit = lock["limits"]["deadline_s"]
+    within = abs(Decimal(str(length)) - hours * 3600) < 1 and limit is not None and limit <= length
+    found.that("verdicts", within, f"the window has {length} s, said to be {hours} h, and the deadline is {limit} s")
+    used = {(option["offer_id"], option["nodes"] <= held["machines"]) for option, _ in _options(lock)}
+    found.that("verdicts", len(used) < 2 and all(few for _, few in used), f"not all is held in {held['id']}")
 
 
 def _judged(found: Checked, option: Mapping[str, Any], name: str, limits: Mapping[str, Any], serving: bool) -> None:
@@ -212,10 +235,7 @@ def _failover(found: Checked, lock: Mapping[str, Any]) -> None:
     """A launch may only move to the same hardware, with nothing against it."""
     chosen = lock["chosen"]
     for number, option in enumerate(lock["failover"], 1):
-        same = chosen is not None and (option["accelerator"], option["nodes"]) == (
-            chosen["accelerator"],
-            chosen["nodes"],
-        )
+        same = chosen is not None and all(option[key] == chosen[key] for key in ("accelerator", "nodes"))
         found.that("failover", same and not option["blocked"], f"place {number} is other hardware, or is not allowed")
 
 
@@ -257,20 +277,13 @@ def _row(columns: list[str], text: str) -> _Row:
         raise ValueError(f"a considered row has {len(words)} words for {len(columns)} columns")
     cell = dict(zip(columns, words, strict=True))
     return _Row(
-        offer_id=cell["offer_id"],
-        accelerator=cell["accelerator_id"],
-        count=cell["count"],
-        machines=Decimal(cell["machines"]),
-        verdict=cell["verdict"],
-        hours=Decimal(cell["hours"]),
-        machine_hours=Decimal(cell["machine_hours"]),
-        price=_decimal(cell["price_per_hour"]),
-        other=_decimal(cell["other"]),
-        total=_decimal(cell["total"]),
-        carbon=_decimal(cell["carbon_kg"]),
+        offer_id=cell["offer_id"], accelerator=cell["accelerator_id"], count=cell["count"],
+        machines=Decimal(cell["machines"]), verdict=cell["verdict"], hours=Decimal(cell["hours"]),
+        machine_hours=Decimal(cell["machine_hours"]), price=_decimal(cell["price_per_hour"]),
+        other=_decimal(cell["other"]), total=_decimal(cell["total"]), carbon=_decimal(cell["carbon_kg"]),
         policy=None if cell["policy"] == "-" else cell["policy"],
         blocked=() if cell["blocked"] == "-" else tuple(cell["blocked"].split(",")),
-    )
+    )  # fmt: skip
 
 
 def _decimal(value: object) -> Decimal | None:

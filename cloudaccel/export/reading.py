@@ -113,6 +113,11 @@ def _parsed(data: Mapping[str, Any]) -> _Lock:
         raise QueryError(f"this is no lock of schema {SCHEMA}. Make one with 'cloudaccel plan'.")
     if data.get("chosen") is None:
         raise QueryError("the plan chose nothing, so there is nothing to export.")
+    if data.get("reservation") is not None:
+        raise QueryError(
+            "the plan is for machines of a reservation that you hold, which no export can name: what it starts would "
+            "be paid again. Use 'cloudaccel provision up' with the lock, or plan without --reservation."
+        )
     try:
         return _Lock.model_validate(data)
     except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from operator import mul
 from typing import Any, NamedTuple
@@ -118,6 +119,38 @@ class Option:
         return int(self.offer.count or 0) * self.nodes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """Capacity that the user holds and has paid for: an hour in it costs nothing more, until its window ends.
+
+    Attributes
+    ----------
+    start, end
+        When the window begins and ends, UTC.
+    machines
+        How many it holds.
+    sunk_per_hour, sunk
+        What was paid for all of them, by the hour of the window and in all; None: not known. Part of no total.
+    source
+        Where the sunk figure is from, or why there is none.
+    """
+
+    id: str
+    start: datetime
+    end: datetime
+    machines: int
+    sunk_per_hour: Decimal | None
+    sunk: Decimal | None
+    currency: str
+    source: str
+
+    @property
+    def hours(self) -> Decimal:
+        """How long the window is, to a millionth of an hour."""
+        seconds = Decimal(str((self.end - self.start).total_seconds()))
+        return (seconds / 3600).quantize(Decimal("0.000001")).normalize()
+
+
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """What was left out for one reason: how many of which unit, and the first of them as examples.
@@ -175,6 +208,7 @@ class Plan:
     no_public_cloud: tuple[str, ...] = ()  # packs that leave none, when no machines of one's own were planned on
     without_rules: Option | None = None
     if_settled: Option | None = None
+    reservation: Reservation | None = None  # in which the run is planned; its machines are the only option
 
     @property
     def best(self) -> Option | None:

@@ -80,6 +80,8 @@ def hardware_on_offer(request: Request, context: Context, rejections: Rejections
 def _rows(request: Request, context: Context) -> list[RankedRow]:
     """The rows that the query finds, without those that cannot be started when only such are wanted."""
     rows = list(ranked_rows(context.db, _query_of(request, context), context.accelerators))
+    if request.held is not None:
+        rows = [row for row in rows if row.oid == request.held.oid]
     channel = context.channel
     if not request.startable_only or channel is None:
         return rows

@@ -79,8 +79,11 @@ class Field:
         rank, serial, cheapest = self._rank(sized), self._serial, self._cheapest
         run, least = hours * machines, None
         for c in hardware.classes:
-            paid = run if c.term is None else machine_hours(c.market, c.term, sized.basis(request, c.transfer))
-            total = paid * c.rate + beside[c.transfer]
+            if request.held is not None:
+                total = beside[c.transfer]
+            else:
+                paid = run if c.term is None else machine_hours(c.market, c.term, sized.basis(request, c.transfer))
+                total = paid * c.rate + beside[c.transfer]
             against = c.against | late
             if budget is not None and total > budget:
                 against |= BUDGET

@@ -34,9 +34,21 @@ def against(request: Request, pair: Pair) -> Iterator[tuple[str, str]]:
     if bits & POLICY:
         yield "policy", policy_words(price_class.judgement)
     if bits & DEADLINE:
-        yield "deadline", f"misses the deadline by {duration(hours - (deadline_h(request) or 0))}"
+        yield "deadline", _late(request, hours)
     if bits & BUDGET:
         yield "budget", f"over budget by {total - (workload.budget or 0):,.2f} {workload.budget_currency}"
+
+
+def _late(request: Request, hours: Decimal) -> str:
+    """The sentence of a run that is too long, for the deadline or for the window of the reservation."""
+    deadline, held = deadline_h(request) or Decimal(0), request.held
+    if held is None or deadline < held.left_h:
+        return f"misses the deadline by {duration(hours - deadline)}"
+    reservation = held.reservation
+    end = f"{reservation.end:%Y-%m-%d %H:%M} UTC"
+    if not held.left_h:
+        return f"the window of {reservation.id} ended {end}"
+    return f"needs {duration(hours)}, and the window of {reservation.id} has {duration(held.left_h)}, until {end}"
 
 
 def _name(pair: Pair) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from decimal import Decimal
 from typing import Any
 
-from cloudaccel.model.plan import CostLine, Option, Plan
+from cloudaccel.model.plan import CostLine, Option, Plan, Reservation
 from cloudaccel.model.workload import Fit
 
 SCHEMA = "cloudaccel-lock/1"
@@ -47,6 +47,7 @@ def lock(plan: Plan) -> dict[str, Any]:
             "currency": workload.budget_currency,
             "deadline_s": workload.deadline_s,
         },
+        "reservation": _reservation(plan.reservation) if plan.reservation else None,
         "assumptions": [{**asdict(a), "value": str(a.value)} for a in plan.assumptions],
         "packs": dict(plan.pack_digests),
         "rules_cost": {
@@ -57,6 +58,14 @@ def lock(plan: Plan) -> dict[str, Any]:
         "relaxations": [relaxation.text for relaxation in plan.relaxations],
         "evaluated": plan.evaluated,
         "considered": {"columns": " ".join(CONSIDERED), "rows": [_considered(option) for option in plan.considered]},
+    }  # fmt: skip
+
+
+def _reservation(held: Reservation) -> dict[str, Any]:
+    return {
+        "id": held.id, "start": held.start.isoformat(), "end": held.end.isoformat(), "hours": _money(held.hours),
+        "machines": held.machines, "sunk_per_hour": _money(held.sunk_per_hour), "sunk": _money(held.sunk),
+        "currency": held.currency, "source": held.source,
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from cloudaccel.catalog.query import load_offers
-from cloudaccel.cost import cost_lines, total_of
+from cloudaccel.cost import cost_lines, held_lines, total_of
 from cloudaccel.model import Offer
 from cloudaccel.model.plan import QUOTE_ONLY, CostLine, Judgement, Option, Plan
 from cloudaccel.model.workload import Fit
@@ -102,7 +102,8 @@ def _plan(request: Request, context: Context, field: Field, rejections: Rejectio
         options=tuple(built.option(pair, also=True) for pair in shown),
         near=tuple(built.option(pair, also=True) for pair in near),
         rejected=rejections.counted(),
-        relaxations=tuple(relaxations(request, feasible, blocked)),
+        # Nothing lengthens a window, and no other machine is held.
+        relaxations=tuple(relaxations(request, feasible, blocked)) if request.held is None else (),
         assumptions=(*(first[0][6].fit.assumptions if first else ()), *request.assumptions),
         evaluated=evaluated,
         catalog_id=context.db.execute("SELECT value FROM meta WHERE key = 'catalog_id'").fetchone()[0],
@@ -110,6 +111,7 @@ def _plan(request: Request, context: Context, field: Field, rejections: Rejectio
         considered=tuple(built.option(pair) for pair in considered),
         without_rules=built.option(ruled_out[0]) if ruled_out[0] else None,
         if_settled=built.option(ruled_out[1]) if ruled_out[1] else None,
+        reservation=None if request.held is None else request.held.reservation,
     )
 
 
@@ -145,7 +147,9 @@ class _Builder:
         _, _, hours, _, machines, _, shape, price_class, _ = pair
         context, offer = self._context, self._offers[price_class.oid]
         judgement = price_class.judgement
-        lines = cost_lines(offer, shape.basis(self._request, price_class.transfer))
+        held = self._request.held
+        basis = shape.basis(self._request, price_class.transfer)
+        lines = cost_lines(offer, basis) if held is None else held_lines(offer, basis, held.reservation.id)
         lines = (*lines, *_surcharges(judgement, lines[0]))
         return Option(
             offer=offer,

@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from cloudaccel.model import Accelerator, Offer, Query
-from cloudaccel.model.plan import Energy, Judgement
+from cloudaccel.model.plan import Energy, Judgement, Reservation
 from cloudaccel.model.workload import Assumption, Fit, Machine, ModelShape, Workload
 
 Sizer = Callable[[Accelerator, int, int, Machine], Fit]
@@ -16,6 +16,14 @@ Judge = Callable[[Sequence[Offer]], Sequence[Judgement]]
 # Machines of one shape that are tried. Real clusters are sold in these steps; the last is 16,384 accelerators of eight.
 NODE_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 RANKS = ("cost", "time", "carbon")
+
+
+class Held(NamedTuple):
+    """A reservation to plan in: the row number of the offer that is its machine, and the hours that its window has."""
+
+    reservation: Reservation
+    oid: int
+    left_h: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,8 @@ class Request:
         Hours of start, load and saving that are paid beside the run.
     startable_only
         Leave out what no provider package can start.
+    held
+        Plan on these machines alone, whose hours cost nothing more.
     """
 
     workload: Workload
@@ -46,6 +56,7 @@ class Request:
     transfer_price: Decimal = Decimal("0.09")
     limit: int = 10
     startable_only: bool = False
+    held: Held | None = None
     assumptions: tuple[Assumption, ...] = ()
     described: Mapping[str, Any] = field(default_factory=dict[str, Any])
 

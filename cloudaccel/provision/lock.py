@@ -17,6 +17,7 @@ from cloudaccel.model.deployment import LEASE_MARGIN, LEASE_START_H
 
 SCHEMA = "cloudaccel-lock/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ -]{0,127}")
+_RESERVATION = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._:/()-]{0,511}")  # some are the whole path of a resource
 _MAX_BYTES = 10_000_000
 
 
@@ -47,6 +48,7 @@ class Lock:
     budget: Decimal | None
     currency: str
     body: Mapping[str, Any]
+    reservation_id: str | None = None
 
     @property
     def lease_s(self) -> float | None:
@@ -101,9 +103,9 @@ class _Reader:
             found.append(_Reader(self._path, cast(dict[str, Any], item), f"{self._where}{key}[{i}]."))
         return found
 
-    def name(self, key: str) -> str:
+    def name(self, key: str, pattern: re.Pattern[str] = _NAME) -> str:
         value = self._data.get(key)
-        if not isinstance(value, str) or not _NAME.fullmatch(value):
+        if not isinstance(value, str) or not pattern.fullmatch(value):
             raise self.fail(key, "a name")
         return value
 
@@ -127,6 +129,7 @@ def _lock(reader: _Reader, body: Mapping[str, Any]) -> Lock:
     places = [_place(reader.object("chosen")), *(_place(item) for item in reader.objects("failover"))]
     hours = reader.object("hours") if reader.has("hours") else None
     limits = reader.object("limits") if reader.has("limits") else None
+    held = reader.object("reservation") if reader.has("reservation") else None
     has_budget = limits is not None and limits.has("budget")
     return Lock(
         places=tuple(dict.fromkeys(places)),
@@ -134,6 +137,7 @@ def _lock(reader: _Reader, body: Mapping[str, Any]) -> Lock:
         budget=limits.number("budget") if limits is not None and has_budget else None,
         currency=limits.name("currency") if limits is not None and limits.has("currency") else "USD",
         body=body,
+        reservation_id=held.name("id", _RESERVATION) if held is not None else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -9,6 +10,10 @@ from typing import cast
 import pytest
 
 from cloudaccel import registry
+from cloudaccel.api.planning import plan
+from cloudaccel.cli import provision
+from cloudaccel.cli.provision_request import build
+from cloudaccel.decide.check_lock import check
 from tests.support import Answer, run
 
 JOB = """\
@@ -319,3 +324,128 @@ def test_a_log_without_rates_is_refused(tmp_path: Path) -> None:
     answer = run("calibrate", str(log))
     assert answer.code == 2
     assert "--pattern" in answer.err
+
+
+# -- capacity that the user holds --------------------------------------------------------------------------------------
+
+HELD = (
+    "--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "50e6", "--disk", "500GB",
+    "--accel", "p4d.24xlarge", "--provider", "aws", "--region", "us-east-2", "--reservation", "cr-123",
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("job")
+def test_u66_a_reservation_costs_nothing_more_and_its_sunk_sum_stands_apart(tmp_path: Path) -> None:
+    """They would have believed that the run costs the list price again, or that what was paid is free."""
+    answer = planned(*HELD, "--window", "2099-01-10T11:30Z/24h", "--paid", "354 USD")
+    assert answer.code == 0, answer.err
+    assert "Held     cr-123: 1 machine, 2099-01-10 11:30 to 2099-01-11 11:30 UTC; 0.00 to use" in answer.out
+    assert "Sunk     354.00 USD, 14.75 an hour" in answer.out
+    lock = json.loads((tmp_path / "plan.lock.json").read_text(encoding="utf-8"))
+    held, chosen = lock["reservation"], lock["chosen"]
+    assert (held["id"], held["hours"], held["sunk"], held["sunk_per_hour"]) == ("cr-123", "24", "354", "14.75")
+    assert (held["start"], held["end"]) == ("2099-01-10T11:30:00+00:00", "2099-01-11T11:30:00+00:00")
+    compute, disk = chosen["lines"]
+    assert (compute["unit_price"], compute["amount"]) == ("0", "0")
+    assert Decimal(chosen["total"]) == Decimal(disk["amount"]) > 0
+    assert lock["failover"] == []
+    proof = run("verify", "plan.lock.json")
+    assert proof.code == 0, proof.out + proof.err
+
+
+@pytest.mark.usefixtures("job")
+def test_u66_without_a_word_of_what_was_paid_the_sunk_sum_is_a_blocks_or_unknown() -> None:
+    """They would have believed that a reservation whose price nobody knows cost nothing."""
+    window = ("--window", "2099-01-10T11:30Z/24h", "--lock", "-", "--json")
+    held = planned(*HELD, *window).json["reservation"]
+    offers = run("quote", "p4d.24xlarge", "--market", "capacity-block", "--json").json["offers"]
+    (block,) = [offer for offer in offers if offer["market"]["term"] == "24h" and offer["region"] == "us-east-2"]
+    assert (held["sunk_per_hour"], held["sunk"]) == (block["price"]["price_per_hour"], block["price"]["upfront"])
+    two = [word.replace("p4d.24xlarge", "p4d.24xlarge:8x2") for word in HELD]
+    assert Decimal(planned(*two, *window).json["reservation"]["sunk"]) == 2 * Decimal(held["sunk"])
+    elsewhere = [word.replace("us-east-2", "us-west-2") for word in HELD]
+    unknown = planned(*elsewhere, *window).json["reservation"]
+    assert (unknown["sunk"], unknown["sunk_per_hour"]) == (None, None)
+    assert "no capacity block" in unknown["source"]
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("window", "why"),
+    [
+        ("2099-01-10T11:30Z/60m", "needs 1.3 h, and the window of cr-123 has 1.0 h, until 2099-01-10 12:30 UTC"),
+        ("2026-01-10T11:30Z/24h", "the window of cr-123 ended 2026-01-11 11:30 UTC"),
+    ],
+)
+def test_u66_a_reservation_expires_with_its_window(window: str, why: str) -> None:
+    """They would have believed that a run goes on where the block has ended."""
+    answer = planned(*HELD, "--window", window)
+    assert answer.code == 3
+    assert why in answer.err
+    assert "try:" not in answer.err  # no deadline lengthens a window
+
+
+@pytest.mark.usefixtures("job")
+def test_u66_a_window_that_has_begun_has_only_what_is_left() -> None:
+    """They would have believed that the whole window is still theirs."""
+    words = dict(zip([word.removeprefix("--") for word in HELD[:10:2]], HELD[1:10:2], strict=True))
+    now = datetime(2027, 1, 11, 10, 29, 30, tzinfo=UTC)
+    found = plan(words, accelerators="p4d.24xlarge", region="us-east-2", reservation="cr-1",
+                 window="2027-01-10T11:30Z/24h", now=now)  # fmt: skip
+    assert found.workload.deadline_s == 3600
+    assert [reason for reason, _ in found.near[0].blocked] == ["deadline"]
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "Say --window"),
+        (("--window", "2099-01-10T11:30/24h"), "Write Z for UTC"),
+        (("--window", "2099-01-10T11:30Z"), "is no window"),
+        (("--window", "9999-12-31T11:30Z/40d"), "outside the calendar"),
+        (("--window", "2099-01-10T11:30Z/1s"), "below a minute"),
+        (("--window", "2099-01-10T11:30Z/1h", "--paid", "3 EUR"), "no exchange rate"),
+        (("--window", "2099-01-10T11:30Z/1h", "--market", "spot"), "holds on-demand machines"),
+        (("--window", "2099-01-10T11:30Z/1h", "--region", "us-east-1"), "one machine type in one region, and 2"),
+        (("--window", "2099-01-10T11:30Z/24h", "--export", "terraform"), "would be paid again"),
+    ],
+)
+def test_u66_what_cannot_be_planned_in_a_reservation_says_what_to_do(words: tuple[str, ...], message: str) -> None:
+    """They would have believed that a guess at the machine, the zone or the currency is their reservation."""
+    answer = planned(*HELD, *words)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+@pytest.mark.usefixtures("job")
+def test_u66_a_lock_is_started_in_its_reservation_and_in_no_other() -> None:
+    """They would have believed that they start inside what they hold, and paid the list price."""
+    assert planned(*HELD, "--window", "2099-01-10T11:30Z/24h").code == 0
+    asked = build(provision.parser().parse_args(["up", "plan.lock.json", "--headquarters", "US", "--users", "US"])).spec
+    assert [(c.instance, c.region) for c in asked.candidates] == [("p4d.24xlarge", "us-east-2")]
+    assert asked.options.reservation_id == "cr-123"
+    known = ("--headquarters", "US", "--users", "US")
+    other = run("provision", "up", "plan.lock.json", "--dry-run", "--reservation", "cr-9", *known)
+    assert other.code == 2
+    assert "planned in cr-123" in other.err
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("key", "value", "wrong"),
+    [
+        ("sunk", "1", "is not 1"),
+        ("hours", "48", "the window has"),
+        ("end", "2099-01-10T12:00:00+00:00", "the window has"),
+        ("machines", 0, "not all is held"),
+    ],
+)
+def test_u66_a_reservation_that_somebody_touched_is_not_proved(key: str, value: object, wrong: str) -> None:
+    """They would have believed a lock whose window, machines or sunk sum are not those of its plan."""
+    lock = planned(*HELD, "--window", "2099-01-10T11:30Z/24h", "--json").json
+    assert check(lock).wrong == []
+    lock["reservation"][key] = value
+    assert any(wrong in text for text in check(lock).wrong)
+    lock["reservation"] = None
+    assert any("is paid at 0, offered at" in text for text in check(lock).wrong)
