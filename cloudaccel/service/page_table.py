@@ -66,7 +66,7 @@ def _age(offer: Offer, answer: Quote) -> Cell:
 
 
 def _region(offer: Offer, _: Quote) -> Cell:
-    return Cell(offer.zone or offer.region, offer.partition if offer.partition != offer.provider else "")
+    return Cell(offer.zone or offer.region, offer.partition if offer.partition != offer.provider else "", "keep")
 
 
 def _country(offer: Offer, _: Quote) -> Cell:
@@ -103,8 +103,14 @@ def _hourly(offer: Offer, answer: Quote) -> Cell:
 
 def _market(offer: Offer, _: Quote) -> Cell:
     return Cell(
-        " ".join(filter(None, (offer.market, offer.term))).replace("_", "-"), (offer.payment or "").replace("_", " ")
+        " ".join(filter(None, (offer.market, offer.term))).replace("_", "-"),
+        (offer.payment or "").replace("_", " "),
+        "keep",
     )
+
+
+def _instance(offer: Offer, _: Quote) -> Cell:
+    return Cell(offer.instance or UNKNOWN, css="long")
 
 
 def _availability(offer: Offer, _: Quote) -> Cell:
@@ -141,7 +147,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("hourly", "Machine-hour, USD", True, "hourly", _hourly),
         Column("memory", "GB each / all", True, "memory", _memory),
         Column("market", "Market", False, None, _market),
-        Column("instance", "Instance", False, None, _plain("instance")),
+        Column("instance", "Instance", False, None, _instance),
         Column("availability", "Availability", False, None, _availability),
         Column("age", "Price age", True, "age", _age),
         Column("operator", "Operator from", False, None, _operator),

@@ -137,3 +137,14 @@ def test_prints_on_a4_without_cutting_the_prices_off(browser: "Browser", address
     assert page.evaluate("document.querySelector('table').getBoundingClientRect().right <= innerWidth + 1")
     assert page.pdf(format="A4").startswith(b"%PDF")
     context.close()
+
+
+@pytest.mark.parametrize("path", ["/?accelerator=H100:8", QUESTION, "/?accelerator=A100&market=spot"])
+def test_the_table_fits_a_small_screen_of_a_desk(browser: "Browser", address: str, path: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(address + path)
+    table = page.locator("table.offers")
+    assert table.evaluate("t => t.scrollWidth <= t.parentElement.clientWidth"), "the last column is cut"
+    kept = table.locator("td.keep").first.evaluate("cell => getComputedStyle(cell).whiteSpace")
+    page.close()
+    assert kept == "nowrap"
