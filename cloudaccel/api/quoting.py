@@ -295,6 +295,8 @@ def _answer(session: Session, query: Query, today: date, show_hidden: bool) -> Q
         today=today,
     )
     notices = [*(Notice(code="catalog", text=text) for text in session.warnings), *_notices(session, answer)]
+    if not result.total and (query.providers or query.regions):
+        notices += _without_prices(session, query)
     return replace(answer, notices=tuple(notices))
 
 
@@ -471,6 +473,29 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
     for term in answer.query.terms:
         if term.note:
             yield Notice(code="name", text=term.note)
+
+
+def _without_prices(session: Session, query: Query) -> Iterator[Notice]:
+    """Says so when no source has any price of the parts of sellers that were asked about."""
+    from cloudaccel.facts import places
+
+    asked = set(query.providers)
+    if not asked:
+        known = places.regions()
+        asked = {(provider, known[provider, name].partition) for provider, name in known if name in query.regions}
+    priced: set[tuple[str, ...]] = set(session.read(lambda db: db.execute(_PRICED).fetchall()))
+    if session.overlay is not None:
+        priced.update(session.overlay.db.execute(_PRICED).fetchall())
+    if asked and not asked & priced:
+        parts = ", ".join(sorted(partition for _, partition in asked))
+        text = (
+            f"no source of this catalog has any price of {parts}: that says nothing of what is sold there. "
+            "Carry prices in by --price-file."
+        )
+        yield Notice(code="no_price_source", text=text)
+
+
+_PRICED = "SELECT DISTINCT provider, partition FROM place"
 
 
 def _on_demand_beside(session: Session, offer: Offer) -> Decimal | None:

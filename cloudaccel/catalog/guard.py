@@ -8,6 +8,8 @@ that list; what other sources said of it stays, marked as not seen.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
+from statistics import median
 
 from cloudaccel.catalog.rows import Row
 from cloudaccel.model import offer_id
@@ -18,9 +20,12 @@ Segment = tuple[str, str, str]  # provider, partition, region
 MOST_MOVED = {"spot": Decimal(10)}
 MOST_MOVED_ELSE = Decimal(3)
 SPOT_ABOVE = Decimal(3)  # times on-demand: spot may be dearer, but not so much
+_COMPARED = ("on_demand", "spot")  # what is paid at the start makes prices of commitments unlike
 _SHRUNK = 0.5  # a list of fewer rows than this part of the last one is refused
 _FEW = 10  # lists shorter than this may halve
 _MOVED_PART = 0.2  # of the comparable prices
+_PEERS = 5  # offers of one accelerator in one market, from which on a new one is compared with their median
+_FAR_BELOW = Decimal("0.05")  # of that median: no seller is so cheap; a minimum bid, or cents, is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +116,13 @@ def _hold(
     found: dict[str, Row] = {}
     compared = 0
     on_demand = {_twin(row): row["price_per_hour"] for row in after.values() if row["market"] == "on_demand"}
+    medians = _medians(before, after)
     for identity, row in after.items():
         last = (before[identity]["price_per_hour"] if identity in before else "") or known.get(identity, "")
         compared += bool(last and row["price_per_hour"])
         kept = row
         why = _moved(row, last) or _above(row, on_demand.get(_twin(row), ""))
+        why = why or ("" if last else _far_below(row, medians.get(_kind(row))))
         if why and confirmed.get(identity) != row["price_per_hour"]:
             judged.held[identity] = row["price_per_hour"]
             note = f"{row['price_per_hour']} is not believed yet: {why}"
@@ -143,6 +150,35 @@ def _above(row: Row, on_demand: str) -> str:
         return ""
     above = Decimal(row["price_per_hour"]) > Decimal(on_demand) * SPOT_ABOVE
     return f"on demand costs {on_demand}" if above else ""
+
+
+def _kind(row: Row) -> tuple[str, ...]:
+    return row["accelerator_id"], row["market"], row["currency"]
+
+
+def _each(row: Row) -> Decimal | None:
+    """Price of one accelerator; None when unknown, or when a part is paid at the start."""
+    if not (row["accelerator_id"] and row["price_per_hour"]) or row["upfront"]:
+        return None
+    count = Fraction(row["count"] or 0)
+    return Decimal(row["price_per_hour"]) * count.denominator / count.numerator if count > 0 else None
+
+
+def _medians(before: Mapping[str, Row], after: Mapping[str, Row]) -> dict[tuple[str, ...], Decimal]:
+    """Median price of one accelerator over the offers of its kind, where there are enough to tell."""
+    prices: dict[tuple[str, ...], list[Decimal]] = {}
+    for row in {**before, **after}.values():
+        each = _each(row)
+        if each is not None and row["market"] in _COMPARED:
+            prices.setdefault(_kind(row), []).append(each)
+    return {kind: median(found) for kind, found in prices.items() if len(found) > _PEERS}
+
+
+def _far_below(row: Row, middle: Decimal | None) -> str:
+    each = _each(row)
+    if middle is None or each is None or each >= middle * _FAR_BELOW:
+        return ""
+    return f"{each:.4g} per accelerator, where {middle:.4g} is the median of its kind"
 
 
 def _join(before: Mapping[str, Row], after: Mapping[str, Row], own: frozenset[str], judged: Judged) -> None:

@@ -165,7 +165,7 @@ def _notes(answer: api.Quote, a: argparse.Namespace) -> None:
         common.note("note: prices are in several currencies; add the column currency.", quiet=a.quiet)
     if len(answer.offers) < answer.total and a.output not in ("table", "wide"):
         common.note(f"note: {len(answer.offers)} of {answer.total} offers; --limit all for the rest.", quiet=a.quiet)
-    if not answer.total:
+    if not answer.total and not _is_unpriced(answer):
         ruled_out = answer.judged is not None and answer.judged.verdicts
         common.note(
             f"error: {'the rules leave nothing of what is' if ruled_out else 'nothing'} on offer"
@@ -185,7 +185,14 @@ def _mixes_currencies(answer: api.Quote, a: argparse.Namespace) -> bool:
     return bool(chosen) and "currency" not in chosen and any("other_currency" in o.apart for o in answer.offers)
 
 
+def _is_unpriced(answer: api.Quote) -> bool:
+    """Whether no source covers what was asked about, so that nothing can be said of what is on offer."""
+    return any(notice.code == "no_price_source" for notice in answer.notices)
+
+
 def _exit_code(answer: api.Quote, strict: bool) -> int:
+    if not answer.total and _is_unpriced(answer):
+        return 6
     if not answer.total:
         # Something was on offer, and the rules leave none of it: another matter than nothing being on offer.
         return 4 if answer.judged is not None and answer.judged.verdicts else 3

@@ -283,3 +283,41 @@ def test_u64_a_monthly_price_is_divided_by_730(tmp_path: Path) -> None:
         header=header,
     )
     assert [o.price.amount for o in quote("L40S", catalog=path).offers] == [Decimal(1), Decimal(1)]
+
+
+@pytest.mark.parametrize("place", [("--region", "chinanorth3"), ("--provider", "azure-cn")])
+def test_u88_a_part_of_a_seller_without_a_price_list_is_unknown_and_not_empty(place: tuple[str, str]) -> None:
+    """He would have believed that Azure in China sells none: its list is another one, which nobody carried in."""
+    answer = run("quote", "H100", *place)
+    assert answer.code == 6
+    assert "no source of this catalog has any price of azure-china" in answer.err
+    assert "nothing on offer" not in answer.err
+    warning = run("quote", "H100", *place, "--json").json["warnings"][-1]
+    assert warning["code"] == "no_price_source"
+    # A part that has prices, and none of this, is another matter.
+    assert run("quote", "MI300X", "--provider", "aws").code == 3
+
+
+def test_u88_yuan_and_dollars_of_one_machine_are_two_offers(tmp_path: Path) -> None:
+    """He would have believed that a machine costs 20 dollars in China, or that it is the cheapest at 20 yuan."""
+    path = price_file(
+        tmp_path,
+        "aws,cn-north-1,,g4dn.xlarge,T4,1,16,4,on-demand,3.7,CNY,2026-07-01,l",
+        "aws,us-east-1,,g4dn.xlarge,T4,1,16,4,on-demand,0.526,USD,2026-07-01,l",
+    )
+    found = quote("T4", catalog=path).offers
+    assert [(o.price.currency, o.partition) for o in found] == [("USD", "aws"), ("CNY", "aws-cn")]
+    assert found[1].apart == ("other_currency",)
+
+
+def test_u72_spot_is_taken_only_below_a_price(tmp_path: Path) -> None:
+    """He would have believed that spot of a bigger machine saves, where it costs more than the small one on demand."""
+    path = price_file(
+        tmp_path,
+        "aws,us-east-1,,g4dn.xlarge,T4,1,16,4,on-demand,0.526,USD,2026-07-01,l",
+        "aws,us-east-1,,g4dn.2xlarge,T4,1,16,8,spot,0.40,USD,2026-07-01,l",
+        "aws,us-east-1,,g4dn.4xlarge,T4,1,16,16,spot,0.70,USD,2026-07-01,l",
+    )
+    answer = quote("T4", market="on-demand,spot", max_hourly="0.526", catalog=path)
+    assert names(answer) == ["g4dn.2xlarge", "g4dn.xlarge"]
+    assert hidden(answer) == {"max_hourly": 1}

@@ -104,3 +104,22 @@ def test_what_its_own_list_no_longer_has_is_gone_but_a_region_that_vanished_is_o
 
 def test_an_accelerator_that_no_table_knows_is_named() -> None:
     assert judge([], [row(accelerator_id="", accelerator_name="Z9")]).unknown_accelerators == ("Z9",)
+
+
+def test_u06_a_bid_floor_is_not_taken_for_a_price() -> None:
+    """He would have believed that a B200 is to be had for a cent: a new offer has no last price to be judged by."""
+    peers = [
+        row(f"b{n}", "27.6", region=f"r{n}", accelerator_id="nvidia-b200", accelerator_name="B200") for n in range(6)
+    ]
+    floor = row("new", "0.08", accelerator_id="nvidia-b200", accelerator_name="B200")
+    judged = judge(peers, [*peers, floor])
+    assert judged.held == {offer_id(floor): "0.08"}
+    (held,) = judged.segments[NORTH]
+    assert (held["status"], held["price_per_hour"]) == ("quarantined", "")
+    assert held["note"] == "0.08 is not believed yet: 0.01 per accelerator, where 3.45 is the median of its kind"
+    assert not judge(peers, [*peers, floor], believe=True).held
+    assert not judge(peers, [*peers, {**floor, "price_per_hour": "1.5"}]).held
+    assert not judge(peers[:4], [*peers[:4], floor]).held
+    # A bid floor of spot is judged among spot prices, and a share of a card by the whole card's price.
+    assert not judge(peers, [*peers, {**floor, "market": "spot"}]).held
+    assert not judge(peers, [*peers, {**floor, "count": "1/8", "price_per_hour": "0.43"}]).held
