@@ -75,15 +75,16 @@ class Field:
         key = (hardware.accelerator.id, hardware.count, machines)
         sized.group = self._groups.setdefault(key, len(self._groups))
         request = self._request
-        budget, broken, beside = request.workload.budget, self._broken, sized.beside
+        budget, broken = request.workload.budget, self._broken
+        beside = None if sized.beside is _NOTHING else sized.beside
         rank, serial, cheapest = self._rank(sized), self._serial, self._cheapest
         run, least = hours * machines, None
         for c in hardware.classes:
             if request.held is not None:
-                total = beside[c.transfer]
+                total = sized.beside[c.transfer]
             else:
                 paid = run if c.term is None else machine_hours(c.market, c.term, sized.basis(request, c.transfer))
-                total = paid * c.rate + beside[c.transfer]
+                total = paid * c.rate if beside is None else paid * c.rate + beside[c.transfer]
             against = c.against | late
             if budget is not None and total > budget:
                 against |= BUDGET
