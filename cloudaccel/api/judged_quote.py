@@ -53,7 +53,7 @@ def _hints(judged: Judged) -> Iterator[str]:
     """What would settle the cheapest that is only unknown, and so make it one of the answers."""
     if not judged.allowed:
         for one, other in conflicts(list(judged.verdicts.values())):
-            yield f"{one} and {other} leave no place together, though each of them alone leaves some"
+            yield f"{one} and {other} leave no place together that is known to satisfy both; each alone leaves some"
     offer = judged.cheapest_unknown
     if offer is None:
         return

@@ -21,7 +21,7 @@ from cloudaccel.compliance import (
 )
 from cloudaccel.compliance.from_flags import flag_packs
 from cloudaccel.compliance.placement import NO_ACCELERATOR, deployment_of, service_of
-from cloudaccel.compliance.statements import Stated, read_statements, stated_of, to_json
+from cloudaccel.compliance.statements import Stated, read_statements, stated_of, stated_roles, to_json
 from cloudaccel.compliance.tables import SATISFYING
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts import expressions, places
@@ -42,7 +42,8 @@ class Rules:
     data
         Classes of data, such as ``personal_eu``, or ``none``.
     stated
-        Statements such as ``baa:SELLER``: they satisfy the rule that asks for them, and nothing else.
+        Statements such as ``baa:SELLER``: they satisfy the rule that asks for them, and nothing else. Or where a role
+        of the data is: ``storage=DE,FR``, ``keys=none``.
     operator_jurisdiction, require_cert
         Country or group that the seller must be seated in and owned from; attestations that it must hold.
     file
@@ -119,14 +120,16 @@ def judge_by(rules: Rules, *, training_flop: float | None = None, today: date | 
     """The packs made ready for any number of places; `today` is the clock's day (UTC) when not given."""
     rules = rules.settled()
     data, stated = rules.data, rules.file or Stated()
+    roles, needs = stated_roles(rules.stated)
     work = WorkloadFacts(
         data_classes=None if data is None else tuple(word for word in data if word != "none"),
         training_flop=training_flop,
+        roles=roles,
     )
     around = Circumstances(
         workload=work,
         organisation=rules.organisation(),
-        assertions=(*stated.statements, *(Assertion(need=need, note="on the command line") for need in rules.stated)),
+        assertions=(*stated.statements, *(Assertion(need=need, note="on the command line") for need in needs)),
         waivers=stated.waivers,
         today=today or datetime.now(UTC).date(),
     )

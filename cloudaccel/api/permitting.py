@@ -14,8 +14,7 @@ from cloudaccel.model.verdict import UNKNOWN, Verdict
 from cloudaccel.settings import load_settings
 
 _FACTS = ("headquarters", "sector", "users")
-_FLAGS = {"headquarters": "--headquarters", "users": "--users", "sector": "--sector", "data.classes": "--data-class"}
-_FORMS = {"data.classes": "NAME", "sector": "NAME"}
+_FLAGS = {"headquarters": "--headquarters", "users": "--users", "sector": "--sector", "data-class": "--data-class"}
 
 
 def gate_of_lock(body: Mapping[str, Any], said: Rules, *, today: date | None = None) -> Callable[[Offer], None]:
@@ -108,8 +107,10 @@ def how_to_answer(asks: Iterable[str]) -> str:
     for ask in dict.fromkeys(asks):
         name, is_fact, form = ask.partition("=")
         if is_fact and name in _FLAGS:
-            flags.append(f"{_FLAGS[name]} {_FORMS.get(name, form)}")
+            flags.append(f"{_FLAGS[name]} {form}")
             settings += [name] if name in _FACTS else []
+        elif is_fact:
+            flags.append(f"--stated {ask}")
         else:
             needs.append(ask)
     parts = [", ".join(flags) + (f" ({', '.join(settings)} in the configuration file)" if settings else "")] * bool(

@@ -16,6 +16,7 @@ from cloudaccel.api.holding import Holding, hold, read_holding
 from cloudaccel.api.judging import Rules, judge_by, row_judge
 from cloudaccel.api.quoting import build_query, relaxations
 from cloudaccel.catalog.session import accelerator_table, open_session, own_session
+from cloudaccel.compliance import conflicts
 from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
@@ -135,9 +136,9 @@ def plan(
             lambda db: _planned(request, _context(db, parsed, mfu, measured, judged, holding), holding)
         )
     wanting = tuple(closed) if inventory is None else ()
-    return replace(
-        found, no_public_cloud=wanting, pack_digests=_digests(judge), request={**found.request, "rules": by.plain()}
-    )
+    against = conflicts(tuple(judge.known.values())) if found.best is None else ()
+    found = replace(found, no_public_cloud=wanting, conflicts=against)
+    return replace(found, pack_digests=_digests(judge), request={**found.request, "rules": by.plain()})
 
 
 def _session(

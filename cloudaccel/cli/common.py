@@ -72,7 +72,10 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     r.add_argument("--sector", metavar="NAME", help="your sector, such as bank, health, public")
     r.add_argument("--data-class", action="append", metavar="NAME", help="personal_eu, phi_us …, or none")
     r.add_argument(
-        "--stated", action="append", metavar="NEED", help="what you have: baa:SELLER, license:bis, dpa:SELLER"
+        "--stated",
+        action="append",
+        metavar="NEED",
+        help="what you have: baa:SELLER, license:bis; or where: storage=DE,FR",
     )
     r.add_argument("--operator-jurisdiction", metavar="AREA", help="seated in and owned from: EU, EEA, or countries")
     r.add_argument("--require-cert", metavar="A,B", help="attestations it must hold: fr-hds, iso-27001 …")

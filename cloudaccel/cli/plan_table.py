@@ -31,6 +31,9 @@ def rules_lines(plan: Plan) -> list[str]:
     if plan.no_public_cloud and plan.best is None:
         packs = ", ".join(plan.no_public_cloud)
         lines.append(f"Rules    {packs} leaves no public cloud: name machines of your own with --inventory CSV")
+    for one, another in plan.conflicts:
+        lines.append(f"Rules    {one} and {another} leave no place together that is known to satisfy both;")
+        lines.append("         each of them alone leaves some")
     best, other, settled = plan.best, plan.without_rules, plan.if_settled
     if other is not None:
         cost = "" if plan.rules_cost is None else f"cost {_money(plan.rules_cost)}: "

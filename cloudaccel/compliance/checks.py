@@ -357,7 +357,7 @@ def _stated(check: Check, case: Case) -> Answer:
     need = _word(check, "need")
     if "{provider}" in need:
         if case.party is None:
-            return Answer("U", f"{need}: who the other side is, is not known")
+            return Answer("U", f"{need.partition(':')[0]}: with whom it would have to be is not known")
         need = need.replace("{provider}", case.party)
     return case.statement(need) or Answer("U", f"{need} is not stated", (), (need,))
 

@@ -107,7 +107,8 @@ class Judge:
             values |= answers.open
             accepted = accepted or answers.accepted
         findings = tuple(map(found.__getitem__, self.places))
-        assumed = placement.assumed_roles if self.uses_storage else ()
+        stated = self.circumstances.workload.roles
+        assumed = tuple(role for role in placement.assumed_roles if self.uses_storage and role not in stated)
         return Verdict(
             state=_state(values, accepted),
             placement=str(placement),
@@ -194,8 +195,8 @@ def judge(
 
 
 def conflicts(verdicts: Sequence[Verdict]) -> tuple[tuple[str, str], ...]:
-    """Pairs of packs that leave no place together, though each of them alone leaves some."""
-    failing = [{f.pack for f in verdict.failed} for verdict in verdicts]
+    """Pairs of packs that leave no place together, though each of them alone leaves some; open verdicts aside."""
+    failing = [{f.pack for f in verdict.failed} for verdict in verdicts if verdict.state != UNKNOWN]
     packs = sorted(set[str]().union(*failing)) if failing else []
     some = [pack for pack in packs if any(pack not in failed for failed in failing)]
     return tuple(pair for pair in combinations(some, 2) if all(failed & set(pair) for failed in failing))
@@ -236,13 +237,16 @@ def _replaced(packs: Sequence[Pack]) -> frozenset[str]:
     return frozenset(found)
 
 
+_ASKED = {"data.classes": "data-class=NAME", "organisation.sector": "sector=NAME"}
+
+
 def _applies(pack: Pack, circumstances: Circumstances) -> Answer:
     """Whether the pack applies; not known as soon as a fact that decides it was not given."""
     answers: list[Answer] = []
     for name, values in pack.applies_if.items():
         said = _facts(circumstances)[name]
         if said is None:
-            answers.append(Answer("U", f"whether {pack.id} applies depends on {name}", (), (f"{name}=…",)))
+            answers.append(Answer("U", f"whether {pack.id} applies depends on {name}", (), (_ASKED[name],)))
         else:
             answers.append(
                 Answer(truth(any(value in said for value in values)), f"{name}: {', '.join(said) or 'none'}")

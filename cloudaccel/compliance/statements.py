@@ -10,10 +10,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
-from cloudaccel.compliance.circumstances import Assertion, Waiver
+from cloudaccel.compliance.circumstances import Assertion, Waiver, countries_of
+from cloudaccel.compliance.placement import ROLES
 from cloudaccel.errors import ConfigError, QueryError, StorageError
 
 SCHEMA = "cloudaccel.statements/1"
+# The place itself says where processing is, and the users have a fact of their own.
+STATED_ROLES = tuple(role for role in ROLES if role not in ("processing", "users"))
 _NEED = re.compile(r"^[a-z][a-z0-9_.-]*(:[A-Za-z0-9][A-Za-z0-9_./-]*)*$")
 _STATEMENT = ("need", "by", "on", "until", "evidence", "note")
 _WAIVER = ("rule", "reason", "by", "until")
@@ -116,6 +119,30 @@ def checked_need(text: str) -> str:
     if not _NEED.match(text):
         raise QueryError(f"{text!r} is no statement. Write it as 'policy explain' asks for it, such as dpa:SELLER.")
     return text
+
+
+def stated_roles(words: Sequence[str]) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """Where roles are, of statements such as ``storage=DE,FR`` or ``keys=none``, and the other statements, checked.
+
+    Raises
+    ------
+    QueryError, UnknownName
+        If one is no statement, names no role that can be stated, or a country that there is not.
+    """
+    roles: dict[str, tuple[str, ...]] = {}
+    needs: list[str] = []
+    for word in words:
+        role, is_role, countries = word.partition("=")
+        if not is_role:
+            needs.append(checked_need(word))
+            continue
+        if role not in STATED_ROLES:
+            known = ", ".join(STATED_ROLES)
+            raise QueryError(f"--stated {word}: {role!r} is no role that can be stated. Name one of {known}.")
+        if not countries.strip():
+            raise QueryError(f"--stated {word}: name countries, such as {role}=DE,FR, or {role}=none.")
+        roles[role] = tuple(sorted({*roles.get(role, ()), *countries_of(countries)}))
+    return roles, tuple(needs)
 
 
 def _entries(value: object, known: Sequence[str]) -> list[Mapping[str, Any]]:

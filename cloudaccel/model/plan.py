@@ -206,6 +206,7 @@ class Plan:
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     considered: tuple[Option, ...] = ()
     no_public_cloud: tuple[str, ...] = ()  # packs that leave none, when no machines of one's own were planned on
+    conflicts: tuple[tuple[str, str], ...] = ()  # packs that leave no place together, though each leaves some
     without_rules: Option | None = None
     if_settled: Option | None = None
     reservation: Reservation | None = None  # in which the run is planned; its machines are the only option

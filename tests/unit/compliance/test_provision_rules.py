@@ -118,8 +118,8 @@ def test_words_are_judged_too(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_how_to_answer_names_flags_settings_and_statements() -> None:
-    assert how_to_answer(["users=COUNTRIES", "dpa:aws", "data.classes=…"]) == (
-        "--users COUNTRIES, --data-class NAME (users in the configuration file); "
+    assert how_to_answer(["users=COUNTRIES", "dpa:aws", "data-class=NAME", "keys=COUNTRIES"]) == (
+        "--users COUNTRIES, --data-class NAME, --stated keys=COUNTRIES (users in the configuration file); "
         "--stated dpa:aws ('policy assert' writes it down)"
     )
 
