@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cloudaccel.api.checking import Check, doctor
     from cloudaccel.api.deciding import PricedMachine, advise, compare, price_file_text, price_inventory, roadmap
     from cloudaccel.api.explaining import Explanation, explain
+    from cloudaccel.api.exporting import export_plan
     from cloudaccel.api.planning import plan
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
     from cloudaccel.api.recalling import price_histories
@@ -38,6 +39,7 @@ __all__ = [
     "cost_of",
     "doctor",
     "explain",
+    "export_plan",
     "keep_fresh",
     "plan",
     "price_file_text",
@@ -74,6 +76,7 @@ _HOME = {
     "Status": "refreshing",
     "doctor": "checking",
     "explain": "explaining",
+    "export_plan": "exporting",
     "refresh": "refreshing",
     "status": "refreshing",
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 10_000_000
 
 
-def export(found: "Plan | str | Path", name: str, *, lease: str | None = None) -> Exported:
+def export_plan(found: "Plan | str | Path", name: str, *, lease: str | None = None) -> Exported:
     """The first option of a plan, or of a lock file, written for the engine `name`. Nothing is created or asked.
 
     Parameters

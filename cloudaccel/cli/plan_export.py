@@ -20,7 +20,7 @@ def write(found: Plan | str, a: argparse.Namespace) -> None:
     """Write every export that was asked for, and say on stderr where it is and what it cannot promise."""
     if a.export_to == "-" and len(a.export) > 1:
         raise QueryError("--export-to - prints one export; name a folder for several.")
-    made = [exporting.export(found, name, lease=a.lease) for name in a.export]
+    made = [exporting.export_plan(found, name, lease=a.lease) for name in a.export]
     for exported in made:
         if a.export_to == "-":
             common.write(exported.text)

@@ -230,6 +230,11 @@ def _run_up(a: argparse.Namespace) -> int:
         common.note(
             f"run {unfinished.id} of the same request was not finished; going on with it (--new starts another)."
         )
+    for run in journal.not_gone(request.spec):
+        common.note(
+            f"warning: run {run.id} of the same request is not proved gone ({run.state.replace('_', ' ')}) and may "
+            f"still bill; another is started beside it. End it: cloudaccel provision down {run.id}"
+        )
     count = [0]
 
     def log(attempt: Attempt) -> None:

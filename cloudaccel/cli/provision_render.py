@@ -12,7 +12,7 @@ from cloudaccel.model.money import from_nano, to_nano
 from cloudaccel.protocols import Quota
 from cloudaccel.provision import money
 from cloudaccel.provision.cost import Cost
-from cloudaccel.provision.places import Preview
+from cloudaccel.provision.places import Preview, quota_text
 from cloudaccel.provision.reap import Finding
 from cloudaccel.provision.values import Attempt, Candidate, Operation, Outcome, Run, Spec, Tracked
 
@@ -70,6 +70,11 @@ def promise(spec: Spec, candidate: Candidate, deadline: datetime, now: datetime)
             f"{_ending(spec, f'{deadline:%Y-%m-%d %H:%MZ}')}"
         ),
     ]
+    if spec.options.reservation_id is not None:
+        lines.append(
+            f"Taken from reservation {spec.options.reservation_id}, which bills this price whether used or not: while "
+            "it is open these machines add 0.00 to it. The limits count the price in full."
+        )
     if spec.limits.max_total is not None and deadline > lease_end + timedelta(minutes=1):
         lines.append(f"--max-total {money.amount(spec.limits.max_total)} leaves room to extend the lease until then.")
     return lines
@@ -109,8 +114,7 @@ def _evidence(preview: Preview) -> list[str]:
     q = preview.quota
     if q is not None:
         lines.append(
-            f"Quota {q.name} ({q.code}): {q.remaining:f} of {q.limit:f} {q.unit} left. "
-            "Capacity cannot be known beforehand."
+            f"Q{quota_text(q, preview.needed, preview.candidate.region)[1:]} Capacity cannot be known beforehand."
         )
     else:
         lines.append("Quota: not known.")
@@ -134,6 +138,7 @@ def preview_json(spec: Spec, previews: Sequence[Preview], now: datetime) -> dict
     return {
         "created": False,
         "lease_s": spec.lease_s,
+        "reservation": spec.options.reservation_id,
         "places": [
             {
                 **candidate_json(p.candidate),
@@ -141,7 +146,7 @@ def preview_json(spec: Spec, previews: Sequence[Preview], now: datetime) -> dict
                 "account": p.account,
                 "deadline_at": moment(p.deadline),
                 "worst_case": plain(money.worst_case(p.candidate, p.deadline, now)),
-                "quota": _quota_json(p.quota),
+                "quota": _quota_json(p.quota, p.needed),
                 "terms": list(p.terms),
                 "problem": None if p.problem is None else {"code": p.problem.code, "message": str(p.problem)},
             }
@@ -150,12 +155,12 @@ def preview_json(spec: Spec, previews: Sequence[Preview], now: datetime) -> dict
     }  # fmt: skip
 
 
-def _quota_json(quota: Quota | None) -> dict[str, Any] | None:
+def _quota_json(quota: Quota | None, needed: Decimal | None) -> dict[str, Any] | None:
     if quota is None:
         return None
     return {
         "code": quota.code, "name": quota.name, "remaining": str(quota.remaining), "limit": str(quota.limit),
-        "unit": quota.unit,
+        "unit": quota.unit, "needed": None if needed is None else str(needed),
     }  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def _from_words(a: argparse.Namespace) -> tuple[list[Candidate], list[str]]:
         ",".join(a.what), provider=a.provider, region=a.region, country=a.country, residency=a.residency,
         market=markets, allow_fraction=False, limit=None, price_file=a.price_file, catalog=a.catalog,
     )  # fmt: skip
-    startable = registry.names()
+    startable = [name for name in registry.names() if registry.starts(name)]
     usable, notes = _startable(answer, startable)
     _refuse_ambiguous(answer, a.any_variant)
     if not usable:

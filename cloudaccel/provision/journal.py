@@ -19,7 +19,7 @@ from cloudaccel.errors import CloudAccelError, ProviderError, UnknownName
 from cloudaccel.protocols import InstanceRequest
 from cloudaccel.provision import identity
 from cloudaccel.provision.clock import Clock
-from cloudaccel.provision.values import Operation, Run, Spec, Tracked, spec_from_json, spec_to_json
+from cloudaccel.provision.values import UNFINISHED, Operation, Run, Spec, Tracked, spec_from_json, spec_to_json
 
 GROUP_KINDS = ("placement_group", "security_group")  # named by us: the same name may exist again after its end
 HOLD = timedelta(minutes=5)  # longer than any single call
@@ -98,13 +98,18 @@ class Journal:
 
     def abandoned(self, spec: Spec) -> Run | None:
         """An unfinished run that was asked for in the same words and whose process is gone; None when there is none."""
+        return next((run for run in self._alike(spec, UNFINISHED) if self.is_free(run)), None)
+
+    def not_gone(self, spec: Spec) -> tuple[Run, ...]:
+        """Runs that were asked for in the same words, are to end, and are not proved gone: they may still bill."""
+        return self._alike(spec, ("deleting", "leak_suspected"))
+
+    def _alike(self, spec: Spec, states: Sequence[str]) -> tuple[Run, ...]:
         query = sa.select(state.run).where(
-            state.run.c.spec_hash == _request_hash(spec),
-            state.run.c.state.in_(("planned", "creating", "verifying")),
+            state.run.c.spec_hash == _request_hash(spec), state.run.c.state.in_(tuple(states))
         )
         with self._engine.begin() as db:
-            rows = [_run(row) for row in db.execute(query.order_by(state.run.c.created_at)).mappings()]
-        return next((run for run in rows if self.is_free(run)), None)
+            return tuple(_run(row) for row in db.execute(query.order_by(state.run.c.created_at)).mappings())
 
     def is_free(self, run: Run) -> bool:
         """Whether no living process holds the run."""

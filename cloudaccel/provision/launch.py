@@ -73,7 +73,8 @@ class Launcher:
         self._start_s = start_s
         self._places = Places(load, clock, self._calls)
         self._attempts: list[Attempt] = []
-        self._stopped: dict[str, ProviderError] = {}
+        self._stopped: set[str] = set()
+        self._reservation: str | None = None
 
     # -- the whole run ------------------------------------------------------------------------------------------------
 
@@ -83,6 +84,7 @@ class Launcher:
         `wait_s`: for how long to go round again when all that is missing is capacity.
         """
         run = self._journal.take(resume) if resume else self._journal.open_run(spec)
+        self._reservation = run.spec.options.reservation_id
         try:
             return self._walk(run, self._clock.now() + timedelta(seconds=wait_s))
         except KeyboardInterrupt:
@@ -140,7 +142,7 @@ class Launcher:
                 yield self._failing(candidate, candidate.zone or "", error)
                 continue
             for zone in zones:
-                if candidate.provider in self._stopped or f"{candidate.provider}/{candidate.region}" in self._stopped:
+                if self._stopped.intersection(self._stops(candidate)):
                     break
                 yield self._starting(index, candidate, zone, run.id)
 
@@ -293,7 +295,8 @@ class Launcher:
             raise
 
     def _refuse_blocked(self, cloud: Cloud, candidate: Candidate, zone: str) -> None:
-        scopes = blocks.scopes(cloud.account, candidate, zone, family_of(cloud.provider, candidate))
+        family = family_of(cloud.provider, candidate)
+        scopes = blocks.scopes(cloud.account, candidate, zone, family, self._reservation)
         found = self._journal.blocked(tuple(scopes.values()))
         if found is not None:
             error, code, message, until = found
@@ -318,12 +321,22 @@ class Launcher:
             cloud = self._places.known(candidate.provider)
             if cloud is not None and error.operation != "blocked":
                 family = family_of(cloud.provider, candidate)
-                self._journal.block(blocks.key(error, cloud.account, candidate, zone, family), error)
+                self._journal.block(blocks.key(error, cloud.account, candidate, zone, family, self._reservation), error)
+            everywhere, region, quota = self._stops(candidate)
             if isinstance(error, _STOPS_CLOUD):
-                self._stopped[candidate.provider] = error
-            if isinstance(error, QuotaExceeded | RateLimited | ProviderUnavailable) or error.scope == "region":
-                self._stopped[f"{candidate.provider}/{candidate.region}"] = error
+                self._stopped.add(everywhere)
+            if isinstance(error, RateLimited | ProviderUnavailable) or error.scope == "region":
+                self._stopped.add(region)
+            if isinstance(error, QuotaExceeded):
+                self._stopped.add(quota)
         self._note(Attempt(candidate=candidate, zone=zone, outcome=outcome, detail=_said(error)))
+
+    def _stops(self, candidate: Candidate) -> tuple[str, str, str]:
+        """What may be stopped for this round: the cloud, the region, and what shares the candidate's quota there."""
+        cloud = self._places.known(candidate.provider)
+        family = candidate.instance if cloud is None else family_of(cloud.provider, candidate)
+        region = f"{candidate.provider}/{candidate.region}"
+        return candidate.provider, region, f"{region}/{family}/{candidate.market}"
 
     def _note(self, attempt: Attempt) -> None:
         self._attempts.append(attempt)

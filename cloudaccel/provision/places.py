@@ -26,7 +26,8 @@ class Cloud:
 class Preview:
     """What a launch would do at one place; nothing was created to find out.
 
-    `problem` is the error that would stop it there, None when nothing is known to. `quota` None: not known. `terms` is
+    `problem` is the error that would stop it there, None when nothing is known to. `quota` None: not known; `needed` is
+    what the request counts as in the quota's unit, None when not known or not asked. `terms` is
     what the provider says of its machines: image, network, what is open; empty when it came to no request.
     """
 
@@ -38,6 +39,7 @@ class Preview:
     request: InstanceRequest | None
     problem: CloudAccelError | None
     terms: tuple[str, ...] = ()
+    needed: Decimal | None = None
 
 
 class Places:
@@ -83,8 +85,7 @@ class Places:
         quota, needed = read_quota(cloud.provider, candidate)
         if quota is not None and needed is not None and needed > quota.remaining:
             raise QuotaExceeded(
-                f"quota {quota.name} ({quota.code}) in {candidate.region}: needs {needed} {quota.unit}, "
-                f"{quota.remaining} of {quota.limit} left. Ask for more, or try another market or region.",
+                f"{quota_text(quota, needed, candidate.region)} Ask for more, or try another market or region.",
                 provider=candidate.provider, operation="quota", code=quota.code, scope="family", ttl_s=0,
             )  # fmt: skip
         return quota
@@ -104,7 +105,8 @@ class Places:
             cloud = self.cloud(candidate)
             bare = replace(bare, account=cloud.account)
             zones = tuple(self.zones(spec, candidate))
-            bare = replace(bare, zones=zones, quota=read_quota(cloud.provider, candidate)[0])
+            quota, needed = read_quota(cloud.provider, candidate)
+            bare = replace(bare, zones=zones, quota=quota, needed=needed)
             self.check_quota(cloud, candidate, spec)
             request = cloud.instances.settle(sample_request(spec, candidate, zones[0], now))
             cloud.instances.rehearse(request)
@@ -167,6 +169,17 @@ def read_quota(provider: Provider, candidate: Candidate) -> tuple[Quota | None, 
         return quota, quotas.needed(candidate.instance, candidate.nodes, candidate.region)
     except ProviderError:
         return None, None  # not being told is not the same as having none
+
+
+def quota_text(quota: Quota, needed: Decimal | None, region: str) -> str:
+    """``quota Running On-Demand P instances (L-417A185B) in us-east-1: needs 96 vCPU, 32 of 32 left.``"""
+    asked = "not known what this counts as" if needed is None else f"needs {_whole(needed)} {quota.unit}"
+    left = f"{_whole(quota.remaining)} of {_whole(quota.limit)}{f' {quota.unit}' if needed is None else ''} left"
+    return f"quota {quota.name} ({quota.code}) in {region}: {asked}, {left}."
+
+
+def _whole(value: Decimal) -> str:
+    return f"{value.normalize():f}"  # clouds write 4096.0 vCPU
 
 
 def family_of(provider: Provider, candidate: Candidate) -> str:

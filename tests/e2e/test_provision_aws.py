@@ -318,3 +318,148 @@ def test_a_lost_journal_is_replaced_by_the_tags(
     assert machines(cloud)
     assert provision(*words, "--yes").code == 0
     assert not cloud.live()
+
+
+def sent_launches(cloud: "FakeAws") -> list[dict[str, str]]:
+    """Parameters of each RunInstances call that was no rehearsal."""
+    return [p for _, action, p in cloud.calls if action == "RunInstances" and p.get("DryRun") != "true"]
+
+
+def test_u73_a_spot_quota_is_not_the_on_demand_quota(cloud: "FakeAws") -> None:
+    """An on-demand quota of 0 also ruled out the spot machines of that region, which another quota counts."""
+    cloud.quotas.update({"L-DB2E81BA": 0.0, "L-3819A6DF": 8.0})
+    rehearsed = up("--market", "on-demand,spot", "--dry-run")
+    assert rehearsed.code == 0, rehearsed.err
+    assert "(L-DB2E81BA) in us-east-1: needs 4 vCPU, 0 of 0 left" in rehearsed.out
+    assert "(L-3819A6DF) in us-east-1: needs 4 vCPU, 8 of 8 left" in rehearsed.out
+    answer = up("--market", "on-demand,spot")
+    assert answer.code == 0, answer.err
+    assert "(L-DB2E81BA) in us-east-1: needs 4 vCPU, 0 of 0 left" in answer.err
+    (launch,) = sent_launches(cloud)
+    assert launch["InstanceMarketOptions.MarketType"] == "spot"
+
+
+def test_u73_a_quota_of_one_family_does_not_stop_another(cloud: "FakeAws") -> None:
+    """Trainium has its own quota: that of the G machines says nothing of it."""
+    cloud.quotas["L-DB2E81BA"] = 0.0
+    answer = provision("up", "g5.xlarge,trn1.2xlarge", "--region", "us-east-1", "--yes")
+    assert answer.code == 0, answer.err
+    assert [p["InstanceType"] for p in sent_launches(cloud)] == ["trn1.2xlarge"]
+
+
+def test_u77_a_rehearsal_says_how_many_vcpus_to_ask_for(cloud: "FakeAws") -> None:
+    """Sixteen GPUs do not count as 16: two p4d.24xlarge are 192 vCPUs of one quota."""
+    words = ("up", "A100-SXM-40GB:8x2", "--region", "us-east-1", "--dry-run")
+    rehearsed = provision(*words)
+    assert rehearsed.code == 0, rehearsed.err
+    expected = "Quota Running On-Demand P instances (L-417A185B) in us-east-1: needs 192 vCPU"
+    assert expected in rehearsed.out
+    assert provision(*words, "--json").json["places"][0]["quota"]["needed"] == "192"
+    assert not sent_launches(cloud)
+
+
+def test_u78_a_quota_of_32_is_eight_small_machines_and_no_large_one(cloud: "FakeAws") -> None:
+    """32 is vCPUs: eight g4dn.xlarge of 4, and not one p4d of 96."""
+    cloud.quotas.update({"L-DB2E81BA": 32.0, "L-417A185B": 32.0})
+    large = provision("up", "p4d.24xlarge", "--region", "us-east-1", "--yes")
+    assert large.code == 7
+    assert "(L-417A185B) in us-east-1: needs 96 vCPU, 32 of 32 left" in large.err
+    words = ("--region", "us-east-1", "--yes", "--places", "1")
+    assert provision("up", "T4:1x8", *words).code == 0
+    assert len(machines(cloud)) == 8
+    ninth = provision("up", "T4:1", *words)
+    assert ninth.code == 7
+    assert "needs 4 vCPU, 0 of 32 left" in ninth.err
+    assert len(machines(cloud)) == 8
+
+
+def test_u83_a_group_stands_in_one_zone(cloud: "FakeAws") -> None:
+    """One machine in zone b and two in c would have been three, and no network between them."""
+    cloud.capacity.update({("trn1.32xlarge", "us-east-1b"): 1, ("trn1.32xlarge", "us-east-1c"): 3})
+    answer = provision("up", "trn1:16x3", "--region", "us-east-1", "--yes", "--places", "1")
+    assert answer.code == 0, answer.err
+    launches = sent_launches(cloud)
+    assert [(p["Placement.AvailabilityZone"], p["MinCount"], p["MaxCount"]) for p in launches] == [
+        ("us-east-1b", "3", "3"), ("us-east-1c", "3", "3"),
+    ]  # fmt: skip
+    assert all(p["Placement.GroupName"] for p in launches)
+    assert len(machines(cloud)) == 3
+    assert cloud.capacity["trn1.32xlarge", "us-east-1b"] == 1
+
+
+def test_u93_a_limit_per_hour_is_for_all_machines(cloud: "FakeAws") -> None:
+    """Each machine costs less than the limit, and the two together more."""
+    words = ("up", "A10G:1x2", "--region", "us-east-1", "--yes", "--max-hourly")
+    answer = provision(*words, "2.0")
+    assert answer.code == 4
+    assert "2.01 USD an hour is over --max-hourly 2.00" in answer.err
+    assert not sent_launches(cloud)
+    assert provision(*words, "2.1").code == 0
+    assert len(machines(cloud)) == 2
+
+
+def test_u100_a_group_gets_every_efa_interface_and_says_so(cloud: "FakeAws") -> None:
+    """One interface of four was attached, and the machines talked at a quarter of the speed."""
+    words = ("up", "A100-SXM-40GB:8x2", "--region", "us-east-1", "--provider", "aws", "--places", "1")
+    assert "4 EFA interfaces on each machine." in provision(*words, "--dry-run").out
+    answer = provision(*words, "--yes")
+    assert answer.code == 0, answer.err
+    (launch,) = sent_launches(cloud)
+    cards = {key: value for key, value in launch.items() if key.endswith(".InterfaceType")}
+    assert sorted(cards.values()) == ["efa", "efa-only", "efa-only", "efa-only"]
+    assert launch["Placement.GroupName"]
+
+
+def test_u66_a_reservation_is_used_and_its_price_is_spent_already(cloud: "FakeAws") -> None:
+    """Held capacity looked like money that is spent once more, and was not found beside an empty open market."""
+    cloud.reserve("cr-1", "p4d.24xlarge", "us-east-1b", 1)
+    cloud.quotas["L-417A185B"] = 0.0  # what is held is counted already
+    words = ("up", "p4d.24xlarge", "--region", "us-east-1", "--reservation", "cr-1")
+    rehearsed = provision(*words, "--dry-run")
+    assert rehearsed.code == 0, rehearsed.err
+    assert "Taken from reservation cr-1" in rehearsed.out
+    assert "add 0.00" in rehearsed.out
+    assert provision(*words, "--dry-run", "--json").json["reservation"] == "cr-1"
+    answer = provision(*words, "--yes")
+    assert answer.code == 0, answer.err
+    key = "CapacityReservationSpecification.CapacityReservationTarget.CapacityReservationId"
+    assert {p.get(key) for p in sent_launches(cloud)} == {"cr-1"}
+    assert cloud.reservations["cr-1"]["left"] == 0
+
+
+def test_u66_a_reservation_that_is_used_up_says_nothing_of_the_open_market(cloud: "FakeAws") -> None:
+    """The block list took "cr-1 has no room" for "this zone has none", and passed over the zone for everybody."""
+    cloud.reserve("cr-1", "p4d.24xlarge", "us-east-1f", 0)
+    words = ("up", "p4d.24xlarge", "--region", "us-east-1", "--yes")
+    used_up = provision(*words, "--reservation", "cr-1")
+    assert used_up.code == 10
+    assert "ReservationCapacityExceeded" in used_up.err
+    answer = provision(*words)
+    assert answer.code == 0, answer.err
+    assert "blocked" not in answer.err
+    assert sent_launches(cloud)[-1]["Placement.AvailabilityZone"] == "us-east-1a"
+
+
+def test_u72_larger_machines_stand_in_only_below_the_price_of_the_small_one(cloud: "FakeAws") -> None:
+    """With no small one to be had, a larger one at twice the price was as good."""
+    script(
+        cloud, "RunInstances", code="InsufficientInstanceCapacity", status=500, times=99,
+        where={"InstanceType": "g4dn.xlarge"},
+    )  # fmt: skip
+    words = ("up", "T4:1", "--provider", "aws", "--region", "us-east-1", "--yes")
+    answer = provision(*words, "--max-hourly", "0.526")
+    assert answer.code == 10, answer.err
+    assert "--max-hourly" in answer.err
+    assert {p["InstanceType"] for p in sent_launches(cloud)} == {"g4dn.xlarge"}
+    assert not machines(cloud)
+
+
+def test_a_run_that_is_not_proved_gone_is_named_before_another_is_started(cloud: "FakeAws") -> None:
+    """The same words again started a second machine, with no word of the first that nobody could end."""
+    assert up().code == 0
+    first = only_run()
+    script(cloud, "TerminateInstances", code="UnauthorizedOperation", status=403, times=99)
+    assert provision("down", first, "--wait", "1s").code == 11
+    answer = up()
+    assert answer.code == 0, answer.err
+    assert f"warning: run {first} of the same request is not proved gone" in answer.err
