@@ -99,11 +99,22 @@ def _selector(plan: Deployment) -> dict[str, str]:
     }
     if site.zone:
         found["topology.kubernetes.io/zone"] = site.zone
+    gpu_label, gpu = _names("gpu-label").get(site.provider), _gpu_name(plan)
+    if gpu_label and gpu:
+        found[gpu_label] = gpu
     label = _names("spot").get(site.provider)
     if site.market == "spot" and label:
         key, _, value = label.partition("=")
         found[key] = value
     return found
+
+
+def _gpu_name(plan: Deployment) -> str | None:
+    """The cloud's own name of the GPU: as attached to a host, or by the machine's series; None when not known."""
+    host, _, attached = plan.site.instance.partition("+")
+    if attached:
+        return attached.rpartition("x")[0] or None
+    return _names("gpu").get(f"{plan.site.provider}/{host.rpartition('-')[0]}")
 
 
 def resource_name(plan: Deployment) -> str:
@@ -128,4 +139,9 @@ def _warnings(plan: Deployment) -> tuple[str, ...]:
         found.append("no deadline: work without an end (serving) runs until you delete it; --lease sets one")
     if plan.site.market == "spot" and plan.site.provider not in _names("spot"):
         found.append(f"the label of spot machines on {plan.site.provider} is not known: the job may land on others")
+    label = _names("gpu-label").get(plan.site.provider)
+    if label and _gpu_name(plan) is None:
+        found.append(
+            f"the value of {label} for {plan.site.instance} is not known: add it where the cluster asks for it"
+        )
     return tuple(found)

@@ -333,3 +333,41 @@ def test_a_guardrail_says_what_it_does_not_bind_and_by_what_the_places_were_judg
 def test_a_pack_name_that_could_be_code_is_refused() -> None:
     with pytest.raises(QueryError):
         deployment_of({**PLANS["blue"], "packs": {"x\n- evil: true": "ab12"}}, accelerator_table())
+
+
+@pytest.mark.parametrize(
+    ("plan", "gpu"),
+    [
+        ({**A100, "instance": "a2-highgpu-8g"}, "nvidia-tesla-a100"),
+        ({"instance": "a3-highgpu-8g"}, "nvidia-h100-80gb"),
+        ({"instance": "a3-megagpu-8g"}, "nvidia-h100-mega-80gb"),
+        ({**T4, "instance": "n1-standard-4+nvidia-tesla-t4x1"}, "nvidia-tesla-t4"),
+    ],
+)
+def test_u101_a_pod_on_gke_asks_for_the_gpu_by_its_label(plan: dict[str, Any], gpu: str) -> None:
+    """Without the label the pod stayed pending, or landed on an N1 host with another GPU."""
+    there = {"provider": "gcp", "partition": "gcp", "region": "europe-west4"}
+    made = export("kubernetes", deployment_of(lock(**{**there, **plan}), accelerator_table()))
+    pod = yaml.safe_load(made.text)["spec"]["template"]["spec"]
+    assert pod["nodeSelector"]["cloud.google.com/gke-accelerator"] == gpu
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert set(pod["containers"][0]["resources"]["limits"]) == {"nvidia.com/gpu"}
+
+
+def test_u101_a_label_that_is_not_known_is_said() -> None:
+    """A guessed label would keep the pod pending for ever."""
+    there = {"provider": "gcp", "partition": "gcp", "region": "europe-west4", "instance": "x9-unheard-8g"}
+    made = export("kubernetes", deployment_of(lock(**there), accelerator_table()))
+    assert "cloud.google.com/gke-accelerator:" not in made.text
+    assert any("cloud.google.com/gke-accelerator for x9-unheard-8g is not known" in w for w in made.warnings)
+
+
+@pytest.mark.parametrize(
+    ("plan", "resource"),
+    [("one", "nvidia.com/gpu"), ("neuron", "aws.amazon.com/neurondevice"), ("blue", "nvidia.com/gpu")],
+)
+def test_u101_elsewhere_the_resource_and_no_label_of_google(plan: str, resource: str) -> None:
+    """A label of one cloud in another's cluster matches no machine."""
+    made = written("kubernetes", plan)
+    assert f"{resource}: '" in made
+    assert "gke-accelerator" not in made
