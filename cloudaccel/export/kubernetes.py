@@ -141,7 +141,5 @@ def _warnings(plan: Deployment) -> tuple[str, ...]:
         found.append(f"the label of spot machines on {plan.site.provider} is not known: the job may land on others")
     label = _names("gpu-label").get(plan.site.provider)
     if label and _gpu_name(plan) is None:
-        found.append(
-            f"the value of {label} for {plan.site.instance} is not known: add it where the cluster asks for it"
-        )
+        found.append(f"the value of {label} for {plan.site.instance} is not known: add it if your cluster asks")
     return tuple(found)

@@ -346,7 +346,7 @@ def test_a_pack_name_that_could_be_code_is_refused() -> None:
 )
 def test_u101_a_pod_on_gke_asks_for_the_gpu_by_its_label(plan: dict[str, Any], gpu: str) -> None:
     """Without the label the pod stayed pending, or landed on an N1 host with another GPU."""
-    there = {"provider": "gcp", "partition": "gcp", "region": "europe-west4"}
+    there: dict[str, Any] = {"provider": "gcp", "partition": "gcp", "region": "europe-west4"}
     made = export("kubernetes", deployment_of(lock(**{**there, **plan}), accelerator_table()))
     pod = yaml.safe_load(made.text)["spec"]["template"]["spec"]
     assert pod["nodeSelector"]["cloud.google.com/gke-accelerator"] == gpu
@@ -356,10 +356,10 @@ def test_u101_a_pod_on_gke_asks_for_the_gpu_by_its_label(plan: dict[str, Any], g
 
 def test_u101_a_label_that_is_not_known_is_said() -> None:
     """A guessed label would keep the pod pending for ever."""
-    there = {"provider": "gcp", "partition": "gcp", "region": "europe-west4", "instance": "x9-unheard-8g"}
+    there: dict[str, Any] = {"provider": "gcp", "partition": "gcp", "region": "europe-west4", "instance": "x9-new-8g"}
     made = export("kubernetes", deployment_of(lock(**there), accelerator_table()))
     assert "cloud.google.com/gke-accelerator:" not in made.text
-    assert any("cloud.google.com/gke-accelerator for x9-unheard-8g is not known" in w for w in made.warnings)
+    assert any("cloud.google.com/gke-accelerator for x9-new-8g is not known" in w for w in made.warnings)
 
 
 @pytest.mark.parametrize(
