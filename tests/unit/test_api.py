@@ -22,10 +22,13 @@ OF_THE_SHELL = {
     "accelerators", "help", "catalog", "offline", "config", "profile", "price_file", "strict", "output", "no_color",
     "quiet", "columns", "per", "jq", "explain", "show_hidden", "history",
 }  # fmt: skip
+SHOWN_IN = {"fx_file", "tax"}  # how prices are shown: parameters of `quote` beside the filters
 
 
 def test_the_filters_are_the_flags() -> None:
     flags = {action.dest for action in quote_verb.parser()._actions} - OF_THE_SHELL - _of_the_rules()
+    assert set(inspect.signature(quoting.quote).parameters) >= SHOWN_IN
+    flags -= SHOWN_IN
     parameters = set(inspect.signature(build_query).parameters) - {"session", "accelerators"}
     assert flags == parameters == _typed_filters()
 
