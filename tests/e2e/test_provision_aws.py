@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import Answer, run
+from tests.support import Answer, price_file, run
 
 if TYPE_CHECKING:
     from cloudaccel_aws.fake import FakeAws
@@ -144,6 +144,18 @@ def test_a_quota_is_named(cloud: "FakeAws") -> None:
     assert answer.code == 7, answer.err
     assert "L-DB2E81BA" in answer.err
     assert not machines(cloud)
+
+
+def test_u73_the_quota_of_one_market_is_not_that_of_the_other(cloud: "FakeAws", tmp_path: Path) -> None:
+    """He would have believed that the quota of spot, which was raised, is the one that on demand lacks."""
+    cloud.quotas |= {"L-DB2E81BA": 0.0, "L-3819A6DF": 64.0}
+    spot = price_file(tmp_path, "aws,us-east-1,,g5.xlarge,A10G,1,24,4,spot,0.45,USD,2026-07-01,l")
+    answer = up("--market", "on-demand,spot", "--price-file", str(spot))
+    assert answer.code == 0, answer.err
+    assert "L-DB2E81BA" in answer.err
+    assert len(machines(cloud)) == 1
+    assert provision("down", only_run()).code == 0
+    assert not cloud.live()
 
 
 def test_an_answer_that_is_lost_starts_one_machine_and_not_two(cloud: "FakeAws") -> None:
