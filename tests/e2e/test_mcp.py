@@ -92,7 +92,7 @@ def test_answers_are_the_json_of_the_command_line(name: str, arguments: dict[str
 def test_a_plan_is_the_lock_without_what_only_proves_it() -> None:
     body = json.loads(text(called("plan", {"job": JOB, "filters": {"residency": "EU"}})))
     words = [word for key, value in JOB.items() for word in (f"--{key}", value)]
-    lock = run("plan", *words, "--residency", "EU", "--limit", "3", "--json").json
+    lock = run("plan", *words, "--residency", "EU", "--limit", "3", "--lock", "-", "--json").json
     assert body["chosen"] == lock["chosen"]
     assert len(body["options"]) == len(lock["options"]) <= 3
     assert body["considered_count"] == len(lock["considered"])
