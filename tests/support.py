@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import re
+import shlex
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +40,26 @@ def run(*words: str) -> Answer:
         except SystemExit as stop:  # argparse ends --help and wrong flags so
             code = int(stop.code or 0)
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+def walk(page: Path, file: str) -> int:
+    """Do what a page of the documentation says, in this folder, and count its commands.
+
+    Its one block of YAML is written to `file` first; the line ``exit N`` after a command says how that one ends.
+    """
+    text = page.read_text(encoding="utf-8")
+    (written,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    Path(file).write_text(written, encoding="utf-8")
+    lines = [line for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    ran = 0
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        if not line.startswith("$ cloudaccel "):
+            continue
+        expected = int(after.removeprefix("exit ")) if after.startswith("exit ") else 0
+        answer = run(*shlex.split(line)[2:])
+        assert answer.code == expected, f"{line}\n{answer.err}"
+        ran += 1
+    return ran
 
 
 class Canned:

@@ -12,7 +12,6 @@ from cloudaccel.cli import advise as advise_output
 from cloudaccel.cli import compare_json
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.service.guard import job_without_files, known_packs, option_without_files, registry_model
-from cloudaccel.workloads.job import parse_job
 
 if TYPE_CHECKING:
     from cloudaccel.api.judging import Rules
@@ -166,8 +165,8 @@ def _word(value: str | float | bool) -> str:
 
 
 def _planned(body: PlanRequest, catalog: str | Path | None) -> Any:
-    job = _mended(lambda: job_without_files(body.job))
-    _mended(lambda: parse_job(job))  # what cannot be read is the caller's to mend; what fails later is not
+    # What cannot be read is the caller's to mend; what fails later is not.
+    job = _mended(lambda: job_without_files(body.job)).given
     filters: Any = body.filters.model_dump()
     rules = rules_of(body) if body.policy else None
     return planning.plan(

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from cloudaccel.errors import CloudAccelError, QueryError, UnknownName
 from cloudaccel.facts.models import resolve_model
+from cloudaccel.workloads.job import Job, parse_job
 
 _PATIENCE_S = 2.0  # how long a request waits for a place
 
@@ -21,13 +22,13 @@ def registry_model(name: str) -> str:
     return resolve_model(name).id
 
 
-def job_without_files(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The job with its model named by the registry's id, so that nothing in it is ever read as a path.
+def job_without_files(job: Mapping[str, Any]) -> Job:
+    """The job as read, its model by the registry's id and its packs those of the product: nothing is read as a path.
 
     Raises
     ------
-    QueryError, UnknownName
-        If the model is no text or not in the registry, or a pack of its policy does not ship with the product.
+    ConfigError, QueryError, UnknownName
+        If it cannot be read; if the model is no text or not in the registry; if a pack does not ship with the product.
     """
     checked = {str(key): value for key, value in job.items()}
     for key in list(checked):
@@ -35,16 +36,10 @@ def job_without_files(job: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(checked[key], str):
                 raise QueryError("model: a name of the registry is meant; other models are given by shape or params.")
             checked[key] = registry_model(checked[key])
-        elif key.strip().lower() == "policy":
-            known_packs(_packs(checked[key]))
-    return checked
-
-
-def _packs(policy: object) -> list[str]:
-    """The packs that the `policy` of a job names, in each form that a job may have."""
-    named = cast("dict[str, object]", policy).get("packs", "") if isinstance(policy, dict) else policy
-    words = cast("list[object]", named) if isinstance(named, list) else [named]
-    return [name.strip() for word in words for name in str(word).split(",") if name.strip()]
+    read = parse_job(checked)
+    packs = dict(read.workload.policy).get("packs", "")
+    known_packs([name.strip() for name in packs.split(",") if name.strip()])
+    return read
 
 
 def option_without_files(text: str) -> str:

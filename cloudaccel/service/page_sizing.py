@@ -11,7 +11,7 @@ from cloudaccel.model import Accelerator, Offer
 from cloudaccel.model.workload import Fit
 from cloudaccel.service.guard import job_without_files
 from cloudaccel.workloads import size, supports
-from cloudaccel.workloads.job import Job, parse_job
+from cloudaccel.workloads.job import Job
 
 METHODS = {"serve": "serve", "full": "fine-tune, all weights", "lora": "fine-tune, LoRA", "qlora": "fine-tune, QLoRA"}
 _SHAPES = 12  # of the table that are sized
@@ -55,7 +55,7 @@ def _job(model: str, method: str, context: str) -> Job:
         given |= {"task": "serve", "context": context}
     else:
         given |= {"task": "finetune", "method": method, "seq": context, "tokens": "1e6"}  # memory follows the sequence
-    return parse_job(job_without_files(given))
+    return job_without_files(given)
 
 
 def _one(job: Job, row: Accelerator, count: int, name: str) -> Sized:
