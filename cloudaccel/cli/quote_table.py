@@ -1,6 +1,7 @@
 """A quote as a table for people: a line of context, numbered rows, and what is not shown."""
 
 import argparse
+from collections import Counter
 from decimal import Decimal
 
 from cloudaccel.api import quoting as api
@@ -114,8 +115,12 @@ def _standard(answer: api.Quote, view: View, per: str, wide: bool) -> tuple[list
     if wide:
         headings += [heading(name, per).upper() for name in (*money_columns(answer), *_WIDE)]
     rows: list[list[str]] = []
+    sold_as = {(o.provider, o.instance, o.service) for o in answer.offers}
+    several = Counter((provider, instance) for provider, instance, _ in sold_as)
     for number, offer in enumerate(answer.offers, 1):
-        row = ["·" if offer.apart else str(number), offer.provider, offer.zone or offer.region, offer.instance]
+        row = ["·" if offer.apart else str(number), offer.provider, offer.zone or offer.region]
+        # One type that is sold as several services has a row for each: they must not look the same.
+        row.append(offer.instance + (f" {offer.service}" if several[offer.provider, offer.instance] > 1 else ""))
         row.append(display_name(offer))
         if several_counts:
             row.append("?" if offer.count is None else str(offer.count))

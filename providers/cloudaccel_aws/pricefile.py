@@ -15,10 +15,10 @@ from fractions import Fraction
 from functools import cache
 
 from cloudaccel.facts import places
-from cloudaccel.facts.listing import Listed, Place, Shape, Terms, amount, make_offer, malformed
+from cloudaccel.facts.listing import Listed, Place, Shape, Terms, amount, make_offer, malformed, mapping
 from cloudaccel.facts.loader import read_table
 from cloudaccel.model import Offer, Source
-from cloudaccel.protocols import Scope
+from cloudaccel.protocols import Scope, Web
 
 PROVIDER = "aws"
 OPERATION = "price list"
@@ -232,12 +232,44 @@ def _cells(line: str) -> list[str]:
     return next(iter(csv.reader((line,))), list[str]())
 
 
-def path_below(home: str, code: str, url: object) -> str:
-    """The path of a CSV file below `home`. Only a path below it is taken: no index sends us to another host."""
+def path_below(home: str, code: str, url: object, *, suffix: str = ".csv") -> str:
+    """The path of a file below `home`. Only a path below it is taken: no index sends us to another host."""
     below = "/" + home.split("/", 3)[3] + "/"
     if not isinstance(url, str) or not url.startswith(below) or not url.endswith(".json") or ".." in url:
-        raise malformed(PROVIDER, OPERATION, f"the region {code[:40]} has no address of a file")
-    return url.removeprefix(below).removesuffix(".json") + ".csv"
+        raise malformed(PROVIDER, OPERATION, f"{code[:40]} has no address of a file")
+    return url.removeprefix(below).removesuffix(".json") + suffix
+
+
+def region_files(web: Web, home: str, index: str) -> Mapping[str, str]:
+    """Paths below `home` of the files of regions and zones, as the `index` of one service says today."""
+    regions = mapping(
+        _page(web, f"{home}/{index}").get("regions"), provider=PROVIDER, operation=OPERATION, what="regions"
+    )
+    if not regions:
+        raise malformed(PROVIDER, OPERATION, "the index has no regions")
+    return {
+        code: path_below(home, code, _field(code, entry, "currentVersionUrl"))
+        for code, entry in sorted(regions.items())
+    }
+
+
+def index_of(web: Web, home: str, service: str) -> str | None:
+    """Path below `home` of the index of `service`; None where the list of lists does not have it."""
+    offers = mapping(
+        _page(web, f"{home}/index.json").get("offers"), provider=PROVIDER, operation=OPERATION, what="offers"
+    )
+    if service not in offers:
+        return None
+    return path_below(home, service, _field(service, offers[service], "currentRegionIndexUrl"), suffix=".json")
+
+
+def _page(web: Web, url: str) -> Mapping[str, object]:
+    with web.ask(url) as answer:
+        return mapping(answer.json(), provider=PROVIDER, operation=OPERATION, what="the index")
+
+
+def _field(code: str, entry: object, name: str) -> object:
+    return mapping(entry, provider=PROVIDER, operation=OPERATION, what=code[:40]).get(name)
 
 
 __all__ = [
@@ -252,10 +284,12 @@ __all__ = [
     "Rates",
     "Row",
     "currency_of",
+    "index_of",
     "instances",
     "partition_of",
     "path_below",
     "place_in",
     "price_of",
+    "region_files",
     "unknown_shape",
 ]

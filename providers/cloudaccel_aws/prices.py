@@ -1,15 +1,15 @@
-"""Amazon's public price lists of EC2: on demand, reserved and savings plans, of every region, GovCloud's and China's.
+"""Amazon's public price lists of EC2 and SageMaker: on demand, reserved, savings plans; GovCloud's and China's too.
 
 No account is needed. A list is a file of some hundred megabytes by region: it is read line by line and never held.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from cloudaccel.facts.listing import PriceList, Shape, Terms, malformed, mapping
+from cloudaccel.facts.listing import PriceList, Shape, Terms, malformed
 from cloudaccel.model import Offer, Source
 from cloudaccel.protocols import Scope
-from cloudaccel_aws import account, savings
+from cloudaccel_aws import account, sagemaker, savings
 from cloudaccel_aws.pricefile import (
     ACCELERATED_TYPE,
     OPERATION,
@@ -23,9 +23,9 @@ from cloudaccel_aws.pricefile import (
     currency_of,
     instances,
     partition_of,
-    path_below,
     place_in,
     price_of,
+    region_files,
     unknown_shape,
 )
 from cloudaccel_aws.sdk import Sdk
@@ -33,6 +33,7 @@ from cloudaccel_aws.sdk import Sdk
 # docs.aws.amazon.com/awsaccountbilling/latest/aboutv2 (price list bulk API), read 2026-11; the hosts were not called.
 GLOBAL = "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws"
 CHINA = "https://pricing.cn-north-1.amazonaws.com.cn/offers/v1.0/cn"
+INDEX = "AmazonEC2/current/region_index.json"
 # A line without one of these is of no machine with accelerators; what passes is looked at field by field.
 _ACCELERATED = re.compile(f'"(?:GPU|Machine Learning|Media Accel|{ACCELERATED_TYPE})').search
 _ACCELERATED_TYPE = re.compile(ACCELERATED_TYPE)
@@ -45,9 +46,10 @@ _COLUMNS = {
     "class": "OfferingClass", "product": "Product Family", "instance": "Instance Type", "family": "Instance Family",
     "vcpus": "vCPU", "memory": "Memory", "tenancy": "Tenancy", "system": "Operating System",
     "licence": "License Model", "operation": "operation", "capacity": "CapacityStatus", "software": "Pre Installed S/W",
-    "region": "Region Code", "market": "MarketOption",
+    "region": "Region Code", "market": "MarketOption", "located": "Location Type",
 }  # fmt: skip
-_OPTIONAL = ("market",)  # in the list since Capacity Blocks are
+_OPTIONAL = ("market", "located")  # the market is in the list since Capacity Blocks are
+_OUTPOSTS = "AWS Outposts"  # a rack in the customer's own rooms, under the code of a region
 # What a row must say to be Linux without extras on capacity that is used; "" where the column does not apply.
 _PLAIN = {
     "system": ("Linux",),
@@ -65,7 +67,7 @@ _SOURCE = Source(
 
 
 class AwsPrices(PriceList):
-    """The bulk price lists of EC2 and of savings plans."""
+    """The bulk price lists of EC2, of SageMaker and of savings plans."""
 
     provider = PROVIDER
     operation = OPERATION
@@ -73,7 +75,9 @@ class AwsPrices(PriceList):
 
     def scopes(self) -> Sequence[Scope]:
         """Every region of the index, and China as one: its list stands on hosts of its own, out of reach for some."""
-        found = {place.group("region") for code in self._index(GLOBAL) if (place := REGION.fullmatch(code))}
+        found = {
+            place.group("region") for code in region_files(self.web, GLOBAL, INDEX) if (place := REGION.fullmatch(code))
+        }
         return (
             *(Scope(provider=PROVIDER, partition=partition_of(region), region=region) for region in sorted(found)),
             Scope(provider=PROVIDER, partition="aws-cn"),
@@ -89,10 +93,11 @@ class AwsPrices(PriceList):
         """
         home = CHINA if scope.partition == "aws-cn" else GLOBAL
         rates, blocks = Rates(self._now(), _SOURCE), set[str]()
-        for code, path in self._index(home).items():
+        for code, path in region_files(self.web, home, INDEX).items():
             if place_in(code, scope):
                 self._read(f"{home}/{path}", scope, rates, blocks)
         yield from rates.offers(scope)
+        yield from sagemaker.offers(self.web, home, scope, self._now())
         if home == GLOBAL:
             yield from savings.offers(self.web, scope, self._now())
         if scope.region and account.home():
@@ -114,21 +119,6 @@ class AwsPrices(PriceList):
                     rates.add(key, row, price_of(row), upfront=row["unit"] == "Quantity", note=note)
             rates.versions.add(file.version)
 
-    def _index(self, home: str) -> Mapping[str, str]:
-        """Regions and zones of the list with the path of their file, as its index says today."""
-        with self.web.ask(f"{home}/AmazonEC2/current/region_index.json") as answer:
-            page = mapping(answer.json(), provider=PROVIDER, operation=OPERATION, what="the index")
-        regions = mapping(page.get("regions"), provider=PROVIDER, operation=OPERATION, what="regions")
-        if not regions:
-            raise malformed(PROVIDER, OPERATION, "the index has no regions")
-        return {code: path_below(home, code, _url(code, entry)) for code, entry in sorted(regions.items())}
-
-
-def _url(code: str, entry: object) -> object:
-    return mapping(entry, provider=PROVIDER, operation=OPERATION, what=f"the region {code[:40]}").get(
-        "currentVersionUrl"
-    )
-
 
 def _passes(line: str) -> bool:
     return '"Linux"' in line and _ACCELERATED(line) is not None
@@ -140,6 +130,7 @@ def _is_plain(row: Row) -> bool:
         and all(row[name] in allowed for name, allowed in _PLAIN.items())
         and (row["kind"], row["unit"]) in _PRICED
         and row["market"] in ("OnDemand", "CapacityBlock", "")
+        and row["located"] != _OUTPOSTS
         and (row["tenancy"] == "Shared" or (row["tenancy"] == "Dedicated" and _is_metal(row)))
     )
 

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from cloudaccel.facts.listing import Terms, malformed, mapping, sequence
+from cloudaccel.facts.listing import Shape, Terms, malformed, mapping, sequence
 from cloudaccel.model import Offer, Source
 from cloudaccel.protocols import Scope, Web
+from cloudaccel_aws import sagemaker
 from cloudaccel_aws.pricefile import (
     ACCELERATED_TYPE,
     PAYMENTS,
@@ -29,7 +30,7 @@ from cloudaccel_aws.pricefile import (
 OPERATION = "savings plans"
 # docs.aws.amazon.com/awsaccountbilling/latest/aboutv2 (savings plan offer files); columns as in a file of 2025-09-11.
 HOME = "https://pricing.us-east-1.amazonaws.com/savingsPlan/v1.0/aws"
-_INDEX = f"{HOME}/AWSComputeSavingsPlan/current/region_index.json"
+_PLANS = ("AWSComputeSavingsPlan", "AWSMachineLearningSavingsPlans")  # of EC2, and of SageMaker
 _COLUMNS = {
     "sku": "DiscountedSKU", "offer": "SKU", "effective": "EffectiveDate", "unit": "Unit", "price": "DiscountedRate",
     "currency": "Currency", "service": "DiscountedServiceCode", "usage": "DiscountedUsageType",
@@ -38,10 +39,12 @@ _COLUMNS = {
     "instance": "DiscountedInstanceType",
 }  # fmt: skip
 # Hours of a shared machine in use; UnusedBox and DedicatedUsage are others.
-_PASSES = re.compile(f"BoxUsage:{ACCELERATED_TYPE}").search
-_CLASSES = {"EC2InstanceSavingsPlans": "ec2_instance", "ComputeSavingsPlans": "compute"}
+_PASSES = re.compile(f"(?:BoxUsage:|:ml\\.){ACCELERATED_TYPE}").search
+_CLASSES = {
+    "EC2InstanceSavingsPlans": "ec2_instance", "ComputeSavingsPlans": "compute", "SageMakerSavingsPlans": "sagemaker",
+}  # fmt: skip
 _SOURCE = Source(
-    id="aws-savings-plans", name="AWS savings plans", path="AWSComputeSavingsPlan", revision=None,
+    id="aws-savings-plans", name="AWS savings plans", path="savingsPlan/v1.0/aws", revision=None,
     licence="public price list", url=HOME,
 )  # fmt: skip
 
@@ -49,14 +52,15 @@ _SOURCE = Source(
 def offers(web: Web, scope: Scope, now: datetime) -> Iterator[Offer]:
     """Savings plan rates of the machines with accelerators in `scope`. Raises `ProviderError`."""
     rates = Rates(now, _SOURCE)
-    for code, path in _index(web).items():
-        if place_in(code, scope):
-            _read(web, f"{HOME}/{path}", scope, rates)
+    for plan in _PLANS:
+        for code, path in _index(web, plan).items():
+            if place_in(code, scope):
+                _read(web, f"{HOME}/{path}", scope, rates)
     yield from rates.offers(scope)
 
 
-def _index(web: Web) -> Mapping[str, str]:
-    with web.ask(_INDEX) as answer:
+def _index(web: Web, plan: str) -> Mapping[str, str]:
+    with web.ask(f"{HOME}/{plan}/current/region_index.json") as answer:
         page = mapping(answer.json(), provider=PROVIDER, operation=OPERATION, what="the index")
     found: dict[str, str] = {}
     for entry in sequence(page.get("regions"), provider=PROVIDER, operation=OPERATION, what="regions"):
@@ -72,24 +76,26 @@ def _read(web: Web, url: str, scope: Scope, rates: Rates) -> None:
     with web.ask(url) as answer:
         file = OfferFile(answer.lines(), _COLUMNS)
         for row in file.rows(_PASSES):
-            place = place_in(row["region"], scope)
-            if place and _is_plain(row):
+            place, shape = place_in(row["region"], scope), _shape(row)
+            if place and shape:
                 key = Key(
-                    place.group("region"), row["region"] if place.group("zone") else None,
-                    instances().get(row["instance"]) or unknown_shape(row["instance"]), _terms(row), currency_of(row),
+                    place.group("region"), row["region"] if place.group("zone") else None, shape, _terms(row),
+                    currency_of(row),
                 )  # fmt: skip
                 rates.add(key, row, price_of(row))
         rates.versions.add(file.version)
 
 
-def _is_plain(row: Row) -> bool:
-    """Linux without licences, a shared machine in use, by the hour."""
-    return (
-        row["service"] == "AmazonEC2"
-        and row["operation"] == "RunInstances"
-        and row["unit"] == "Hrs"
-        and row["usage"].endswith(f"BoxUsage:{row['instance']}")
-    )
+def _shape(row: Row) -> Shape | None:
+    """What the hour is of: Linux without licences on a shared machine in use, or a machine of SageMaker; None: else."""
+    if row["unit"] != "Hrs":
+        return None
+    if row["service"] == sagemaker.SERVICE:
+        return sagemaker.shape_of(row["usage"])
+    plain = row["service"] == "AmazonEC2" and row["operation"] == "RunInstances"
+    if not plain or not row["usage"].endswith(f"BoxUsage:{row['instance']}"):
+        return None
+    return instances().get(row["instance"]) or unknown_shape(row["instance"])
 
 
 def _terms(row: Row) -> Terms:

@@ -70,7 +70,9 @@ def build(folder: Path, size: int) -> int:
     code = "/offers/v1.0/aws/AmazonEC2/1/us-east-1/index.json"
     plans = {"regionCode": "af-south-1", "versionUrl": "/savingsPlan/v1.0/aws/AWSComputeSavingsPlan/1/x/index.json"}
     _write(folder / "aws/AmazonEC2/current/region_index.json", {"regions": {"us-east-1": {"currentVersionUrl": code}}})
-    _write(folder / "plans/AWSComputeSavingsPlan/current/region_index.json", {"regions": [plans]})
+    _write(folder / "aws/index.json", {"offers": {}})
+    for name in ("AWSComputeSavingsPlan", "AWSMachineLearningSavingsPlans"):
+        _write(folder / f"plans/{name}/current/region_index.json", {"regions": [plans]})
     price_file(folder).parent.mkdir(parents=True)
     others = list(_others(lines[6:]))
     block = "".join(others)

@@ -25,6 +25,7 @@ from cloudaccel_aws.savings import HOME as SAVINGS
 
 pytestmark = pytest.mark.network  # the list is read over HTTP from 127.0.0.1
 GOLDEN = Path(__file__).parents[1] / "golden/prices/aws_ec2_us-east-1_2025-04.csv"
+SAGEMAKER = Path(__file__).parents[1] / "golden/prices/aws_sagemaker_2026-10.csv"
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 VIRGINIA = Scope(provider="aws", partition="aws", region="us-east-1")
 BEIJING = Scope(provider="aws", partition="aws-cn")
@@ -96,6 +97,18 @@ def serve(cloud: FakeCloud, files: Mapping[str, bytes], part: str = "aws", root:
     for code, body in files.items():
         cloud.serve(f"/{part}/AmazonEC2/20260801000000/{code}/index.csv", body)
     serve_plans(cloud, dict.fromkeys(files, plan_text()))
+    cloud.serve_json(f"/{part}/index.json", {"offers": {}})
+
+
+def serve_sagemaker(cloud: FakeCloud, files: Mapping[str, bytes], part: str = "aws") -> None:
+    """The list of lists that names SageMaker, its index and its files."""
+    home = f"/offers/v1.0/{part}/AmazonSageMaker"
+    named = {"currentRegionIndexUrl": f"{home}/current/region_index.json"}
+    cloud.serve_json(f"/{part}/index.json", {"offers": {"AmazonSageMaker": named}})
+    regions = {code: {"currentVersionUrl": f"{home}/2026/{code}/index.json"} for code in files}
+    cloud.serve_json(f"/{part}/AmazonSageMaker/current/region_index.json", {"regions": regions})
+    for code, body in files.items():
+        cloud.serve(f"/{part}/AmazonSageMaker/2026/{code}/index.csv", body)
 
 
 def plan(**fields: str) -> dict[str, str]:
@@ -117,13 +130,21 @@ def plan_text(*rows: Mapping[str, str]) -> bytes:
 
 
 def serve_plans(cloud: FakeCloud, files: Mapping[str, bytes]) -> None:
+    """Plans of EC2 from `files`, and plans of SageMaker without a rate."""
+    for name, served in (
+        ("AWSComputeSavingsPlan", files),
+        ("AWSMachineLearningSavingsPlans", dict.fromkeys(files, plan_text())),
+    ):
+        serve_plan(cloud, name, served)
+
+
+def serve_plan(cloud: FakeCloud, name: str, files: Mapping[str, bytes]) -> None:
     regions = [
-        {"regionCode": code, "versionUrl": f"/savingsPlan/v1.0/aws/AWSComputeSavingsPlan/2025/{code}/index.json"}
-        for code in files
+        {"regionCode": code, "versionUrl": f"/savingsPlan/v1.0/aws/{name}/2025/{code}/index.json"} for code in files
     ]
-    cloud.serve_json("/plans/AWSComputeSavingsPlan/current/region_index.json", {"regions": regions})
+    cloud.serve_json(f"/plans/{name}/current/region_index.json", {"regions": regions})
     for code, body in files.items():
-        cloud.serve(f"/plans/AWSComputeSavingsPlan/2025/{code}/index.csv", body)
+        cloud.serve(f"/plans/{name}/2025/{code}/index.csv", body)
 
 
 def plans(*rows: Mapping[str, str]) -> list[Offer]:
@@ -156,6 +177,7 @@ class TestAws(PricesContract):
         serve(cloud, {"cn-north-1": text(row(Region_Code="cn-north-1", Currency="CNY"))}, part="cn")
         serve(cloud, {"us-east-1": GOLDEN.read_bytes(), "us-gov-west-1": text(row(Region_Code="us-gov-west-1"))})
         serve_plans(cloud, {"us-east-1": plan_text(plan(), plan(LeaseContractLength="3"))})
+        serve_sagemaker(cloud, {"us-east-1": SAGEMAKER.read_bytes()})
 
 
 def golden() -> list[Offer]:
@@ -497,3 +519,76 @@ def test_memory_does_not_grow_with_the_file() -> None:
         tracemalloc.stop()
     assert read == 23
     assert peak < 1 << 20
+
+
+def sagemaker(*lines: str, body: bytes = b"") -> list[Offer]:
+    """Offers of SageMaker in the golden file, or in its head followed by `lines`."""
+    head = SAGEMAKER.read_text().splitlines()[:6]
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": text()})
+        serve_sagemaker(cloud, {"us-east-1": body or "\n".join([*head, *lines]).encode()})
+        return list(adapter(cloud).offers(VIRGINIA))
+
+
+def test_sagemaker_sells_one_type_at_a_price_for_each_use() -> None:
+    """The reader would have taken a managed machine for the plain one, a quarter cheaper, or a notebook for a job."""
+    found = {(offer.service, offer.instance): offer for offer in sagemaker(body=SAGEMAKER.read_bytes())}
+    assert {key: offer.price.amount for key, offer in found.items()} == {
+        ("sagemaker-hosting", "ml.g6e.2xlarge"): Decimal("2.8026"),
+        ("sagemaker-async-inference", "ml.g6e.2xlarge"): Decimal("2.8026"),
+        ("sagemaker-training", "ml.g5.2xlarge"): Decimal("1.515"),
+        ("sagemaker-hyperpod", "ml.g5.8xlarge"): Decimal("3.06"),
+    }
+    offer = found["sagemaker-hosting", "ml.g6e.2xlarge"]
+    assert (offer.accelerator_id, offer.count, offer.vcpus, offer.memory_gib) == ("nvidia-l40s", 1, 8, 64)
+    assert (offer.price.source.name, offer.price.source.revision) == ("AWS price list (SageMaker)", "20260920025606")
+
+
+def test_sagemaker_prices_are_those_of_the_snapshot() -> None:
+    with open(Path(__file__).parents[2] / "pricing_cache/optional/aws.csv", encoding="utf-8", newline="") as file:
+        known = {
+            (line["service"], line["instance"]): Decimal(line["price_per_hour"])
+            for line in csv.DictReader(file)
+            if line["service"].startswith("sagemaker")
+        }
+    read = {(offer.service, offer.instance): offer.price.amount for offer in sagemaker(body=SAGEMAKER.read_bytes())}
+    assert len(known) == 2
+    assert {key: read[key] for key in known} == known
+
+
+def test_a_new_type_of_sagemaker_is_shown_and_a_rack_at_a_customers_is_not() -> None:
+    line = '"S","T","","OnDemand","","2026-09-01","0","Inf","Hrs","{}","USD","","","","{}","EU-Train:ml.{}","",'
+    line += '"us-east-1",""'
+    (offer,) = sagemaker(
+        line.format("70", "AWS Region", "p9.48xlarge"), line.format("60", "AWS Outposts", "g5.2xlarge")
+    )
+    assert (offer.instance, offer.accelerator_id, offer.price.amount) == ("ml.p9.48xlarge", None, Decimal(70))
+
+
+def test_a_savings_plan_of_sagemaker_is_no_plan_of_ec2() -> None:
+    rate = plan(
+        DiscountedServiceCode="AmazonSageMaker", DiscountedUsageType="USE1-Train:ml.g5.2xlarge", DiscountedRate="1.1",
+        DiscountedOperation="RunInstance", DiscountedInstanceType="ml.g5.2xlarge-Training",
+    ) | {"Product Family": "SageMakerSavingsPlans"}  # fmt: skip
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": text()})
+        serve_plan(cloud, "AWSMachineLearningSavingsPlans", {"us-east-1": plan_text(rate)})
+        (offer,) = adapter(cloud).offers(VIRGINIA)
+    assert (offer.service, offer.instance, offer.offering_class) == ("sagemaker-training", "ml.g5.2xlarge", "sagemaker")
+    assert (offer.market, offer.term, offer.price.amount) == ("savings_plan", "1y", Decimal("1.1"))
+
+
+def test_a_rack_at_a_customers_is_no_machine_of_the_region() -> None:
+    """Its rows carry the region's code and prices of their own, so the region's machine would have lost its price."""
+    rows = [
+        row() | {"Location Type": "AWS Region"},
+        row(SKU="S2", PricePerUnit="9") | {"Location Type": "AWS Outposts"},
+    ]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": out.getvalue().encode()})
+        (offer,) = adapter(cloud).offers(VIRGINIA)
+    assert offer.price.amount == Decimal("55.04")
