@@ -1,4 +1,4 @@
-"""The state store: what must not be lost (journal of runs, blocks), in SQLite on this machine or in PostgreSQL.
+"""The state store: what must not be lost (journal of runs, tokens, audit), in SQLite on this machine or in PostgreSQL.
 
 `CLOUDACCEL_DATABASE_URL` names the database; without it there is one file in the user's data folder. The schema is
 made and moved forward by the scripts in ``migrations/``. Times are UTC text (``2026-11-25T10:00:00.000000Z``, so that
@@ -19,7 +19,7 @@ try:
 except ImportError as error:  # an extra, said in the words that mend it
     raise ConfigError("runs are kept in a database: pip install 'cloudaccel[provision]'.") from error
 
-HEAD = "0001"  # the newest revision in migrations/versions; a test compares
+HEAD = "0002"  # the newest revision in migrations/versions; a test compares
 _LOCK_WAIT_S = 30
 _ALONE = 0x636C6F75  # the number of our lock in PostgreSQL; any that no other program of that database uses
 
@@ -64,6 +64,8 @@ run = sa.Table(
     sa.Column("holder", sa.String(128)),  # the process at work on it, and until when it holds it
     sa.Column("held_until", sa.String(32)),
     sa.Column("fence", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("principal", sa.String(255)),  # who asked for it; None: started before this was written down
+    sa.Column("project", sa.String(64), index=True),
 )
 
 operation = sa.Table(
@@ -108,6 +110,78 @@ block = sa.Table(
     sa.Column("error_code", sa.String(128), nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("until", sa.String(32), nullable=False),
+)
+
+token = sa.Table(
+    "token",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),  # the part of a token that may be shown
+    sa.Column("hash", sa.String(64), nullable=False),  # SHA-256 of the whole token, which has 192 random bits
+    sa.Column("principal", sa.String(255), nullable=False),  # the person or program that it speaks for
+    sa.Column("project", sa.String(64), nullable=False),
+    sa.Column("scopes", sa.String(64), nullable=False),  # words with spaces between
+    sa.Column("note", sa.String(255), nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("expires_at", sa.String(32)),
+    sa.Column("last_used_at", sa.String(32)),
+    sa.Column("revoked_at", sa.String(32)),
+)
+
+project = sa.Table(
+    "project",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("budget", sa.String(32), nullable=False),  # what all its runs together may cost
+    sa.Column("approve_above", sa.String(32)),  # a run that may cost more needs a second person; None: none does
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("changed_at", sa.String(32), nullable=False),
+    sa.Column("changed_by", sa.String(255), nullable=False),
+)
+
+approval = sa.Table(
+    "approval",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),  # waiting, approved, refused, expired
+    sa.Column("principal", sa.String(255), nullable=False),
+    sa.Column("project", sa.String(64), nullable=False),
+    sa.Column("request", sa.Text, nullable=False),  # JSON: the body of the request, asked again when it is approved
+    sa.Column("most", sa.String(32), nullable=False),  # what the run may cost at most
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("expires_at", sa.String(32), nullable=False),
+    sa.Column("decided_at", sa.String(32)),
+    sa.Column("decided_by", sa.String(255)),
+    sa.Column("note", sa.Text),
+    sa.Column("run", sa.String(16)),
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("principal", sa.String(255), primary_key=True),
+    sa.Column("key", sa.String(128), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),  # of the request; the same key for another one is refused
+    sa.Column("kind", sa.String(16), nullable=False),  # what came of it: run, approval
+    sa.Column("id", sa.String(16), nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)
+
+# Append only, by triggers of the migration. Each row holds the hash of the one before it.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.String(32), nullable=False),
+    sa.Column("principal", sa.String(255), nullable=False),
+    sa.Column("project", sa.String(64), nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("subject", sa.String(255), nullable=False),
+    sa.Column("outcome", sa.String(16), nullable=False),  # done, refused
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
 )
 
 

@@ -130,6 +130,8 @@ class Run:
     holder: str | None
     held_until: datetime | None
     fence: int
+    principal: str | None = None  # who asked for it; None: not written down
+    project: str | None = None
 
     @property
     def request_price_per_hour(self) -> Decimal | None:

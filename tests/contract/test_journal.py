@@ -151,12 +151,46 @@ def test_schema_goes_down_and_up_again(url: str) -> None:
     engine = opened(url)
     config = Config()
     config.set_main_option("script_location", str(Path(state.__file__).with_name("migrations")))
-    for move, target in ((command.downgrade, "base"), (command.upgrade, "head")):
+
+    def move(how: Any, target: str) -> None:
         with engine.begin() as db:
             config.attributes["connection"] = db
-            move(config, target)
+            how(config, target)
+
+    run = journal(url).open_run(spec())
+    journal(url).seen(run.id, "fake", "here", [("machine", "i-1")])
+    for _ in range(2):  # a run and what it made stay, however often the schema moves over them
+        move(command.downgrade, "0001")
+        assert "audit" not in sa.inspect(engine).get_table_names()
+        move(command.upgrade, "head")
+    assert [(r.id, r.principal) for r in journal(url).runs()] == [(run.id, None)]
+    assert [r.id for r in journal(url).resources(run.id, live=True)] == ["i-1"]
+    move(command.downgrade, "base")
+    move(command.upgrade, "head")
     assert set(state.metadata.tables) <= set(sa.inspect(engine).get_table_names())
     assert journal(url).runs() == ()
+
+
+def test_the_audit_log_takes_nothing_back(url: str) -> None:
+    """Who can reach the table through this program can neither change what it says nor empty it."""
+    engine = opened(url)
+    row = dict.fromkeys(state.audit.c.keys(), "x") | {"number": 1}
+    with engine.begin() as db:
+        db.execute(state.audit.insert().values(**row))
+    for statement in (state.audit.update().values(principal="y"), state.audit.delete()):
+        with pytest.raises(sa.exc.DBAPIError, match="append only"), engine.begin() as db:
+            db.execute(statement)
+    with engine.begin() as db:
+        assert db.execute(sa.select(state.audit.c.principal)).scalars().all() == ["x"]
+
+
+def test_tables_are_those_that_the_migrations_make(url: str) -> None:
+    """A column that only one of the two has would be missed on the first use, in the middle of a run."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with opened(url).connect() as db:
+        assert compare_metadata(MigrationContext.configure(db), state.metadata) == []
 
 
 def test_newer_schema_is_refused(url: str) -> None:
