@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Refreshed,
         Renewed,
         Status,
+        Verified,
         advise,
         calibrate,
         compare,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         renew_prices,
         roadmap,
         status,
+        verify_prices,
     )
 
 __version__ = "0.0.1"
@@ -50,6 +52,7 @@ __all__ = [
     "Refreshed",
     "Renewed",
     "Status",
+    "Verified",
     "__version__",
     "advise",
     "calibrate",
@@ -67,6 +70,7 @@ __all__ = [
     "renew_prices",
     "roadmap",
     "status",
+    "verify_prices",
 ]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cloudaccel.api.refreshing import Refreshed, Status, refresh, status
     from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
     from cloudaccel.api.scheduling import ScheduleStatus, keep_fresh, schedule_status
+    from cloudaccel.api.verifying import Verified, verify_prices
 
 __all__ = [
     "Calibration",
@@ -32,6 +33,7 @@ __all__ = [
     "Renewed",
     "ScheduleStatus",
     "Status",
+    "Verified",
     "advise",
     "age_days",
     "calibrate",
@@ -51,6 +53,7 @@ __all__ = [
     "roadmap",
     "schedule_status",
     "status",
+    "verify_prices",
 ]
 
 _HOME = {
@@ -79,6 +82,8 @@ _HOME = {
     "export_plan": "exporting",
     "refresh": "refreshing",
     "status": "refreshing",
+    "Verified": "verifying",
+    "verify_prices": "verifying",
 }
 
 

@@ -1,16 +1,19 @@
-"""`refresh`: carry prices in and out, and say what the catalog holds. No network is used here."""
+"""`refresh`: carry prices in and out, and say what the catalog holds; only a snapshot's address opens a connection."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cloudaccel import settings
+from cloudaccel.api.verifying import trusted_keys
 from cloudaccel.catalog import load, snapshot, store
 from cloudaccel.catalog.container import MANIFEST
+from cloudaccel.catalog.download import download, is_address, shown
+from cloudaccel.catalog.signing import Signer, signer_of
 from cloudaccel.catalog.snapshot_write import write_snapshot
-from cloudaccel.errors import QueryError, SnapshotMissing
+from cloudaccel.errors import ConfigError, QueryError, SnapshotCorrupt, SnapshotMissing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,23 +57,44 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
-    """What a refresh did: what was read, where it was written, and, for price tables, the report of the ingest."""
+    """What a refresh did: what was read, where it was written, and, for price tables, the report of the ingest.
 
-    source: Path | None
+    `signature` says what that of the snapshot read is worth: ``proved``, ``unsigned``, ``unchecked`` (no trusted key is
+    given); None when no snapshot was read. `signed_by` is the short name of the key.
+    """
+
+    source: Path | str | None
     target: Path
     catalog_id: str | None
     offers: int
     history: int
     report: dict[str, Any] | None
+    signature: str | None = None
+    signed_by: str = ""
 
 
 def refresh(
-    source: str | Path | None = None, *, out: str | Path | None = None, catalog: str | Path | None = None
+    source: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    catalog: str | Path | None = None,
+    trusted_key: str | Path | None = None,
+    verify: bool = False,
+    sign_with: str | None = None,
 ) -> Refreshed:
     """Take prices from `source` (a snapshot, or a folder of price tables) into the user's catalog, or write to `out`.
 
     Without `source`, the catalog in use (`catalog`, when one is named) is written to `out`. The user's catalog is
-    replaced in one step or not at all.
+    replaced in one step or not at all. `source` may be the address of a snapshot's ``.zip`` (https).
+
+    Parameters
+    ----------
+    trusted_key
+        File of public keys (PEM); else the setting ``trusted_key``. With one, only snapshots that it signed are taken.
+    verify
+        Insist on such a proof: without a trusted key nothing is taken.
+    sign_with
+        Sign the snapshot written to `out` with this private key (PEM): a file, or ``env:NAME``.
 
     Raises
     ------
@@ -81,16 +105,34 @@ def refresh(
     """
     if source is None and out is None:
         raise QueryError("refresh: pass --from a snapshot, or --out. Live prices: cloudaccel.renew_prices().")
+    if sign_with and not out:
+        raise QueryError("--sign-with signs the snapshot that --out writes. Give --out, or leave --sign-with out.")
+    sign = signer_of(sign_with) if sign_with else None
     if source is None:
-        return _export(Path(out or ""), catalog)
+        if verify:
+            raise QueryError("--verify proves what --from takes in, or alone what is stored. Leave --out out.")
+        return _export(Path(out or ""), catalog, sign)
     if catalog is not None:
         raise QueryError("--catalog names what to answer from, and --from changes the user's catalog. Leave one out.")
+    trusted = trusted_keys(trusted_key)
+    if verify and trusted is None:
+        raise ConfigError(
+            "--verify: no key is trusted, and hashes that travel with the data prove nothing. Name the publisher's "
+            "public key with --trusted-key FILE or CLOUDACCEL_TRUSTED_KEY, or leave --verify out."
+        )
+    if is_address(str(source)):
+        return _from_address(str(source), Path(out) if out else None, trusted, sign)
     folder = Path(source)
     if not folder.exists():
         raise SnapshotMissing(f"--from {folder}: there is no such file or folder. Check the path.")
     if folder.suffix == ".zip" or (folder / MANIFEST).is_file():
-        return _from_snapshot(folder, Path(out) if out else None)
-    return _from_tables(folder, Path(out) if out else None)
+        return _from_snapshot(folder, Path(out) if out else None, trusted, sign)
+    if trusted is not None:
+        raise SnapshotCorrupt(
+            f"--from {folder}: a key is trusted, and price tables are not signed. Take in a signed snapshot, or run "
+            "without the setting trusted_key."
+        )
+    return _from_tables(folder, Path(out) if out else None, sign)
 
 
 def status(catalog: str | Path | None = None) -> Status:
@@ -139,40 +181,68 @@ def _open(catalog: str | Path | None) -> store.Catalog:
     return store.open_catalog(named, settings.cache_dir())
 
 
-def _export(out: Path, catalog: str | Path | None) -> Refreshed:
+def _export(out: Path, catalog: str | Path | None, sign: Signer | None) -> Refreshed:
     opened = _open(catalog)
     identity = opened.meta["catalog_id"]
-    return _refreshed(None, out, identity, export_snapshot(opened, out))
+    return _refreshed(None, out, identity, export_snapshot(opened, out, sign))
 
 
-def export_snapshot(opened: store.Catalog, out: Path) -> snapshot.Manifest:
-    """Write what `opened` holds as a snapshot, and close it."""
+def export_snapshot(opened: store.Catalog, out: Path, sign: Signer | None = None) -> snapshot.Manifest:
+    """Write what `opened` holds as a snapshot, signed by `sign`, and close it."""
     from cloudaccel.catalog.export import history_rows, offer_rows, sources
 
     try:
         db = opened.db
         return write_snapshot(
-            out, offers=offer_rows(db), history=history_rows(db), sources=sources(db), created_at=_now()
+            out, offers=offer_rows(db), history=history_rows(db), sources=sources(db), created_at=_now(), sign=sign
         )
     finally:
         opened.close()
 
 
-def _from_snapshot(folder: Path, out: Path | None) -> Refreshed:
+def _from_address(url: str, out: Path | None, trusted: Path | None, sign: Signer | None) -> Refreshed:
+    import tempfile
+
+    from cloudaccel.api.renewing import connection_of
+
+    if url.startswith("http://") and trusted is None:
+        raise ConfigError(
+            f"--from {shown(url)}: anybody on the way can change what plain http sends. Use https, or name the "
+            "publisher's public key with --trusted-key FILE."
+        )
+    with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
+        file = Path(temporary) / "snapshot.zip"
+        download(url, file, connection_of(settings.load_settings()))
+        return _from_snapshot(file, out, trusted, sign, name=shown(url))
+
+
+def _from_snapshot(
+    folder: Path, out: Path | None, trusted: Path | None, sign: Signer | None, *, name: str = ""
+) -> Refreshed:
+    signature = snapshot.signature(folder, trusted)
+    wanted = ("proved",) if trusted is not None else ("unsigned", "unchecked")
+    if signature.state not in wanted:
+        raise SnapshotCorrupt(
+            f"--from {name or folder}: the snapshot is not taken: {signature.words()}. Nothing was changed. Fetch it "
+            "again, or ask its publisher for a signed one or for their key."
+        )
     manifest = snapshot.verify(folder)
     if out is None:
-        return _install(folder, [folder], manifest, None)
-    written = write_snapshot(
-        out,
-        offers=snapshot.iter_offers(folder, manifest),
-        history=snapshot.iter_history(folder, manifest),
-        sources=manifest.sources,
-        created_at=datetime.fromisoformat(manifest.created_at),
-    )
-    return _refreshed(folder, out, None, written)
+        done = _install(name or folder, [folder], manifest, None)
+    else:
+        written = write_snapshot(
+            out,
+            offers=snapshot.iter_offers(folder, manifest),
+            history=snapshot.iter_history(folder, manifest),
+            sources=manifest.sources,
+            created_at=datetime.fromisoformat(manifest.created_at),
+            sign=sign,
+        )
+        done = _refreshed(name or folder, out, None, written)
+    return replace(done, signature=signature.state, signed_by=signature.key)
 
 
-def _from_tables(folder: Path, out: Path | None) -> Refreshed:
+def _from_tables(folder: Path, out: Path | None, sign: Signer | None) -> Refreshed:
     from cloudaccel.catalog.ingest import ingest
 
     found = ingest(folder)
@@ -184,7 +254,7 @@ def _from_tables(folder: Path, out: Path | None) -> Refreshed:
         )
     if out is not None:
         written = write_snapshot(
-            out, offers=found.offers, history=found.history, sources=found.sources, created_at=_now()
+            out, offers=found.offers, history=found.history, sources=found.sources, created_at=_now(), sign=sign
         )
         return _refreshed(folder, out, None, written, report)
     import tempfile
@@ -198,16 +268,20 @@ def _from_tables(folder: Path, out: Path | None) -> Refreshed:
 
 
 def _install(
-    source: Path, folders: list[Path], manifest: snapshot.Manifest, report: dict[str, Any] | None
+    source: Path | str, folders: list[Path], manifest: snapshot.Manifest, report: dict[str, Any] | None
 ) -> Refreshed:
     """Build the user's catalog of the bundled snapshot with the new one over it."""
     target = settings.cache_dir() / "catalog.sqlite"
-    catalog_id = load.build_file(target, [store.bundled_snapshot(), *folders], built_from=str(source.absolute()))
+    catalog_id = load.build_file(
+        target,
+        [store.bundled_snapshot(), *folders],
+        built_from=source if isinstance(source, str) else str(source.absolute()),
+    )
     return _refreshed(source, target, catalog_id, manifest, report)
 
 
 def _refreshed(
-    source: Path | None,
+    source: Path | str | None,
     target: Path,
     catalog_id: str | None,
     manifest: snapshot.Manifest,

@@ -14,6 +14,7 @@ from cloudaccel.catalog import fetch, guard, renew, store
 from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.catalog.rows import Row
+from cloudaccel.catalog.signing import signer_of
 from cloudaccel.catalog.web import Asked, Connection, HttpWeb
 from cloudaccel.errors import AuthError, CloudAccelError, ConfigError, ProviderError, StorageError
 from cloudaccel.model import Source
@@ -97,6 +98,7 @@ def renew_prices(
     out: str | Path | None = None,
     diff: bool = False,
     believe: bool = False,
+    sign_with: str | None = None,
     progress: Progress = lambda _: None,
     now: datetime | None = None,
 ) -> Renewed:
@@ -112,6 +114,8 @@ def renew_prices(
         Only say what would change.
     believe
         Take lists and prices that the guard would refuse.
+    sign_with
+        Sign the snapshot of `out` with this private key (PEM): a file, or ``env:NAME``.
 
     Raises
     ------
@@ -122,6 +126,7 @@ def renew_prices(
     StorageError
         If nothing can be written.
     """
+    sign = signer_of(sign_with) if sign_with else None  # before anybody is asked
     names = list(dict.fromkeys(providers)) or list(registry.price_lists())
     lists = {name: registry.price_list(name) for name in names}
     cache = settings.cache_dir()
@@ -132,7 +137,7 @@ def renew_prices(
         if out:
             from cloudaccel.api.refreshing import export_snapshot
 
-            export_snapshot(work.current(), Path(out))
+            export_snapshot(work.current(), Path(out), sign)
     return Renewed(
         providers=tuple(sorted(done, key=lambda p: p.provider)), changes=tuple(work.changes),
         target=Path(out) if out else None if diff else target, catalog_id=work.catalog_id,

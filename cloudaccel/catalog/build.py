@@ -101,7 +101,7 @@ class Builder:
     def finish(self, *, built_from: str) -> str:
         """Write the catalog id and the indexes; returns the id."""
         hashes = self._db.execute("SELECT hash FROM segment ORDER BY provider, partition, region")
-        catalog_id = "sha256:" + hashlib.sha256("\n".join(h for (h,) in hashes).encode()).hexdigest()
+        catalog_id = root_hash(digest for (digest,) in hashes)
         as_of, until = self._db.execute("SELECT min(as_of), max(as_of_until) FROM segment").fetchone()
         meta = {
             "schema": str(SCHEMA_VERSION), "catalog_id": catalog_id, "built_from": built_from,
@@ -219,6 +219,11 @@ def segment_hash(rows: Sequence[Mapping[str, str]]) -> str:
         digest.update(line.encode())
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+def root_hash(hashes: Iterable[str]) -> str:
+    """The catalog id: the hash over those of its segments, which are in the order of their names."""
+    return "sha256:" + hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def segments(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[tuple[str, str, str], list[Mapping[str, str]]]]:

@@ -1,6 +1,7 @@
 """Where the files of a snapshot are: a folder, or a zip file, each opened with suspicion."""
 
 import io
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,10 @@ class Box:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return os.path.lexists(self._folder / name)
 
     def open(self, name: str) -> IO[bytes]:
         path = self._folder / name
@@ -54,6 +59,9 @@ class _ZipBox(Box):
             raise corrupt(path.name, f"has a name twice, or more than {MAX_FILES} files")
         if sum(entry.file_size for entry in entries) > _MAX_TOTAL:
             raise corrupt(path.name, f"would unpack to more than {_MAX_TOTAL} bytes")
+
+    def has(self, name: str) -> bool:
+        return name in self._zip.namelist()
 
     def open(self, name: str) -> IO[bytes]:
         try:

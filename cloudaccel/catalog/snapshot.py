@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from cloudaccel.catalog import rows as row_rules
 from cloudaccel.catalog.container import MANIFEST, MAX_FILE, MAX_FILES, Box, corrupt, opened
 from cloudaccel.catalog.rows import HISTORY_COLUMNS, HISTORY_KEY, OFFER_COLUMNS, OFFER_KEY, Key, Row
 from cloudaccel.model import Source
+
+if TYPE_CHECKING:
+    from cloudaccel.catalog.signing import Signature
 
 __all__ = [
     "HISTORY_COLUMNS",
@@ -32,6 +35,7 @@ __all__ = [
     "iter_history",
     "iter_offers",
     "read_manifest",
+    "signature",
     "verify",
 ]
 
@@ -81,15 +85,41 @@ def read_manifest(path: Path) -> Manifest:
     SnapshotCorrupt
         If the manifest cannot be understood or names a file outside the snapshot.
     """
-    with opened(path) as box, box.open(MANIFEST) as stream:
-        text = stream.read(MAX_MANIFEST + 1)
-    if len(text) > MAX_MANIFEST:
-        raise corrupt(MANIFEST, f"is larger than {MAX_MANIFEST} bytes")
+    with opened(path) as box:
+        text = _manifest_bytes(box)
     try:
         data: object = json.loads(text.decode("utf-8"))
         return _manifest(data)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise corrupt(MANIFEST, f"cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _manifest_bytes(box: Box) -> bytes:
+    with box.open(MANIFEST) as stream:
+        text = stream.read(MAX_MANIFEST + 1)
+    if len(text) > MAX_MANIFEST:
+        raise corrupt(MANIFEST, f"is larger than {MAX_MANIFEST} bytes")
+    return text
+
+
+def signature(path: Path, trusted: Path | None) -> "Signature":
+    """What the signature of the snapshot at `path` is worth; `trusted` is a file of public keys.
+
+    Raises
+    ------
+    SnapshotMissing, SnapshotCorrupt
+        As `read_manifest` does.
+    ConfigError
+        As `cloudaccel.catalog.signing.check` does.
+    """
+    from cloudaccel.catalog.signing import MAX_SIGNATURE, SIGNATURE, check
+
+    with opened(path) as box:
+        manifest = _manifest_bytes(box)
+        if not box.has(SIGNATURE):
+            return check(manifest, None, trusted)
+        with box.open(SIGNATURE) as stream:
+            return check(manifest, stream.read(MAX_SIGNATURE), trusted)
 
 
 def verify(path: Path) -> Manifest:

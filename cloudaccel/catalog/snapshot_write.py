@@ -14,6 +14,7 @@ from pathlib import Path
 from cloudaccel.catalog import rows as row_rules
 from cloudaccel.catalog.container import MANIFEST
 from cloudaccel.catalog.rows import Row
+from cloudaccel.catalog.signing import SIGNATURE, Signer
 from cloudaccel.catalog.snapshot import (
     FILE_NAME,
     KINDS,
@@ -46,6 +47,7 @@ def write_snapshot(
     history: Iterable[Row],
     sources: Iterable[Source],
     created_at: datetime,
+    sign: Signer | None = None,
 ) -> Manifest:
     """Write a snapshot to `target`, a folder or a name that ends in ``.zip``, and return its manifest.
 
@@ -60,6 +62,8 @@ def write_snapshot(
         Only those that a row uses are written.
     created_at
         Aware time, written in UTC.
+    sign
+        Makes the signature of the manifest, written beside it; without one the snapshot is unsigned.
 
     Raises
     ------
@@ -74,8 +78,8 @@ def write_snapshot(
     tables = {"offers": list(offers), "history": list(history)}
     try:
         if target.suffix == ".zip":
-            return _write_zip(target, tables, by_id, created_at)
-        return _write_folder(target, tables, by_id, created_at)
+            return _write_zip(target, tables, by_id, created_at, sign)
+        return _write_folder(target, tables, by_id, created_at, sign)
     except OSError as error:
         raise StorageError(
             f"the snapshot cannot be written to {target}: {error.strerror or error}. "
@@ -83,14 +87,18 @@ def write_snapshot(
         ) from error
 
 
-def _write_folder(target: Path, tables: Tables, sources: Mapping[str, Source], created_at: datetime) -> Manifest:
+def _write_folder(
+    target: Path, tables: Tables, sources: Mapping[str, Source], created_at: datetime, sign: Signer | None
+) -> Manifest:
     target.mkdir(parents=True, exist_ok=True)
     old = _old_paths(target)
     # Inside the target: it may be a mount point, across whose edge nothing can be renamed.
     with tempfile.TemporaryDirectory(dir=target, prefix=".writing-") as staging:
         manifest = _write_files(Path(staging), tables, sources, created_at)
         new = [file.path for file in manifest.files]
-        for name in (*new, MANIFEST):
+        _write_signature(Path(staging), sign)
+        (target / SIGNATURE).unlink(missing_ok=True)  # that of the old manifest
+        for name in (*new, MANIFEST, *([SIGNATURE] if sign else ())):
             place = target / name
             place.parent.mkdir(parents=True, exist_ok=True)
             os.replace(Path(staging) / name, place)
@@ -108,16 +116,19 @@ def _old_paths(target: Path) -> set[str]:
         return set()
 
 
-def _write_zip(target: Path, tables: Tables, sources: Mapping[str, Source], created_at: datetime) -> Manifest:
+def _write_zip(
+    target: Path, tables: Tables, sources: Mapping[str, Source], created_at: datetime, sign: Signer | None
+) -> Manifest:
     import zipfile
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as staging:
         folder = Path(staging) / "files"
         manifest = _write_files(folder, tables, sources, created_at)
+        _write_signature(folder, sign)
         packed = Path(staging) / target.name
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-            for name in (MANIFEST, *(file.path for file in manifest.files)):
+            for name in (MANIFEST, *([SIGNATURE] if sign else ()), *(file.path for file in manifest.files)):
                 # A fixed time and mode: the same rows give the same bytes.
                 info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
                 info.compress_type = zipfile.ZIP_DEFLATED
@@ -219,6 +230,12 @@ def _manifest_json(manifest: Manifest) -> str:
         ],
     }
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def _write_signature(folder: Path, sign: Signer | None) -> None:
+    if sign is not None:
+        (folder / SIGNATURE).write_bytes(sign((folder / MANIFEST).read_bytes()))
+        _sync(folder / SIGNATURE)
 
 
 def _write_text(path: Path, content: str) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 from cloudaccel.api import refreshing as api
 from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
 from cloudaccel.api.scheduling import keep_fresh, schedule_status
+from cloudaccel.catalog.download import is_address
 from cloudaccel.catalog.guard import Change
+from cloudaccel.catalog.signing import Signature
 from cloudaccel.cli import common
 from cloudaccel.errors import CloudAccelError, ConfigError, QueryError
 
@@ -22,6 +24,8 @@ EXAMPLES = """\
   cloudaccel refresh --schedule 6h                 for ever, every six hours; SIGTERM or Ctrl-C ends it
   cloudaccel refresh --status                      what the catalog holds, and how old it is
   cloudaccel refresh --from snap.zip               take in a snapshot that was carried here
+  cloudaccel refresh --from snap.zip --verify      only if a key that you trust signed it
+  cloudaccel refresh --verify                      whether what is stored is as it was written
   cloudaccel refresh --out snap.zip                write the catalog in use as a snapshot
   cloudaccel refresh --from tables/ --out snap/    turn price tables into a snapshot
 """
@@ -32,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     p = common.verb_parser("refresh", "Read the sellers' price lists, or carry prices into a closed network.", EXAMPLES)
     p.add_argument("provider", nargs="*", metavar="PROVIDER", help="whose price list to read (default: all)")
     p.add_argument(
-        "--from", dest="source", metavar="PATH", help="a snapshot (folder or .zip), or a folder of price tables"
+        "--from", dest="source", metavar="PATH", help="a snapshot (folder, .zip, or its https address), or price tables"
     )
     p.add_argument(
         "--out",
@@ -42,6 +46,13 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--status", action="store_true", help="what the catalog holds, by provider")
     p.add_argument("--diff", action="store_true", help="show what the lists would change, and write nothing")
+    p.add_argument(
+        "--verify",
+        action="store_true",
+        help="check every checksum of what is stored; with --from: take it only if a trusted key signed it",
+    )
+    p.add_argument("--trusted-key", metavar="FILE", help="public keys (PEM, Ed25519) of whom snapshots are taken from")
+    p.add_argument("--sign-with", metavar="KEY", help="private key that signs --out: a file (PEM), or env:NAME")
     p.add_argument("--schedule", metavar="WHEN", help="for ever: every 6h, or in UTC as cron says, '15 6 * * *'")
     p.add_argument("--accept", action="store_true", help="take lists and prices that moved too far to be believed")
     p.add_argument("--strict", action="store_true", help="exit 6 when a list or row was refused or could not be read")
@@ -51,28 +62,48 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Refresh, or show the status."""
-    if a.status and (a.source or a.out or a.provider or a.diff or a.schedule):
+    if a.status and (a.source or a.out or a.provider or a.diff or a.schedule or a.verify):
         raise QueryError("--status only shows; leave PROVIDER, --from, --out and --diff out, or leave --status out.")
     if a.status:
         return _show_status(api.status(a.catalog), a)
+    if a.verify and not a.source:
+        return _verify(a)
     if a.provider or not (a.source or a.out):
         return _renew(a)
     if a.diff or a.accept or a.schedule:
         raise QueryError(
             "--diff, --accept and --schedule are for the sellers' price lists; leave --from and --out out."
         )
-    done = api.refresh(a.source, out=a.out, catalog=a.catalog)
+    if a.offline and a.source and is_address(a.source):
+        raise ConfigError(
+            "--offline was given, and --from names an address. Carry the file in, or leave --offline out."
+        )
+    done = api.refresh(
+        a.source, out=a.out, catalog=a.catalog, trusted_key=a.trusted_key, verify=a.verify, sign_with=a.sign_with
+    )
     refused = sum((done.report or {}).get("refused", {}).values())
     if a.output == "json":
         _json({"kind": "refresh", **asdict(done), "source": _text(done.source), "target": str(done.target)})
     else:
         common.write(_sentence(done))
+        if done.signature is not None:
+            common.note(f"note: the snapshot is {Signature(done.signature, done.signed_by).words()}.", quiet=a.quiet)
         for line in _report_lines(done.report or {}):
             common.note(line, quiet=a.quiet)
     return 6 if a.strict and refused else 0
 
 
+def _verify(a: argparse.Namespace) -> int:
+    if a.provider or a.out or a.diff or a.accept or a.schedule or a.sign_with:
+        raise QueryError("--verify alone checks what is stored; with it go only --from, --trusted-key and --catalog.")
+    from cloudaccel.cli.refresh_verify import verify
+
+    return verify(a)
+
+
 def _renew(a: argparse.Namespace) -> int:
+    if a.trusted_key or (a.sign_with and not a.out):
+        raise QueryError("--trusted-key goes with --verify or --from, and --sign-with with --out. Leave it out.")
     if a.source or a.catalog:
         raise QueryError("PROVIDER reads a seller's price list; leave --from and --catalog out, or leave PROVIDER out.")
     if a.diff and a.out:
@@ -86,8 +117,9 @@ def _renew(a: argparse.Namespace) -> int:
         return _keep_fresh(a)
     terminal = sys.stderr.isatty() and not a.quiet
     done = renew_prices(
-        a.provider, out=a.out, diff=a.diff, believe=a.accept, progress=_progress if terminal else lambda _: None
-    )
+        a.provider, out=a.out, diff=a.diff, believe=a.accept, sign_with=a.sign_with,
+        progress=_progress if terminal else lambda _: None,
+    )  # fmt: skip
     if terminal:
         sys.stderr.write("\r\x1b[K")
     _tell(done, a)
