@@ -107,7 +107,7 @@ def _others(lines: list[str]) -> list[str]:
 
 
 def _write(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
 
 
