@@ -44,14 +44,17 @@ def home() -> str | None:
     return named or None
 
 
+def is_asked(sdk: Sdk, region: str) -> bool:
+    """Whether the account may be asked about `region`: somebody wants it, and the account uses the region."""
+    first = home()
+    return first is not None and region in _regions(sdk, first)
+
+
 def offers(sdk: Sdk, region: str, types: Iterable[str], blocks: Iterable[str], now: datetime) -> Iterator[Offer]:
     """Offers of `region`: spot of `types`, and blocks of those that the price list has as Capacity Blocks.
 
-    Nothing when the account does not use the region. Raises `ProviderError`.
+    Ask `is_asked` before. Raises `ProviderError`.
     """
-    first = home()
-    if first is None or region not in _regions(sdk, first):
-        return
     ids = _zone_ids(sdk, region)
     yield from _spot(sdk, region, sorted(types), ids, now)
     for instance in sorted(blocks):

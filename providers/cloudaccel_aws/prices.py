@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from cloudaccel.facts.listing import PriceList, Shape, Terms, malformed
 from cloudaccel.model import Offer, Source
 from cloudaccel.protocols import Scope
-from cloudaccel_aws import account, sagemaker, savings
+from cloudaccel_aws import account, offered, sagemaker, savings
 from cloudaccel_aws.pricefile import (
     ACCELERATED_TYPE,
     OPERATION,
@@ -96,13 +96,21 @@ class AwsPrices(PriceList):
         for code, path in region_files(self.web, home, INDEX).items():
             if place_in(code, scope):
                 self._read(f"{home}/{path}", scope, rates, blocks)
+        sdk = Sdk(attempts=account.ATTEMPTS) if scope.region else None
+        if sdk is None or scope.region is None or not account.is_asked(sdk, scope.region):
+            yield from self._listed(home, scope, rates)
+            return
+        told = offered.ask(sdk, scope.region, rates.types, self._now())
+        yield from map(told.seen, self._listed(home, scope, rates))
+        yield from told.unpriced(rates.types)
+        yield from map(told.seen, account.offers(sdk, scope.region, rates.types | told.types, blocks, self._now()))
+
+    def _listed(self, home: str, scope: Scope, rates: Rates) -> Iterator[Offer]:
+        """Offers of every public list: `rates` of EC2, SageMaker, and savings plans (China's hosts have none)."""
         yield from rates.offers(scope)
         yield from sagemaker.offers(self.web, home, scope, self._now())
         if home == GLOBAL:
             yield from savings.offers(self.web, scope, self._now())
-        if scope.region and account.home():
-            sdk = Sdk(attempts=account.ATTEMPTS)
-            yield from account.offers(sdk, scope.region, rates.types, blocks, self._now())
 
     def _read(self, url: str, scope: Scope, rates: Rates, blocks: set[str]) -> None:
         with self.web.ask(url) as answer:

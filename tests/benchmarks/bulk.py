@@ -73,7 +73,7 @@ def build(folder: Path, size: int) -> int:
     _write(folder / "aws/index.json", {"offers": {}})
     for name in ("AWSComputeSavingsPlan", "AWSMachineLearningSavingsPlans"):
         _write(folder / f"plans/{name}/current/region_index.json", {"regions": [plans]})
-    price_file(folder).parent.mkdir(parents=True)
+    price_file(folder).parent.mkdir(parents=True, exist_ok=True)
     others = list(_others(lines[6:]))
     block = "".join(others)
     count = len(lines)

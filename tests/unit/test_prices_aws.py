@@ -18,7 +18,7 @@ from cloudaccel.model import Offer
 from cloudaccel.protocols import Prices, Scope
 from cloudaccel.testing.cloud import FakeCloud
 from cloudaccel.testing.prices import QUICK, PricesContract
-from cloudaccel_aws import account
+from cloudaccel_aws import account, offered
 from cloudaccel_aws.pricefile import OfferFile, instances
 from cloudaccel_aws.prices import CHINA, GLOBAL, AwsPrices
 from cloudaccel_aws.savings import HOME as SAVINGS
@@ -323,6 +323,16 @@ def test_an_account_is_asked_for_the_types_of_the_list_and_for_blocks_of_those_s
         return []
 
     monkeypatch.setattr(account, "offers", offers_of)
+
+    def ask(_: object, region: str, types: Iterable[str], now: datetime) -> offered.Offered:
+        assert set(types) == {"p5.48xlarge", "p5e.48xlarge"}
+        return offered.Offered(region, {}, {}, now)
+
+    def is_asked(_: object, region: str) -> bool:
+        return account.home() == region
+
+    monkeypatch.setattr(account, "is_asked", is_asked)
+    monkeypatch.setattr(offered, "ask", ask)
     rows = [row(), row(SKU="S2", Instance_Type="p5e.48xlarge", MarketOption="CapacityBlock", PricePerUnit="0")]
     offers(*rows)
     assert asked == []

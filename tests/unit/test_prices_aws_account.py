@@ -4,14 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloudaccel.errors import AuthError, ConfigError
-from cloudaccel.model import Offer
-from cloudaccel_aws import account
+from cloudaccel.model import Offer, identified
+from cloudaccel_aws import account, offered
+from cloudaccel_aws.pricefile import instances
 from cloudaccel_aws.sdk import Sdk
 
 botocore = pytest.importorskip("botocore.session")
@@ -85,7 +87,7 @@ def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_account_is_asked_unless_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(account.HOME)
     session = Session({})
-    assert list(account.offers(Sdk(session), "us-east-2", TYPES, TYPES, NOW)) == []
+    assert not account.is_asked(Sdk(session), "us-east-2")
     assert session.asked == []
 
 
@@ -97,8 +99,9 @@ def test_a_home_that_is_no_region_is_told_by_the_name_of_its_variable(monkeypatc
 
 def test_a_region_that_the_account_does_not_use_is_not_asked() -> None:
     session = Session({})
-    assert list(account.offers(Sdk(session, attempts=account.ATTEMPTS), "af-south-1", TYPES, TYPES, NOW)) == []
-    assert [(region, operation) for region, operation, _ in session.asked] == [("us-east-1", "DescribeRegions")]
+    assert not account.is_asked(Sdk(session, attempts=account.ATTEMPTS), "af-south-1")
+    assert account.is_asked(Sdk(session, attempts=account.ATTEMPTS), "us-east-2")
+    assert {(region, operation) for region, operation, _ in session.asked} == {("us-east-1", "DescribeRegions")}
 
 
 def test_trap_18_28_pages_add_zones_and_zones_are_told_by_id() -> None:
@@ -163,3 +166,93 @@ def test_a_type_without_blocks_there_is_none_and_a_refused_call_is_an_error() ->
     assert read({"DescribeCapacityBlockOfferings": ["InvalidParameterValue"]}, blocks=["g6.xlarge"]) == []
     with pytest.raises(AuthError):
         read({"DescribeSpotPriceHistory": ["AuthFailure"]})
+
+
+def described(file: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((GOLDEN.parent / file).read_text())["InstanceTypes"]
+    return found
+
+
+TYPES_OF_EC2 = described("aws_instance_types_2026-08.json")
+
+
+@pytest.mark.parametrize("answer", TYPES_OF_EC2, ids=lambda answer: str(answer["InstanceType"]))
+def test_traps_08_to_15_what_ec2_says_of_a_type_is_what_the_table_says(answer: dict[str, Any]) -> None:
+    """Counts of cores, whole cards for shares, 22 GiB for an L4 or 512 for a Trainium2 would have stood in a plan."""
+    known = instances()[answer["InstanceType"]]
+    found = offered.shape_of(answer)
+    assert found is not None
+    assert (found.count, found.vcpus, found.memory_gib) == (known.count, known.vcpus, known.memory_gib)
+    # Of P3, P4 and P5 the name alone leaves the form open, and what is not said is not guessed.
+    assert found.accelerator_id in (known.accelerator_id, None) or known.accelerator_id is None
+    if found.accelerator_id and known.accelerator_memory_gib:
+        assert found.accelerator_memory_gib == pytest.approx(known.accelerator_memory_gib, rel=0.001)
+
+
+def test_trap_11_a_type_without_accelerators_has_none() -> None:
+    assert offered.shape_of({"InstanceType": "g9.metal", "VCpuInfo": {"DefaultVCpus": 4}}) is None
+
+
+def test_trap_12_the_tables_name_stands_where_ec2s_is_wrong() -> None:
+    """EC2 once called the accelerator of a p5e NVIDIA: a query for H200 would have missed it."""
+    wrong = next(answer for answer in TYPES_OF_EC2 if answer["InstanceType"] == "p5e.48xlarge")
+    wrong = json.loads(json.dumps(wrong))
+    wrong["GpuInfo"]["Gpus"][0]["Name"] = "NVIDIA"
+    pages = offerings({"p5e.48xlarge": ["use2-az1"]}) | {"DescribeInstanceTypes": [{"InstanceTypes": [wrong]}]}
+    (offer,) = told(pages).unpriced(())
+    assert (offer.accelerator_id, offer.accelerator_name) == ("nvidia-h200-sxm", "H200")
+
+
+def offerings(zones: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
+    """One page of `zones` for each type, as EC2 spreads them over pages."""
+    pages = [
+        {
+            "InstanceTypeOfferings": [
+                {"InstanceType": name, "LocationType": "availability-zone-id", "Location": zone} for zone in found
+            ],
+            "NextToken": str(number) if number < len(zones) else "",
+        }
+        for number, (name, found) in enumerate(zones.items(), 1)
+    ]
+    return {"DescribeInstanceTypeOfferings": pages or [{"InstanceTypeOfferings": []}]}
+
+
+def told(pages: Mapping[str, Sequence[Any]], types: Sequence[str] = ()) -> offered.Offered:
+    usual: dict[str, Sequence[Any]] = {"DescribeInstanceTypes": [{"InstanceTypes": []}]}
+    return offered.ask(Sdk(Session({**usual, **pages}), attempts=account.ATTEMPTS), "us-east-2", types, NOW)
+
+
+def test_a_priced_type_that_the_region_does_not_offer_is_not_seen_there() -> None:
+    """A price stands in the list of regions where the type was never sold: the plan would have asked for it in vain."""
+    (dear,) = read({"DescribeSpotPriceHistory": [{"SpotPriceHistory": [spot("20")]}]})
+    here = told(offerings({"p5.48xlarge": ["use2-az1"], "g6.xlarge": ["use2-az2"]}))
+    assert here.seen(dear).availability == ("offered", "2026-11-25")
+    elsewhere = told(offerings({"p5.48xlarge": ["use2-az2"], "g6.xlarge": ["use2-az1"]}))
+    assert (elsewhere.seen(dear).availability.state, elsewhere.seen(dear).apart) == ("not_seen", ("not_seen",))
+    unasked = told(offerings({"p5.48xlarge": ["use2-az2"]}))
+    assert unasked.seen(dear).availability.state == "listed"
+
+
+def test_trap_02_a_type_that_is_offered_without_a_list_price_is_shown_without_one() -> None:
+    found = list(told(offerings({"p5e.48xlarge": ["use2-az1"], "m7i.large": ["use2-az1"]})).unpriced(["p5.48xlarge"]))
+    assert [(offer.instance, offer.price.amount, offer.availability.state) for offer in found] == [
+        ("p5e.48xlarge", None, "offered")
+    ]
+    assert "no price of it" in found[0].price.note
+
+
+def test_a_new_type_is_described_by_ec2_and_only_such_types_are_asked_for() -> None:
+    """The table of this version ends; the type after it would have had an unknown count for ever."""
+    new = {
+        "InstanceType": "g9f.large", "VCpuInfo": {"DefaultVCpus": 2}, "MemoryInfo": {"SizeInMiB": 8192},
+        "GpuInfo": {"Gpus": [{"Name": "L4", "Count": 0, "LogicalGpuCount": 1, "GpuPartitionSize": 0.125}]},
+    }  # fmt: skip
+    session = Session(offerings({"g9f.large": ["use2-az1"]}) | {"DescribeInstanceTypes": [{"InstanceTypes": [new]}]})
+    here = offered.ask(Sdk(session, attempts=account.ATTEMPTS), "us-east-2", TYPES, NOW)
+    assert session.asked[-1][2] == {"Filters": [{"Name": "instance-type", "Values": ["g9f.large"]}]}
+    pages = {"DescribeSpotPriceHistory": [{"SpotPriceHistory": [spot("0.1") | {"InstanceType": "g9f.large"}]}]}
+    (bare,) = read(pages)
+    offer = here.seen(bare)
+    assert (bare.count, offer.count, offer.accelerator_id) == (None, Fraction(1, 8), "nvidia-l4")
+    assert (offer.accelerator_memory_gib, offer.vcpus, offer.memory_gib) == (3, 2, 8)
+    assert (offer.apart, identified(offer).id) == ((), offer.id)
