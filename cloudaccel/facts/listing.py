@@ -4,7 +4,8 @@ Being read over the core's web, reading an amount of money, and making an offer 
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -16,12 +17,15 @@ from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.names import resolve
 from cloudaccel.facts.places import country_of, region
 from cloudaccel.model import Availability, Offer, Price, PricePart, Source, identified
-from cloudaccel.protocols import Scope, Web
+from cloudaccel.protocols import Json, Scope, Web
 
 # No machine on any list costs as much: the dearest row of the 2026-06 snapshot is 216 USD per hour.
 MAX_PER_HOUR = Decimal(100_000)
 # An amount is kept to the nano-unit, the finest unit that any list uses.
 NANO_UNIT = Decimal("1e-9")
+ANYWHERE = "global"  # the region of what a list names no region for: sold out everywhere, or sold without one
+MOST_PAGES = 200  # the longest of these lists has a few
+_MOST_ACCELERATORS = 64  # in one machine; what says more counts something else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,24 @@ class Listed:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of a price list: what is sold, for how much, on which terms, and in which regions.
+
+    `amount` is per hour, None where the list names the thing without a price. No region is region `ANYWHERE`: the list
+    has none, or nobody has it free now, which leaves its price as it is. `observed_at` None is the time of reading.
+    """
+
+    shape: Shape
+    amount: Decimal | None
+    regions: Sequence[str] = ()
+    terms: Terms = Terms()
+    currency: str = "USD"
+    observed_at: datetime | None = None
+    parts: tuple[PricePart, ...] = ()
+    note: str = ""
+
+
 class PriceList:
     """What every reader of a price list is made of: where it asks, the web it asks through, a currency and a clock.
 
@@ -107,10 +129,10 @@ class PriceList:
         return self._web
 
     def page(
-        self, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+        self, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None, body: Json = None
     ) -> Mapping[str, object]:
-        """The JSON object that the first source answers. Raises `ProviderError`."""
-        with self.web.ask(self.sources[0], query=query, headers=headers) as answer:
+        """The JSON object that the first source answers; a `body` is sent by POST. Raises `ProviderError`."""
+        with self.web.ask(self.sources[0], query=query, headers=headers, body=body) as answer:
             return mapping(answer.json(), provider=self.provider, operation=self.operation, what="the page")
 
     def mapping(self, value: object, what: str) -> Mapping[str, object]:
@@ -131,6 +153,68 @@ class PriceList:
     def malformed(self, fact: str) -> MalformedResponse:
         """The error for an answer that does not have the documented shape."""
         return malformed(self.provider, self.operation, fact)
+
+
+class LineList(PriceList, ABC):
+    """A price list of lines, in one partition and from one source: say `source`, and `lines`; the rest is here."""
+
+    source: ClassVar[Source]
+    partition: ClassVar[str | None] = None  # None: named as the provider is
+
+    def scopes(self) -> Sequence[Scope]:
+        """One list of all regions."""
+        return (Scope(provider=self.provider, partition=self.partition or self.provider),)
+
+    @abstractmethod
+    def lines(self) -> Iterator[Line]:
+        """Every line, as the list has them: what is sold out or has no price included. Raises `ProviderError`."""
+
+    def offers(self, scope: Scope) -> Iterator[Offer]:
+        """Offers of `scope`, one for each region of a line.
+
+        Raises
+        ------
+        ProviderError
+            As soon as the list cannot be had, or has not the documented shape.
+        """
+        if scope.partition != (self.partition or self.provider):
+            return
+        for line in self.lines():
+            listed = Listed(
+                amount=line.amount, currency=line.currency, observed_at=line.observed_at or self._now(),
+                source=self.source, parts=line.parts, note=line.note,
+            )  # fmt: skip
+            for region_name in dict.fromkeys(line.regions) or (ANYWHERE,):
+                if scope.region in (None, region_name):
+                    place = Place(provider=self.provider, partition=scope.partition, region=region_name)
+                    yield make_offer(place, line.shape, line.terms, listed)
+
+    def pages(
+        self,
+        following: Callable[[Mapping[str, object], int], Mapping[str, str] | None],
+        query: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Mapping[str, object]]:
+        """Every page of the first source. `following` says from a page, and the number of the next one (2 …), what to
+        ask besides `query` for that one; None when there is none.
+        """
+        more: Mapping[str, str] | None = {}
+        for number in range(2, MOST_PAGES + 2):
+            page = self.page({**query, **more}, headers)
+            yield page
+            more = following(page, number)
+            if more is None:
+                return
+        raise self.malformed("the pages do not end")
+
+    def mappings(self, value: object, what: str) -> Iterator[Mapping[str, object]]:
+        """`value` as a JSON array of objects. Raises `MalformedResponse` naming `what`."""
+        for entry in self.sequence(value, what):
+            yield self.mapping(entry, f"one of {what}")
+
+    def texts(self, value: object, what: str) -> tuple[str, ...]:
+        """`value` as a JSON array of names, the empty ones left out. Raises `MalformedResponse` naming `what`."""
+        return tuple(str(name) for name in self.sequence(value, what) if name)
 
 
 def api_key(provider: str, *names: str) -> str:
@@ -189,6 +273,13 @@ def size(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     return float(value) if 0 < value < 100_000_000 else None
+
+
+def count_of(value: object) -> Fraction | None:
+    """How many accelerators a machine has; None for what is no such number: 0, a text, more than any machine has."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST_ACCELERATORS:
+        return None
+    return Fraction(value)
 
 
 def one_accelerator(raw: str, memory_gb: float | None = None) -> str | None:

@@ -4,76 +4,49 @@ The list needs a token. A size that no region has keeps its price: sold out is n
 """
 
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 
-from cloudaccel.facts.listing import Listed, Place, PriceList, Shape, Terms, api_key, make_offer, one_accelerator, size
-from cloudaccel.model import Offer, Source
-from cloudaccel.protocols import Scope
+from cloudaccel.facts.listing import Line, LineList, Shape, api_key, count_of, one_accelerator, size
+from cloudaccel.model import Source
 
 PROVIDER = "digitalocean"
 # docs.digitalocean.com/reference/api (list all droplet sizes); an answer of 2025 stands in dstackai/gpuhunt@10755df.
 BASE_URL = "https://api.digitalocean.com/v2/sizes"
 KEYS = ("DIGITALOCEAN_ACCESS_TOKEN", "DIGITALOCEAN_TOKEN")  # environment variables
-ANYWHERE = "global"
 PAGE = 200  # the most that one call gives
-_MAX_PAGES = 50
 # Names without a form factor, as the seller's own price page has them (tardellirs/gpu-pricing@8f09a68, 2026-05-24).
 _SXM = {"nvidia_h100": "nvidia-h100-sxm-80gb", "nvidia_h200": "nvidia-h200-sxm"}
-_SOURCE = Source(
-    id="digitalocean-sizes", name="DigitalOcean sizes", path="v2/sizes", revision="v2", licence="the seller's own API",
-    url=BASE_URL,
-)  # fmt: skip
 
 
-class DigitalOceanPrices(PriceList):
+class DigitalOceanPrices(LineList):
     """The list of droplet sizes, which needs a token (`KEYS`)."""
 
     provider = PROVIDER
     operation = "sizes"
     sources = (BASE_URL,)
+    source = Source(
+        id="digitalocean-sizes", name="DigitalOcean sizes", path="v2/sizes", revision="v2",
+        licence="the seller's own API", url=BASE_URL,
+    )  # fmt: skip
 
-    def offers(self, scope: Scope) -> Iterator[Offer]:
-        """Offers of `scope`; a size that no region has is offered in region ``global``.
-
-        Raises
-        ------
-        ProviderError
-            If a page cannot be had, or has not the documented shape.
-        """
-        if scope.partition != PROVIDER:
-            return
-        for kind in self._sizes():
-            gpu = self.mapping(kind["gpu_info"], "gpu_info")
-            shape = _shape(str(kind.get("slug")), kind, gpu, self.mapping(gpu.get("vram"), "vram"))
-            price = self.money(kind.get("price_hourly"), shape.instance)
-            listed = Listed(amount=price, currency="USD", observed_at=self._now(), source=_SOURCE)
-            for region in self._regions(kind) or (ANYWHERE,):
-                if scope.region in (None, region):
-                    place = Place(provider=PROVIDER, partition=PROVIDER, region=region)
-                    yield make_offer(place, shape, Terms(), listed)
-
-    def _sizes(self) -> Iterator[Mapping[str, object]]:
-        key = api_key(PROVIDER, *KEYS)
-        for number in range(1, _MAX_PAGES + 1):
-            query = {"per_page": str(PAGE), "page": str(number)}
-            page = self.page(query, {"Authorization": f"Bearer {key}"})
-            for entry in self.sequence(page.get("sizes"), "sizes"):
-                kind = self.mapping(entry, "a size")
+    def lines(self) -> Iterator[Line]:
+        """Every size with accelerators."""
+        headers = {"Authorization": f"Bearer {api_key(PROVIDER, *KEYS)}"}
+        for page in self.pages(self._following, {"per_page": str(PAGE), "page": "1"}, headers):
+            for kind in self.mappings(page.get("sizes"), "sizes"):
                 if kind.get("gpu_info"):
-                    yield kind
-            # Only whether there is a next page is taken from the link: no list sends us to another host.
-            links = self.mapping(page.get("links") or {}, "links")
-            if not self.mapping(links.get("pages") or {}, "pages").get("next"):
-                return
-        raise self.malformed("the pages do not end")
+                    gpu = self.mapping(kind["gpu_info"], "gpu_info")
+                    shape = _shape(str(kind.get("slug")), kind, gpu, self.mapping(gpu.get("vram"), "vram"))
+                    price = self.money(kind.get("price_hourly"), shape.instance)
+                    yield Line(shape=shape, amount=price, regions=self.texts(kind.get("regions"), "regions"))
 
-    def _regions(self, kind: Mapping[str, object]) -> tuple[str, ...]:
-        return tuple(str(region) for region in self.sequence(kind.get("regions"), "regions") if region)
+    def _following(self, page: Mapping[str, object], number: int) -> Mapping[str, str] | None:
+        # Only whether there is a next page is taken from the link: no list sends us to another host.
+        links = self.mapping(page.get("links") or {}, "links")
+        return {"page": str(number)} if self.mapping(links.get("pages") or {}, "pages").get("next") else None
 
 
 def _shape(slug: str, kind: Mapping[str, object], gpu: Mapping[str, object], vram: Mapping[str, object]) -> Shape:
-    count, total, memory = gpu.get("count"), size(vram.get("amount")), size(kind.get("memory"))
-    counted = Fraction(count) if isinstance(count, int) and 0 < count <= 64 else None
+    total, memory, counted = size(vram.get("amount")), size(kind.get("memory")), count_of(gpu.get("count"))
     each = total / float(counted) if total and counted and vram.get("unit") == "gib" else None
     model = str(gpu.get("model") or slug)
     known = _SXM.get(model) or one_accelerator(model.replace("_", " "), each)

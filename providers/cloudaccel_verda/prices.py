@@ -5,62 +5,48 @@ The list needs the client id and secret of an account. A type that is free nowhe
 
 import re
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 
-from cloudaccel.facts.listing import Listed, Place, PriceList, Shape, Terms, api_key, make_offer, one_accelerator, size
-from cloudaccel.model import Offer, Source
-from cloudaccel.protocols import Json, Scope
+from cloudaccel.facts.listing import Line, LineList, Shape, Terms, api_key, count_of, one_accelerator, size
+from cloudaccel.model import Source
+from cloudaccel.protocols import Json
 
 PROVIDER = "verda"
 # api.verda.com/v1/docs; an answer stands in dstackai/gpuhunt@4149df9 (2026). The endpoint itself was not called.
 BASE_URL = "https://api.verda.com/v1"
 ID, SECRET = "VERDA_CLIENT_ID", "VERDA_CLIENT_SECRET"  # environment variables
-ANYWHERE = "global"
 # Names without a form factor: the seller's hardware page (read by tardellirs/gpu-pricing@8f09a68, 2026-05-24).
 _FORMS = {"Tesla V100 16GB": "nvidia-v100-sxm2-16gb", "RTX PRO 6000 96GB": "nvidia-rtx-pro-6000-server"}
-_SOURCE = Source(
-    id="verda-instance-types", name="Verda instance types", path="v1/instance-types", revision="v1",
-    licence="the seller's own API", url=f"{BASE_URL}/instance-types",
-)  # fmt: skip
+_MARKETS = {"on_demand": "price_per_hour", "spot": "spot_price"}
 
 
-class VerdaPrices(PriceList):
+class VerdaPrices(LineList):
     """The list of instance types, which needs an account (`ID`, `SECRET`)."""
 
     provider = PROVIDER
     operation = "instance-types"
     sources = (BASE_URL,)
+    source = Source(
+        id="verda-instance-types", name="Verda instance types", path="v1/instance-types", revision="v1",
+        licence="the seller's own API", url=f"{BASE_URL}/instance-types",
+    )  # fmt: skip
 
-    def offers(self, scope: Scope) -> Iterator[Offer]:
-        """Offers of `scope`; a type that is free nowhere is offered in region ``global``.
-
-        Raises
-        ------
-        ProviderError
-            If a list cannot be had, or has not the documented shape.
-        """
-        if scope.partition != PROVIDER:
-            return
+    def lines(self) -> Iterator[Line]:
+        """Every type with accelerators, on demand and, where it is sold so, spot."""
         headers = {"Authorization": f"Bearer {self._token()}"}
-        types = self.sequence(self._get("instance-types", headers), "the types")
-        free = {spot: self._free(spot, headers) for spot in (False, True)}
-        for entry in types:
-            kind = self.mapping(entry, "a type")
+        types = self._get("instance-types", headers)
+        free = {market: self._free(market, headers) for market in _MARKETS}
+        for kind in self.mappings(types, "the types"):
             gpu = self.mapping(kind.get("gpu"), "gpu")
             if gpu.get("number_of_gpus") == 0:
                 continue
             shape = self._shape(kind, gpu)
-            for spot, field in ((False, "price_per_hour"), (True, "spot_price")):
-                listed = Listed(
-                    amount=self.money(kind.get(field), shape.instance), currency=self._currency_of(kind),
-                    observed_at=self._now(), source=_SOURCE,
-                )  # fmt: skip
-                if spot and listed.amount is None:
-                    continue  # not every type is sold so
-                for region in free[spot].get(shape.instance, (ANYWHERE,)):
-                    if scope.region in (None, region):
-                        place = Place(provider=PROVIDER, partition=PROVIDER, region=region)
-                        yield make_offer(place, shape, Terms(market="spot" if spot else "on_demand"), listed)
+            for market, field in _MARKETS.items():
+                price = self.money(kind.get(field), shape.instance)
+                if price is not None or market != "spot":  # not every type is sold so
+                    yield Line(
+                        shape=shape, amount=price, currency=self._currency_of(kind), terms=Terms(market=market),
+                        regions=free[market].get(shape.instance, ()),
+                    )  # fmt: skip
 
     def _token(self) -> str:
         body: Json = {
@@ -78,17 +64,16 @@ class VerdaPrices(PriceList):
         with self.web.ask(f"{BASE_URL}/{path}", query=query, headers=headers) as answer:
             return answer.json()
 
-    def _free(self, spot: bool, headers: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    def _free(self, market: str, headers: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
         """Locations by the types that are free there."""
         found: dict[str, tuple[str, ...]] = {}
-        answer = self._get("instance-availability", headers, {"is_spot": "true" if spot else "false"})
-        for entry in self.sequence(answer, "availability"):
-            location = self.mapping(entry, "a location")
+        answer = self._get("instance-availability", headers, {"is_spot": "true" if market == "spot" else "false"})
+        for location in self.mappings(answer, "availability"):
             code = location.get("location_code")
             if not isinstance(code, str) or not code:
                 raise self.malformed("a location without a code")
-            for name in self.sequence(location.get("availabilities"), "availabilities"):
-                found[str(name)] = (*found.get(str(name), ()), code)
+            for name in self.texts(location.get("availabilities"), "availabilities"):
+                found[name] = (*found.get(name, ()), code)
         return found
 
     def _currency_of(self, kind: Mapping[str, object]) -> str:
@@ -99,8 +84,7 @@ class VerdaPrices(PriceList):
 
     def _shape(self, kind: Mapping[str, object], gpu: Mapping[str, object]) -> Shape:
         title = re.sub(r"^\d+x ", "", str(gpu.get("description") or kind.get("name") or ""))
-        count = gpu.get("number_of_gpus")
-        counted = Fraction(count) if isinstance(count, int) and 0 < count <= 64 else None
+        counted = count_of(gpu.get("number_of_gpus"))
         total = size(self.mapping(kind.get("gpu_memory"), "gpu_memory").get("size_in_gigabytes"))
         each = total / float(counted) if total and counted else None  # the list has the memory of the whole machine
         known = _FORMS.get(title) or one_accelerator(title, each) or one_accelerator(title)

@@ -9,64 +9,39 @@ from decimal import Decimal
 from fractions import Fraction
 
 from cloudaccel.facts.accelerators import by_id
-from cloudaccel.facts.listing import Listed, Place, PriceList, Shape, Terms, make_offer, one_accelerator, size
-from cloudaccel.model import Offer, Source
-from cloudaccel.protocols import Scope
+from cloudaccel.facts.listing import Line, LineList, Shape, one_accelerator, size
+from cloudaccel.model import Source
 
 PROVIDER = "vultr"
 # www.vultr.com/api (list plans); fields as dstackai/gpuhunt@099365c reads them. The endpoint itself was not called.
 BASE_URL = "https://api.vultr.com/v2/plans"
-ANYWHERE = "global"
-_MAX_PAGES = 50
 _TOLERANCE = 0.07  # makers count memory in several ways
 # Names without a form factor: the seller's price page (read by tardellirs/gpu-pricing@8f09a68, 2026-05-24).
 _FORMS = {"NVIDIA_A100": "nvidia-a100-pcie-80gb", "NVIDIA_GH200": "nvidia-gh200-96gb"}
-_SOURCE = Source(
-    id="vultr-plans", name="Vultr plans", path="v2/plans", revision="v2", licence="public price list", url=BASE_URL
-)
 
 
-class VultrPrices(PriceList):
+class VultrPrices(LineList):
     """The list of plans of cloud GPUs."""
 
     provider = PROVIDER
     operation = "plans"
     sources = (BASE_URL,)
+    source = Source(
+        id="vultr-plans", name="Vultr plans", path="v2/plans", revision="v2", licence="public price list", url=BASE_URL
+    )
 
-    def offers(self, scope: Scope) -> Iterator[Offer]:
-        """Offers of `scope`; a plan that no location has is offered in region ``global``.
-
-        Raises
-        ------
-        ProviderError
-            If a page cannot be had, or has not the documented shape.
-        """
-        if scope.partition != PROVIDER:
-            return
-        for plan in self._plans():
-            shape = _shape(plan)
-            price = self.money(plan.get("hourly_cost"), shape.instance)
-            listed = Listed(amount=price, currency="USD", observed_at=self._now(), source=_SOURCE)
-            places = [str(place) for place in self.sequence(plan.get("locations"), "locations")]
-            for region in places or [ANYWHERE]:
-                if scope.region in (None, region):
-                    place = Place(provider=PROVIDER, partition=PROVIDER, region=region)
-                    yield make_offer(place, shape, Terms(), listed)
-
-    def _plans(self) -> Iterator[Mapping[str, object]]:
-        query = {"type": "vcg", "per_page": "500"}
-        for _ in range(_MAX_PAGES):
-            page = self.page(query)
-            for entry in self.sequence(page.get("plans"), "plans"):
-                plan = self.mapping(entry, "a plan")
+    def lines(self) -> Iterator[Line]:
+        """Every plan with accelerators."""
+        for page in self.pages(self._following, {"type": "vcg", "per_page": "500"}):
+            for plan in self.mappings(page.get("plans"), "plans"):
                 if plan.get("gpu_type"):
-                    yield plan
-            links = self.mapping(self.mapping(page.get("meta"), "meta").get("links"), "links")
-            cursor = links.get("next")
-            if not cursor:
-                return
-            query = {**query, "cursor": str(cursor)}
-        raise self.malformed("the pages do not end")
+                    shape = _shape(plan)
+                    price = self.money(plan.get("hourly_cost"), shape.instance)
+                    yield Line(shape=shape, amount=price, regions=self.texts(plan.get("locations"), "locations"))
+
+    def _following(self, page: Mapping[str, object], _number: int) -> Mapping[str, str] | None:
+        links = self.mapping(self.mapping(page.get("meta"), "meta").get("links"), "links")
+        return {"cursor": str(links["next"])} if links.get("next") else None
 
 
 def _shape(plan: Mapping[str, object]) -> Shape:
