@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Quote,
         Refreshed,
         Renewed,
+        Rules,
         Status,
         Verified,
         advise,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
         verify_prices,
     )
 
-__version__ = "0.0.1"
+__version__ = "0.1.0"
 __all__ = [
     "Calibration",
     "Check",
@@ -51,6 +52,7 @@ __all__ = [
     "Quote",
     "Refreshed",
     "Renewed",
+    "Rules",
     "Status",
     "Verified",
     "__version__",

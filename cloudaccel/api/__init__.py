@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cloudaccel.api.deciding import PricedMachine, advise, compare, price_file_text, price_inventory, roadmap
     from cloudaccel.api.explaining import Explanation, explain
     from cloudaccel.api.exporting import export_plan
+    from cloudaccel.api.judging import Rules
     from cloudaccel.api.planning import plan
     from cloudaccel.api.quoting import Notice, Quote, age_days, cost_of, quote
     from cloudaccel.api.recalling import price_histories
@@ -31,6 +32,7 @@ __all__ = [
     "Quote",
     "Refreshed",
     "Renewed",
+    "Rules",
     "ScheduleStatus",
     "Status",
     "Verified",
@@ -72,6 +74,7 @@ _HOME = {
     "Refreshed": "refreshing",
     "price_histories": "recalling",
     "Renewed": "renewing",
+    "Rules": "judging",
     "renew_prices": "renewing",
     "keep_fresh": "scheduling",
     "ScheduleStatus": "scheduling",

@@ -1,23 +1,37 @@
 """The pages that are made from code are current, and the README's commands answer."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 import pytest
 
 from cloudaccel.catalog.pricefile import COLUMNS
 from cloudaccel.errors import CloudAccelError
-from tests.docs.cli import PAGE, page
+from tests.docs import cli, python
 from tests.support import run
 
 DOCS = Path(__file__).parents[2] / "docs"
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_page_of_flags_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.docs.cli"
+@pytest.mark.parametrize("made", [cli, python], ids=["cli", "python"])
+def test_a_page_that_is_made_from_code_is_current(made: ModuleType) -> None:
+    assert made.PAGE.read_text(encoding="utf-8") == made.page(), f"run: python -m {made.__name__}"
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_dead_link(tmp_path: Path) -> None:
+    kept = ["-d", str(tmp_path / "read"), ".", str(tmp_path / "site")]
+    words = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", *kept]
+    built = subprocess.run(words, check=False, cwd=DOCS.parent, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    menu = (tmp_path / "site" / "docs" / "index.html").read_text(encoding="utf-8")
+    assert menu.count("toctree-l1") >= len(list(DOCS.rglob("*.md"))) - 1, "a page is not listed in docs/index.md"
 
 
 def test_every_column_of_a_price_file_is_documented() -> None:
