@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from cloudaccel import registry, units
-from cloudaccel.cli import common, provision_render, provision_request
+from cloudaccel.cli import common, provision_render, provision_request, provision_watch
 from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, QueryError
 from cloudaccel.protocols import Provider
 from cloudaccel.provision import lease, reap
@@ -27,6 +27,7 @@ EXAMPLES = """\
   cloudaccel provision up g5.xlarge --market spot,on-demand --yes --wait 30m --max-total 20
   cloudaccel provision list
   cloudaccel provision extend 7f3a9c21 2h
+  cloudaccel provision watch                                 keeps leases and budgets until it is stopped
   cloudaccel provision down 7f3a9c21                         waits until it is proved gone
   cloudaccel provision reap --reconcile                      what the clouds have with our tag; deletes with --yes
 """
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--yes", action="store_true", help="do not ask (only --all asks)")
     sub.add_argument("--wait", metavar="TIME", default="15m", help="how long to wait for proof (default 15m)")
     _reap(verbs)
+    provision_watch.add(_action(verbs, "watch", "end what is over its lease or budget, and say what must be known"))
     return p
 
 
@@ -184,7 +186,7 @@ def run(a: argparse.Namespace) -> int:
         raise QueryError(f"-o {a.output}: this verb writes a table or JSON.")
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "up": _run_up, "list": _run_list, "show": _run_show, "cost": _run_cost,
-        "extend": _run_extend, "down": _run_down, "reap": _run_reap,
+        "extend": _run_extend, "down": _run_down, "reap": _run_reap, "watch": _run_watch,
     }  # fmt: skip
     return actions[a.action](a)
 
@@ -507,6 +509,10 @@ def _run_reap(a: argparse.Namespace) -> int:
     if any(f.ours and not f.gone for f in findings):
         return 11
     return 8 if any(f.kind == "unasked" for f in findings) else 0
+
+
+def _run_watch(a: argparse.Namespace) -> int:
+    return provision_watch.run(a, _journal(), _Providers(a.offline))
 
 
 def _places_to_ask(a: argparse.Namespace, reaper: reap.Reaper, load: _Providers) -> list[tuple[str, str]]:

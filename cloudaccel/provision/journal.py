@@ -125,6 +125,13 @@ class Journal:
             )
         return self.run(run.id)
 
+    def claim(self, run: Run) -> Run | None:
+        """Hold the run as it was read; None when somebody has taken it since, so that of two watchers one acts."""
+        mine = sa.and_(state.run.c.id == run.id, state.run.c.fence == run.fence)
+        with self._engine.begin() as db:
+            taken = db.execute(state.run.update().where(mine).values(fence=run.fence + 1, **self._hold())).rowcount
+        return self.run(run.id) if taken else None
+
     def update(self, run: Run, **values: Any) -> Run:
         """Write a decision and hold on. Raises `HoldLost`."""
         changed = {key: _cell(value) for key, value in values.items()}

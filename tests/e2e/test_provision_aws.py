@@ -475,3 +475,38 @@ def test_a_run_that_is_not_proved_gone_is_named_before_another_is_started(cloud:
     answer = up()
     assert answer.code == 0, answer.err
     assert f"warning: run {first} of the same request is not proved gone" in answer.err
+
+
+def test_a_look_leaves_alone_what_runs_and_ends_what_is_over(cloud: "FakeAws") -> None:
+    assert up("--max-total", "40").code == 0
+    identity = only_run()
+    calm = provision("watch", "--once")
+    assert (calm.code, calm.out) == (0, "Nothing to do: 1 open runs.\n"), calm.err
+    soon = provision("watch", "--once", "--json", "--warn", "5h").json["notices"]
+    assert [(n["kind"], n["run"]) for n in soon] == [("lease_soon", identity)]
+    for machine in machines(cloud):
+        cloud.interrupt(machine["id"])
+    lost = provision("watch", "--once")
+    assert lost.code == 0, lost.err
+    assert "ended" in lost.out
+    assert not cloud.live()
+
+
+def test_a_watch_ends_at_the_first_signal(cloud: "FakeAws") -> None:
+    assert up().code == 0
+    with subprocess.Popen(
+        [sys.executable, "-m", "cloudaccel", "provision", "watch", "--warn", "5h"], env=dict(os.environ),
+        stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert "lease_soon" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert provision("down", "--all", "--yes").code == 0
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--interval", "1s"), ("--interval", "soon"), ("--warn", "-5m")])
+def test_a_watch_that_cannot_be_is_refused(cloud: "FakeAws", flag: str, value: str) -> None:
+    answer = provision("watch", f"{flag}={value}")
+    assert answer.code == 2
+    assert flag in answer.err

@@ -1,0 +1,311 @@
+"""A look over the runs: what is ended, what is said, and what is left alone because nobody knows."""
+
+# ruff: noqa: ARG002 - the small cloud takes what every cloud is asked with
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
+
+from cloudaccel import state
+from cloudaccel.errors import AuthError, InstanceNotFound, ProviderUnavailable
+from cloudaccel.protocols import Instance, InstanceRequest, Quotas, Resource
+from cloudaccel.provision.journal import HoldLost, Journal
+from cloudaccel.provision.launch import Launcher
+from cloudaccel.provision.lease import extend
+from cloudaccel.provision.values import Candidate, Limits, Options, Run, Spec
+from cloudaccel.provision.watching import Look, Watcher, exit_code
+from cloudaccel.testing.crashes import VirtualClock
+
+if TYPE_CHECKING:
+    from cloudaccel.protocols import Instances
+
+HOUR_S = 3600.0
+
+
+@dataclass
+class Cloud:
+    """The smallest cloud: machines by id, and a fault that each question meets."""
+
+    machines: dict[str, Instance] = field(default_factory=dict[str, Instance])
+    who: str = "account-1"
+    fault: Exception | None = None
+    stuck: bool = False
+    name: str = "small"
+    quotas: Quotas | None = None
+    consistency_s: float = 60.0
+    gang: bool = True
+
+    @property
+    def instances(self) -> "Instances":
+        return self
+
+    def account(self, *, region: str) -> str:
+        self._meet()
+        return self.who
+
+    def regions(self, *, region: str) -> Sequence[str]:
+        return (region,)
+
+    def zones(self, instance_type: str, region: str) -> Sequence[str]:
+        return (f"{region}-a",)
+
+    def settle(self, request: InstanceRequest) -> InstanceRequest:
+        return request
+
+    def rehearse(self, request: InstanceRequest) -> None:
+        """Permitted."""
+
+    def terms(self, request: InstanceRequest) -> Sequence[str]:
+        return ()
+
+    def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
+        return request, ()
+
+    def create(self, request: InstanceRequest) -> tuple[Instance, ...]:
+        made = [
+            Instance(id=f"m-{len(self.machines) + i}", region=request.region, zone=request.zone, state="running",
+                     instance_type=request.instance_type)
+            for i in range(request.count)
+        ]  # fmt: skip
+        self.machines |= {machine.id: machine for machine in made}
+        return tuple(made)
+
+    def find(self, token: str, *, region: str) -> tuple[Instance, ...]:
+        return ()
+
+    def get(self, instance_id: str, *, region: str) -> Instance:
+        self._meet()
+        if self.who != "account-1" or instance_id not in self.machines:
+            raise InstanceNotFound(f"no {instance_id}.", provider="small")
+        return self.machines[instance_id]
+
+    def delete(self, instance_id: str, *, region: str) -> None:
+        self._meet()
+        if not self.stuck:
+            self.change(instance_id, state="terminated")
+
+    def resources(self, *, tags: Mapping[str, str], region: str) -> Iterator[Resource]:
+        return iter(())
+
+    def remove(self, resource: Resource) -> None:
+        raise InstanceNotFound("gone.", provider="small")
+
+    def change(self, instance_id: str, **values: Any) -> None:
+        self.machines[instance_id] = replace(self.machines[instance_id], **values)
+
+    def live(self) -> list[str]:
+        return [m.id for m in self.machines.values() if m.state == "running"]
+
+    def _meet(self) -> None:
+        if self.fault is not None:
+            raise self.fault
+
+
+@dataclass
+class World:
+    """A journal, a cloud and a clock; `start` brings up a run of two machines at 1 USD each."""
+
+    journal: Journal
+    cloud: Cloud
+    clock: VirtualClock
+
+    def start(self, *, hours: float = 4, price: str | None = "1", total: str | None = None) -> Run:
+        candidate = Candidate(
+            provider="small", partition="small", region="here", zone="here-a", instance="big", accelerator_id=None,
+            accelerator_count=None, nodes=2, market="spot", price_per_hour=Decimal(price) if price else None,
+            currency="USD", price_as_of=None, offer_id="", catalog_id="",
+        )  # fmt: skip
+        limits = Limits(max_total=Decimal(total) if total else None, allow_unpriced=True)
+        spec = Spec(
+            asked="big", candidates=(candidate,), limits=limits, options=Options(owner="o"), lease_s=hours * HOUR_S
+        )
+        outcome = Launcher(self.journal, self.load, self.clock).up(spec)
+        assert outcome.exit_code == 0
+        return outcome.run
+
+    def load(self, name: str) -> Cloud:
+        return self.cloud
+
+    def watcher(self, **options: Any) -> Watcher:
+        return Watcher(self.journal, self.load, self.clock, workers=1, **options)
+
+    def look(self, **options: Any) -> Look:
+        return self.watcher(**options).look()
+
+    def pass_hours(self, hours: float) -> None:
+        self.clock.sleep(hours * HOUR_S)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    engine = state.open_state(f"sqlite:///{tmp_path / 'state.db'}")
+    clock = VirtualClock()
+    yield World(Journal(engine, clock), Cloud(), clock)
+    engine.dispose()
+
+
+def kinds(look: Look) -> list[str]:
+    return [notice.kind for notice in look.notices]
+
+
+def test_what_runs_inside_its_lease_is_left_alone(world: World) -> None:
+    world.start()
+    world.pass_hours(1)
+    assert kinds(world.look()) == []
+    assert len(world.cloud.live()) == 2
+
+
+def test_the_end_of_a_lease_is_said_before_and_kept(world: World) -> None:
+    run = world.start(hours=4, total="40")
+    world.pass_hours(3.6)
+    (soon,) = world.look().notices
+    assert soon.kind == "lease_soon"
+    assert f"provision extend {run.id}" in soon.text
+    world.pass_hours(0.5)
+    (ended,) = world.look().notices
+    assert (ended.kind, world.cloud.live()) == ("ended", [])
+    assert "lease ended" in ended.text
+    assert world.journal.run(run.id).state == "deleted"
+    assert kinds(world.look()) == []
+
+
+def test_a_later_lease_is_other_news(world: World) -> None:
+    run = world.start(hours=4, total="40")
+    world.pass_hours(3.6)
+    first = world.look().notices[0].key
+    extend(world.journal, run, HOUR_S)
+    assert kinds(world.look()) == []
+    world.pass_hours(1)
+    assert world.look().notices[0].key != first
+
+
+def test_a_machine_that_was_taken_back_ends_the_gang(world: World) -> None:
+    """He would have paid for the other machine, which can do nothing alone."""
+    world.start()
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated", interrupted=True, reason="SpotInstanceTermination")
+    (ended,) = world.look().notices
+    assert ended.kind == "ended"
+    assert "interrupted: the cloud took m-0 back (SpotInstanceTermination)" in ended.text
+    assert not world.cloud.live()
+
+
+@pytest.mark.parametrize(
+    "fault", [ProviderUnavailable("no answer.", provider="small"), AuthError("expired.", provider="small")]
+)
+def test_not_being_told_is_no_end(world: World, fault: Exception) -> None:
+    run = world.start()
+    world.pass_hours(1)
+    world.cloud.fault = fault
+    look = world.look()
+    assert kinds(look) == ["unasked"]
+    assert exit_code(look.notices) == 8
+    world.cloud.fault = None
+    assert kinds(world.look()) == []
+    assert world.journal.run(run.id).state == "ready"
+
+
+def test_an_empty_answer_to_other_credentials_proves_nothing(world: World) -> None:
+    """He would have believed that the machines are gone, since the other account shows none."""
+    run = world.start()
+    world.pass_hours(1)
+    world.cloud.who = "account-2"
+    assert kinds(world.look()) == ["unasked"]
+    world.pass_hours(4)
+    look = world.look()
+    assert kinds(look) == ["not_gone"]
+    assert exit_code(look.notices) == 11
+    assert world.journal.run(run.id).state == "ready"
+    world.cloud.who = "account-1"
+    assert kinds(world.look()) == ["ended"]
+
+
+def test_what_does_not_end_is_named_until_it_does(world: World) -> None:
+    world.start(hours=1)
+    world.pass_hours(1.1)
+    world.cloud.stuck = True
+    look = world.look(wait_s=30)
+    assert kinds(look) == ["not_gone"]
+    assert any("m-0" in one for one in look.notices[0].may_bill)
+    assert kinds(world.look(wait_s=30)) == ["not_gone"]
+    world.cloud.stuck = False
+    assert kinds(world.look()) == ["ended"]
+
+
+def test_a_budget_is_not_passed_between_two_looks(world: World) -> None:
+    run = world.start(hours=1, total="10")  # two USD an hour: its own deadline is at five hours
+    extend(world.journal, run, 4 * HOUR_S)
+    world.pass_hours(4.9)
+    assert kinds(world.look(warn_s=0)) == []
+    look = world.look(next_look_s=600)
+    assert kinds(look) == ["ended"]
+    assert "budget is used up" in look.notices[0].text
+
+
+def test_what_failed_attempts_cost_counts(world: World) -> None:
+    """He would have believed that the whole budget is left for the place where it ran in the end."""
+    run = world.start(hours=5, total="10")
+    world.journal.seen(run.id, "small", "here", [("machine", "m-earlier")])
+    world.pass_hours(1)
+    world.journal.gone(run.id, "machine", "m-earlier")
+    (short,) = world.look().notices
+    assert short.kind == "budget_short"
+    assert "over 10.00" in short.text
+
+
+def test_a_budget_without_a_price_is_said_to_be_no_guard(world: World) -> None:
+    world.start(price=None, total="10")
+    world.pass_hours(1)
+    assert kinds(world.look()) == ["budget_unknown"]
+    assert len(world.cloud.live()) == 2
+
+
+def test_a_run_that_is_taken_meanwhile_is_left_to_who_took_it(world: World) -> None:
+    """Of a person who extends and a watcher that ends, only the first to write acts."""
+    run = world.start(hours=1, total="40")
+    world.pass_hours(1.1)
+    journal = _Between(world.journal, lambda: extend(world.journal, world.journal.run(run.id), HOUR_S))
+    look = Watcher(journal, world.load, world.clock, workers=1).look()  # pyright: ignore[reportArgumentType]
+    assert kinds(look) == []
+    assert len(world.cloud.live()) == 2
+    stale = world.journal.run(run.id)
+    world.journal.let_go(world.journal.take(stale))
+    with pytest.raises(HoldLost):
+        extend(world.journal, stale, HOUR_S)
+
+
+class _Between:
+    """The journal, where somebody acts just before a claim."""
+
+    def __init__(self, journal: Journal, act: Callable[[], object]) -> None:
+        self._journal, self._act = journal, act
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "claim":
+            self._act()
+        return getattr(self._journal, name)
+
+
+def test_a_launch_whose_process_is_gone_ends_after_a_while(world: World) -> None:
+    run = world.start()
+    held = world.journal.take(run)
+    world.journal.let_go(world.journal.update(held, state="creating"))
+    assert kinds(world.look()) == []
+    world.pass_hours(0.6)
+    assert kinds(world.look()) == ["ended"]
+    assert not world.cloud.live()
+
+
+def test_many_runs_are_looked_at_side_by_side(world: World) -> None:
+    for _ in range(6):
+        world.start(hours=1)
+    world.pass_hours(2)
+    look = Watcher(world.journal, world.load, world.clock, workers=4).look()
+    assert kinds(look) == ["ended"] * 6
+    assert not world.cloud.live()
