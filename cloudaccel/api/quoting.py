@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
-from cloudaccel.catalog.query import SORTS, on_demand_not_above
+from cloudaccel.catalog.query import SORTS
 from cloudaccel.catalog.session import Session, open_session
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, names
@@ -174,13 +174,37 @@ def quote(
         If there is no usable catalog.
     """
     with open_session(catalog, price_file) as session:
-        query = build_query(session, accelerators, **filters)
-        day = today or datetime.now(UTC).date()
-        rates = _rates(session, query, fx_file, named=bool(filters.get("currency")))
-        if rules is None and rates is None:
-            return _taxed(_answer(session, query, day, show_hidden), tax)
-        free = query if rates is None else replace(query, max_price=None, max_hourly=None)
-        whole = _answer(session, replace(free, limit=None), day, show_hidden)
+        return quote_in(
+            session,
+            accelerators,
+            today=today,
+            show_hidden=show_hidden,
+            rules=rules,
+            fx_file=fx_file,
+            tax=tax,
+            **filters,
+        )
+
+
+def quote_in(
+    session: Session,
+    accelerators: str | None = None,
+    *,
+    today: date | None = None,
+    show_hidden: bool = False,
+    rules: "Rules | None" = None,
+    fx_file: str | Path | None = None,
+    tax: str | None = None,
+    **filters: "Unpack[Filters]",
+) -> Quote:
+    """`quote` from a catalog that is open already, for who is asked many times; raises as that does."""
+    query = build_query(session, accelerators, **filters)
+    day = today or datetime.now(UTC).date()
+    rates = _rates(session, query, fx_file, named=bool(filters.get("currency")))
+    if rules is None and rates is None:
+        return _taxed(_answer(session, query, day, show_hidden), tax)
+    free = query if rates is None else replace(query, max_price=None, max_hourly=None)
+    whole = _answer(session, replace(free, limit=None), day, show_hidden)
     if rates is not None:
         from cloudaccel.api.converting import converted_quote
 
@@ -465,8 +489,9 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
     stale = sum(answer.is_stale(offer) for offer in answer.offers)
     if stale:
         yield Notice(code="stale_price", text=f"{stale} of the prices shown are older than --max-age, marked STALE.")
+    beside = _on_demand_beside(session, answer.offers)
     for offer in answer.offers:
-        if offer.market == "spot" and (on_demand := _on_demand_beside(session, offer)) is not None:
+        if (on_demand := beside.get(offer.id)) is not None:
             where = f"{offer.provider} {offer.region} {offer.instance}"
             text = f"{where}: spot {offer.price.amount} is not below on-demand {on_demand}."
             yield Notice(code="spot_not_cheaper", text=text, offer=offer.id)
@@ -498,12 +523,10 @@ def _without_prices(session: Session, query: Query) -> Iterator[Notice]:
 _PRICED = "SELECT DISTINCT provider, partition FROM place"
 
 
-def _on_demand_beside(session: Session, offer: Offer) -> Decimal | None:
-    """The on-demand price of the same thing in the same place, when a spot price is not below it."""
-    if offer.price.amount is None:
-        return None
-    found = session.read(lambda db: on_demand_not_above(db, offer.id))
-    return None if found is None else from_nano(found)
+def _on_demand_beside(session: Session, offers: Sequence[Offer]) -> dict[str, Decimal | None]:
+    """The on-demand price of the same thing in the same place, by id, where a spot price is not below it."""
+    spot = [offer.id for offer in offers if offer.market == "spot" and offer.price.amount is not None]
+    return {offer_id: from_nano(amount) for offer_id, amount in session.on_demand_beside(spot).items()}
 
 
 def _hints(session: Session, query: Query) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Questions to the catalog: the cheapest offers that match, how many there are, and what each filter hid.
 
-A query is a union of *groups*, one per accelerator and market. Each group is one range of the quote index, so the cost
-follows the number of matches and not the size of the catalog.
+A query is a union of *groups*, one per accelerator and commitment. Each group is a few ranges of the quote index, one
+per market, so the cost follows the number of matches and not the size of the catalog.
 """
 
 import json
@@ -30,7 +30,7 @@ class _Filter:
 
 
 class _Group:
-    """One accelerator in one market. `base` finds the rows, `size` narrows them to the right count, then `filters`."""
+    """An accelerator in some markets: `base` finds the rows, `size` narrows them to the right count, then `filters`."""
 
     def __init__(
         self,
@@ -58,10 +58,16 @@ class _Group:
         return " AND ".join((self.base, single, *(f"({f.sql})" for f in self.filters))), self.matching()[1]
 
 
-def run_query(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> QueryResult:
+def run_query(
+    db: sqlite3.Connection,
+    query: Query,
+    accelerators: Mapping[str, Accelerator],
+    made: dict[int, Offer] | None = None,
+) -> QueryResult:
     """Answer `query` from one open catalog.
 
-    `accelerators` is the accelerator table by id; the filters on memory, link and kind read it.
+    `accelerators` is the accelerator table by id; the filters on memory, link and kind read it. `made` are offers of
+    this catalog by row number, made for earlier questions; those of this one are added.
 
     Ranked rows come first, in the order of `query.sort`; then, while there is room under `query.limit`, rows that are
     never ranked first, with their reasons in `Offer.apart`. `total` counts both.
@@ -70,7 +76,7 @@ def run_query(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, A
     hidden: dict[str, Hidden] = {}
     total = sum(_count(db, group, hidden) for group in groups)
     if query.sort == "price" and query.currency == _RANKED_CURRENCY:
-        found = _cheapest(db, groups, query.limit)
+        found = _cheapest(db, groups, query.limit, {} if made is None else made)
     else:
         found = [(group.rank, offer) for group in groups for offer in _all(db, group, query.currency)]
     key = SORTS[query.sort]
@@ -127,10 +133,20 @@ def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Acc
                 base += " AND o.shape IN (SELECT id FROM shape WHERE instance = ? COLLATE NOCASE)"
                 params = (*params, instance)
             filters = (*place_filters, *_row_filters(query, term), *_fact_filters(query, accelerators.get(identity)))
-            for market, commitment in query.markets:
-                narrowed = f"{base} AND o.market = ?" + (" AND o.term = ?" if commitment else "")
-                values = (*params, market, commitment) if commitment else (*params, market)
+            for commitment, markets in _by_commitment(query.markets).items():
+                narrowed = f"{base} AND o.market IN ({','.join('?' * len(markets))})"
+                narrowed += " AND o.term = ?" if commitment else ""
+                values = (*params, *markets, commitment) if commitment else (*params, *markets)
                 yield _Group(narrowed, values, own, filters, term)
+
+
+def _by_commitment(markets: Iterable[tuple[str, str | None]]) -> Mapping[str | None, list[str]]:
+    """Markets by the term that is asked of them: one statement reads them all, where one for each took most of its time
+    to begin."""
+    found: dict[str | None, list[str]] = {}
+    for market, commitment in markets:
+        found.setdefault(commitment, []).append(market)
+    return found
 
 
 def _all_ids(db: sqlite3.Connection, query: Query) -> Sequence[str]:
@@ -259,27 +275,48 @@ def _hide(hidden: dict[str, Hidden], failed: _Filter, number: int) -> None:
 _PER_ACCELERATOR = _Filter("per_accelerator", "priced per accelerator, with no machine named", "")
 
 
-def _cheapest(db: sqlite3.Connection, groups: Sequence[_Group], limit: int | None) -> list[tuple[int, Offer]]:
-    """Of each group the rows up to its `limit`-th price, ties included; and apart rows while there is room."""
-    found: list[tuple[int, Offer]] = []
-    for group in groups:
-        where, params = group.matching()
-        ranked, ranked_params = f"{where} AND o.rank_price IS NOT NULL", params
-        if limit is not None:
-            nth = f"SELECT o.rank_price FROM offer o WHERE {ranked} ORDER BY o.rank_price LIMIT 1 OFFSET {limit - 1}"
-            ranked, ranked_params = f"{ranked} AND o.rank_price <= COALESCE(({nth}), {2**62})", (*params, *params)
-        rows = db.execute(f"{OFFER_SELECT} WHERE {ranked}", ranked_params)
-        found.extend((group.rank, offer_from_row(row)) for row in rows)
-    room = None if limit is None else limit - len(found)
-    for group in groups:
-        if room is not None and room <= 0:
-            break
+def _cheapest(
+    db: sqlite3.Connection, groups: Sequence[_Group], limit: int | None, made: dict[int, Offer]
+) -> list[tuple[int, Offer]]:
+    """The rows up to the `limit`-th price, ties included; and apart rows while there is room."""
+    if limit is None:
+        return [(group.rank, offer) for group in groups for offer in _all(db, group, _RANKED_CURRENCY)]
+    ranked = list(_first_rows(db, groups, limit))
+    made.update(load_offers(db, [oid for _, oid in ranked if oid not in made]))
+    found = [(rank, made[oid]) for rank, oid in ranked]
+    room = limit - len(found)
+    for group in groups if room > 0 else ():
         where, params = group.matching()
         rows = db.execute(
-            f"{OFFER_SELECT} WHERE {where} AND o.rank_price IS NULL ORDER BY {_ORDER} LIMIT {room or -1}", params
+            f"{OFFER_SELECT} WHERE {where} AND o.rank_price IS NULL ORDER BY {_ORDER} LIMIT {room}", params
         )
         found.extend((group.rank, offer_from_row(row)) for row in rows)
     return found
+
+
+def _first_rows(db: sqlite3.Connection, groups: Sequence[_Group], limit: int) -> Iterator[tuple[int, int]]:
+    """Rank and row number of the ranked rows up to the `limit`-th price, from the index alone: no offer is made."""
+    for rank in sorted({group.rank for group in groups}):
+        own = [(group, _lowest(db, group, limit)) for group in groups if group.rank == rank]
+        prices = sorted(price for _, rows in own for price, _ in rows)[:limit]
+        for group, rows in own:
+            yield from ((rank, oid) for price, oid in rows if price <= prices[-1])
+            if len(rows) == limit and rows[-1][0] == prices[-1]:
+                # More rows may have that price, and the index does not know which of them come first.
+                read = {oid for _, oid in rows}
+                more = _lowest(db, group, -1, exactly=prices[-1])
+                yield from ((rank, oid) for _, oid in more if oid not in read)
+        limit -= len(prices)
+        if limit <= 0:
+            return
+
+
+def _lowest(db: sqlite3.Connection, group: _Group, limit: int, exactly: int | None = None) -> list[tuple[int, int]]:
+    """Rank price and row number of the cheapest rows of a group, or of those at one price."""
+    where, params = group.matching()
+    which = "IS NOT NULL" if exactly is None else f"= {exactly:d}"
+    sql = f"SELECT o.rank_price, o.oid FROM offer o WHERE {where} AND o.rank_price {which}"
+    return db.execute(f"{sql} ORDER BY o.rank_price LIMIT {limit:d}", params).fetchall()
 
 
 # `order_key` in SQL: of rows without a rank only the first few are wanted, and they may be many.
@@ -392,13 +429,17 @@ def hidden_examples(
     return {reason: sorted(offers, key=order_key)[:EXAMPLES] for reason, offers in found.items() if offers}
 
 
-def on_demand_not_above(db: sqlite3.Connection, offer_id: str) -> int | None:
-    """Nano-units of the on-demand price beside a spot offer (same shape and place) when it is not dearer, else None."""
-    row = db.execute(
-        # The index of quotes bounds the search to one accelerator, market and count; that of places would not.
-        "SELECT min(b.amount) FROM offer a CROSS JOIN offer b INDEXED BY ix_quote ON b.current "
-        "AND b.accelerator = a.accelerator AND b.market = 'on_demand' AND b.count = a.count AND b.place = a.place "
-        "AND b.shape = a.shape AND b.currency = a.currency WHERE a.id = ? AND b.amount <= a.amount",
-        (offer_id,),
-    ).fetchone()
-    return None if row is None else row[0]
+def on_demand_not_above(db: sqlite3.Connection, offer_ids: Sequence[str]) -> dict[str, int]:
+    """Of spot offers that are not cheaper: nano-units of the on-demand price of the same shape and place, by id."""
+    found: dict[str, int] = {}
+    for start in range(0, len(offer_ids), _AT_ONCE):
+        some = offer_ids[start : start + _AT_ONCE]
+        sql = (
+            # The index of quotes bounds the search to one accelerator, market and count; that of places would not.
+            "SELECT a.id, min(b.amount) FROM offer a CROSS JOIN offer b INDEXED BY ix_quote ON b.current "
+            "AND b.accelerator = a.accelerator AND b.market = 'on_demand' AND b.count = a.count AND b.place = a.place "
+            "AND b.shape = a.shape AND b.currency = a.currency "
+            f"WHERE a.id IN ({','.join('?' * len(some))}) AND b.amount <= a.amount GROUP BY a.id"
+        )
+        found.update(db.execute(sql, some).fetchall())
+    return found

@@ -1,7 +1,7 @@
 """One question's view of the catalog: the open file, the user's overlay over it, and mending when it is damaged."""
 
 import sqlite3
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -10,12 +10,21 @@ from typing import TypeVar
 
 from cloudaccel import settings
 from cloudaccel.catalog import store
-from cloudaccel.catalog.query import EXAMPLES, SORTS, hidden_examples, order_key, ranked_counts, run_query
+from cloudaccel.catalog.query import (
+    EXAMPLES,
+    SORTS,
+    hidden_examples,
+    on_demand_not_above,
+    order_key,
+    ranked_counts,
+    run_query,
+)
 from cloudaccel.facts import accelerators
 from cloudaccel.facts.names import InstanceFacts
 from cloudaccel.model import Accelerator, Hidden, Offer, Query, QueryResult
 
 T = TypeVar("T")
+_MOST_KEPT = 8192  # offers that an open session remembers; a page of a service shares most of its offers with others
 
 
 class Session:
@@ -32,6 +41,8 @@ class Session:
         self.replaced: frozenset[str] = frozenset()
         self.warnings = list(catalog.warnings)
         self.fx_file = ""
+        self._made: dict[int, Offer] = {}
+        self._beside: dict[str, int | None] = {}
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """The answer of `question`, asked of the catalog; a damaged cache is built again and asked once more."""
@@ -41,13 +52,17 @@ class Session:
             if not store.is_damage(error):
                 raise
             self.catalog = store.mend(self.catalog, self.cache)
+            self._made, self._beside = {}, {}
             self.warnings.extend(self.catalog.warnings)
             return question(self.catalog.db)
 
     def query(self, query: Query) -> QueryResult:
         """Offers of the catalog and the overlay in one order."""
         table = accelerator_table()
-        listed = self.read(lambda db: run_query(db, replace(query, without=self.replaced), table))
+        if len(self._made) > _MOST_KEPT:
+            self._made.clear()
+        asked = replace(query, without=self.replaced) if self.replaced else query
+        listed = self.read(lambda db: run_query(db, asked, table, self._made))
         if self.overlay is None:
             return listed
         own = run_query(self.overlay.db, query, table)
@@ -67,6 +82,15 @@ class Session:
             for reason, offers in hidden_examples(self.overlay.db, query, table).items():
                 found[reason] = sorted([*found.get(reason, ()), *offers], key=order_key)[:EXAMPLES]
         return found
+
+    def on_demand_beside(self, spot: Sequence[str]) -> dict[str, int]:
+        """Of spot offers that are not cheaper: nano-units of the on-demand price of the same thing there, by id."""
+        if len(self._beside) > _MOST_KEPT:
+            self._beside.clear()
+        if new := [offer_id for offer_id in spot if offer_id not in self._beside]:
+            found = self.read(lambda db: on_demand_not_above(db, new))
+            self._beside.update((offer_id, found.get(offer_id)) for offer_id in new)
+        return {offer_id: price for offer_id in spot if (price := self._beside[offer_id]) is not None}
 
     def instance(self, name: str) -> InstanceFacts | None:
         """What the catalog knows of an instance type; None when it has none of that name."""

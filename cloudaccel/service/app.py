@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
@@ -32,6 +33,7 @@ from cloudaccel.service.routes import add_tables, add_verbs, seller_dates
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _OFFER_ID = re.compile(r"[0-9a-f]{16}")
 _COMPRESS_FROM_BYTES = 1024
+_PAGES_AT_ONCE = 2  # more threads take the interpreter from each other: the slowest answers get slower, none faster
 
 
 def create_app(
@@ -74,9 +76,12 @@ def create_app(
 
 
 def _add_prices(app: FastAPI, catalog: str | Path | None, pages: OfferPages) -> None:
-    def offers(request: Request, filters: Annotated[OfferFilters, Query()]) -> Response:
+    turns = CapacityLimiter(_PAGES_AT_ONCE)
+
+    async def offers(request: Request, filters: Annotated[OfferFilters, Query()]) -> Response:
         """Offers, cheapest per accelerator-hour first: the JSON of ``cloudaccel quote``, in pages."""
-        rendered = pages.page(filters, request.scope["query_string"])
+        asked = request.scope["query_string"]
+        rendered = await to_thread.run_sync(pages.page, filters, asked, limiter=turns)
         status, headers, body = answer_of(rendered, dict(request.scope["headers"]))
         answer = Response(body, status_code=status)
         answer.raw_headers = headers

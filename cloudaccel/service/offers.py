@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from cloudaccel.api import quoting
 from cloudaccel.api.explaining import Explanation
+from cloudaccel.catalog.session import Session
 from cloudaccel.cli import quote_json
 from cloudaccel.cli.columns import View
 from cloudaccel.cli.explain import history_json
@@ -43,7 +44,6 @@ class OfferPages:
     """Renders pages of offers from one catalog and keeps the last ones; safe to use from several threads."""
 
     def __init__(self, catalog: str | Path | None = None, *, cache_bytes: int = _CACHE_BYTES) -> None:
-        self._catalog = catalog
         self._watched = Watched(catalog)
         self._room = cache_bytes
         self._kept: OrderedDict[_Key, Rendered] = OrderedDict()
@@ -63,7 +63,7 @@ class OfferPages:
             if found := self._kept.get(key):
                 self._kept.move_to_end(key)
         # What is laid over the catalog has ids of its own, and may change under the same one.
-        rendered = found or _render(filters, self._catalog, today, self._fragments if key[0] else None)
+        rendered = found or self._rendered(filters, today, self._fragments if key[0] else None)
         # An overlay may be edited at any moment without a new catalog id: such answers are not kept.
         if key[0]:
             self._keep(key, rendered, asked)
@@ -79,6 +79,10 @@ class OfferPages:
             if found := self._kept.get(key):
                 self._kept.move_to_end(key)
             return found
+
+    def _rendered(self, filters: OfferFilters, today: date, fragments: "Fragments | None") -> Rendered:
+        with self._watched.session() as session:
+            return _render(answer(filters, session, today), filters.limit, fragments or Fragments())
 
     def _keep(self, key: _Key, rendered: Rendered, asked: bytes | None) -> None:
         with self._lock:
@@ -106,12 +110,12 @@ class Answer(NamedTuple):
     next_cursor: str | None
 
 
-def answer(filters: OfferFilters, catalog: str | Path | None, today: date) -> Answer:
+def answer(filters: OfferFilters, session: Session, today: date) -> Answer:
     """The page that `filters` ask for; raises as `quote` does, and `CursorOutdated`."""
     given: dict[str, Any] = filters.model_dump(exclude={"accelerator", "limit", "cursor"})
     digest = hashlib.sha256(filters.model_dump_json(exclude={"limit", "cursor"}).encode()).hexdigest()[:16]
     offset, seen_catalog = _read_cursor(filters.cursor, digest)
-    found = quoting.quote(filters.accelerator, limit=offset + filters.limit, catalog=catalog, today=today, **given)
+    found = quoting.quote_in(session, filters.accelerator, limit=offset + filters.limit, today=today, **given)
     if seen_catalog not in (None, found.catalog_id):
         raise CursorOutdated("the prices changed since the page before. Ask again without cursor.")
     shown = found.offers[offset:]
@@ -139,9 +143,9 @@ class Fragments:
     def __init__(self, most: int = 8192) -> None:
         self._most = most
         self._of: tuple[str, date] | None = None
-        self._kept: dict[tuple[str, int, bool, bool], str] = {}
+        self._kept: dict[tuple[str, int, bool, bool], bytes] = {}
 
-    def text(self, offer: Offer, view: View) -> str:
+    def text(self, offer: Offer, view: View) -> bytes:
         """One offer of an answer."""
         found = view.answer
         if self._of != (found.catalog_id, found.today):
@@ -153,23 +157,24 @@ class Fragments:
         if key not in kept:
             if len(kept) >= self._most:
                 kept.pop(next(iter(kept)), None)
-            kept[key] = json.dumps(quote_json.offer_json(offer, view), ensure_ascii=False)
+            kept[key] = json.dumps(quote_json.offer_json(offer, view), ensure_ascii=False).encode()
         return kept[key]
 
 
-def _render(filters: OfferFilters, catalog: str | Path | None, today: date, fragments: Fragments | None) -> Rendered:
-    found, following = answer(filters, catalog, today)
+def _render(answered: Answer, limit: int, fragments: Fragments) -> Rendered:
+    found = answered.quote
     body = quote_json.envelope(replace(found, offers=()))
     body["complete"] = len(found.offers) == found.total
-    body["next_cursor"] = following
-    body["query"]["limit"] = filters.limit
-    view, parts = View(found), fragments or Fragments()
-    offers = f"[{', '.join(parts.text(offer, view) for offer in found.offers)}]"
+    body["next_cursor"] = answered.next_cursor
+    body["query"]["limit"] = limit
+    view = View(found)
     moment, body["generated_at"], body["offers"] = body["generated_at"], None, None
-    said = json.dumps(body, ensure_ascii=False).replace('"offers": null', f'"offers": {offers}', 1)
+    head, _, tail = json.dumps(body, ensure_ascii=False).encode().partition(b'"offers": null')
+    offers = b", ".join([fragments.text(offer, view) for offer in found.offers])
+    said = b"".join((head, b'"offers": [', offers, b"]", tail))
     # Weak, since the same answer may travel compressed; without the moment, so that the same facts have the same tag.
-    etag = f'W/"{hashlib.sha256(said.encode()).hexdigest()[:32]}"'
-    whole = said.replace('"generated_at": null', f'"generated_at": {json.dumps(moment)}', 1).encode()
+    etag = f'W/"{hashlib.sha256(said).hexdigest()[:32]}"'
+    whole = said.replace(b'"generated_at": null', f'"generated_at": {json.dumps(moment)}'.encode(), 1)
     return Rendered(whole, gzip.compress(whole, _LEVEL), etag)
 
 

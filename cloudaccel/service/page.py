@@ -83,7 +83,8 @@ def add_page(app: FastAPI, catalog: str | Path | None) -> None:
     def table_csv(request: Request) -> Response:
         """The offers of the page as CSV: the same rows in the same order."""
         query = parse(request.query_params.multi_items())
-        found = answer(query.offers(), catalog, datetime.now(UTC).date()).quote
+        with open_session(catalog) as session:
+            found = answer(query.offers(), session, datetime.now(UTC).date()).quote
         text = quote_csv.render(found, DEFAULT_COLUMNS, "hour")
         headers = {"Content-Disposition": 'attachment; filename="offers.csv"'}
         return PlainTextResponse(text, media_type="text/csv", headers=headers)
@@ -133,11 +134,11 @@ def _words() -> dict[str, Any]:
 def _answered(query: PageQuery, catalog: str | Path | None) -> Answered:
     today = datetime.now(UTC).date()
     filters = query.offers()
-    page = answer(filters, catalog, today)
     judge = page_card.judge_of(tuple(query.policy), query.headquarters, query.users)
     looked = _asked(filters, catalog, today, limit=_SEARCHED, show_hidden=True)
     card = page_card.make_card(looked, judge)
     with open_session(catalog) as session:
+        page = answer(filters, session, today)
         shown_map = page_map.make_map(session, looked.query, judge, carbon=query.layer == "carbon")
         history = _history(session, query, page.quote, card, today)
         sellers, sources = _sellers(session), _sources(session)

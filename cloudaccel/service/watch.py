@@ -1,14 +1,17 @@
-"""Which catalog answers now: its id is read once for each file that is published, not once for each request."""
+"""Which catalog answers now, and one open file for many requests: another is opened only when one is published."""
 
 import os
 import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cloudaccel import settings
-from cloudaccel.catalog.session import open_session
+from cloudaccel.catalog.session import Session, open_session
 from cloudaccel.catalog.store import bundled_snapshot
 
 _Mark = tuple[str, int, int, int]
+Marks = tuple[_Mark | None, ...]
 
 
 class Watched:
@@ -16,36 +19,82 @@ class Watched:
 
     def __init__(self, catalog: str | Path | None) -> None:
         self._catalog = catalog
-        self._seen: tuple[tuple[_Mark | None, ...], str] | None = None
-        self._lock = threading.Lock()
+        self._config = settings.config_path()
+        self._configured = _mark(self._config)
+        self._paths = _paths(catalog)
+        self._seen: tuple[Marks, str] | None = None
+        self._open = threading.local()
 
     def id(self) -> str:
         """Id of the catalog; "" when a price file lies over it, which may be edited at any moment."""
         marks = self._marks()
+        if marks is None:
+            return ""
         seen = self._seen
-        if seen is not None and marks is not None and seen[0] == marks:
+        if seen is not None and seen[0] == marks:
             return seen[1]
-        with open_session(self._catalog) as session:
-            found = "" if session.overlay is not None else session.catalog.meta["catalog_id"]
+        with self.session() as session:
+            found = session.catalog.meta["catalog_id"]
         # What was replaced while it was being read is read again at the next request.
-        if marks is not None and found and self._marks() == marks:
-            with self._lock:
-                self._seen = marks, found
+        if self._marks() == marks:
+            self._seen = marks, found
         return found
 
-    def _marks(self) -> tuple[_Mark | None, ...] | None:
+    @contextmanager
+    def session(self) -> Generator[Session]:
+        """The open catalog, this thread's own: statements that were asked before need not be compiled again.
+
+        Raises
+        ------
+        PricingError
+            If there is no usable catalog.
+        """
+        marks = self._marks()
+        if marks is None:
+            with open_session(self._catalog) as session:
+                yield session
+            return
+        held: _Held | None = getattr(self._open, "held", None)
+        if held is None or held.marks != marks or held.session.catalog is not held.catalog:
+            if held is not None:
+                held.close()
+            self._open.held = held = _Held(marks, self._catalog)
+        yield held.session
+
+    def _marks(self) -> Marks | None:
         """What tells one published file from another; None for what is read anew each time."""
-        configured = settings.load_settings()
-        if configured["price_file"]:
+        configured = _mark(self._config)
+        if configured != self._configured:
+            self._paths, self._configured = _paths(self._catalog), configured
+        if self._paths is None:
             return None
-        named = str(self._catalog or configured["catalog"])
-        if not named:
-            refreshed = settings.cache_dir() / "catalog.sqlite"
-            return _mark(refreshed), _mark(bundled_snapshot() / "manifest.json")
-        path = Path(named)
-        if path.suffix.lower() in (".csv", ".zip") or not path.is_file():
-            return None
-        return (_mark(path),)
+        marks = tuple(map(_mark, self._paths))
+        return marks if any(marks) else None
+
+
+class _Held:
+    """An open session until `close`, or until its thread ends. What mended itself is opened anew."""
+
+    def __init__(self, marks: Marks, catalog: str | Path | None) -> None:
+        self._stack = ExitStack()
+        self.marks = marks
+        self.session = self._stack.enter_context(open_session(catalog))
+        self.catalog = self.session.catalog
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _paths(catalog: str | Path | None) -> tuple[Path, ...] | None:
+    """Files that are replaced when other prices are published; None when a file may be edited in its place."""
+    configured = settings.load_settings()
+    if configured["price_file"]:
+        return None
+    named = str(catalog or configured["catalog"])
+    if not named:
+        return settings.cache_dir() / "catalog.sqlite", bundled_snapshot() / "manifest.json"
+    path = Path(named)
+    return None if path.suffix.lower() in (".csv", ".zip") or not path.is_file() else (path,)
 
 
 def _mark(path: Path) -> _Mark | None:
