@@ -281,25 +281,24 @@ def _cited(support: Support) -> str:
 
 
 def _channels(*, held: bool) -> Callable[[Offer], str]:
-    """How an offer is got: what the provider packages can do, asked once for each provider.
+    """How an offer is got: what the provider packages and the exports can do, asked once for each place.
 
     What is `held` can be started by the id of its reservation, and exported to nothing.
     """
-    from cloudaccel import registry
+    from cloudaccel import export, registry
 
-    exported = {provider for name, provider in registry.exports() if name != "guardrail"}  # which starts nothing
-
-    @cache
-    def of_provider(name: str) -> str:
-        if registry.starts(name):
-            return STARTABLE
-        return EXPORT_ONLY if name in exported and not held else QUOTE_ONLY
+    starts = cache(registry.starts)
+    exports = cache(export.starting)
 
     def channel(offer: Offer) -> str:
         # Neither starts what needs a capacity that was bought before, nor a service that is no machine.
         markets = ("on_demand", "capacity_block") if held else ("on_demand", "spot")
         plain = offer.service == "vm" and offer.market in markets
-        return of_provider(offer.provider) if plain else QUOTE_ONLY
+        if not plain:
+            return QUOTE_ONLY
+        if starts(offer.provider):
+            return STARTABLE
+        return EXPORT_ONLY if not held and exports(offer.provider, offer.partition, offer.region) else QUOTE_ONLY
 
     return channel
 

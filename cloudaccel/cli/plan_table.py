@@ -2,9 +2,10 @@
 
 from decimal import Decimal
 
+from cloudaccel import export
 from cloudaccel.cli import common
 from cloudaccel.cli.columns import display_name, plain
-from cloudaccel.model.plan import Option, Plan
+from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
 from cloudaccel.planner.reasons import duration
 
 
@@ -17,6 +18,7 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
     lines += _rejected(plan)
     lines += [f"Or       {relaxation.text}" for relaxation in plan.relaxations]
     lines += rules_lines(plan)
+    lines += _elsewhere(plan)
     lines += _assumed(plan, explain)
     if explain and plan.best is not None:
         lines += _explained(plan, plan.best)
@@ -177,6 +179,15 @@ def verdict_words(option: Option, number: int, plan: Plan) -> str:
         words.append("rules open")
     words.append(option.channel)
     return ", ".join(words)
+
+
+def _elsewhere(plan: Plan) -> list[str]:
+    """Who can start option 1, when we cannot."""
+    best = plan.best
+    if best is None or best.channel != EXPORT_ONLY:
+        return []
+    names = export.starting(best.offer.provider, best.offer.partition, best.offer.region)
+    return [f"Start    option 1 by another engine, from a file: --export {' or '.join(names)}"]
 
 
 def _rejected(plan: Plan) -> list[str]:

@@ -1,21 +1,16 @@
 """A plan as a Kubernetes Job or JobSet, placed by the labels that every managed Kubernetes puts on its machines."""
 
-from pathlib import Path
 from typing import Any
 
 from cloudaccel.errors import QueryError
+from cloudaccel.export.naming import CHECK, IMAGE, YOURS, names
 from cloudaccel.export.text import as_yaml
-from cloudaccel.facts.loader import read_table
 from cloudaccel.model.deployment import Deployment, Exported
 
-NAMES = Path(__file__).with_name("names.csv")
-# A first run that proves the devices are there; the work itself is the user's.
-IMAGE = "ubuntu:24.04"
-CHECK = "ls -d /dev/nvidia[0-9]* /dev/kfd /dev/neuron[0-9]* /dev/accel/* 2>/dev/null | grep ."
+ENGINE = "kubernetes"
 PORT = 29500  # the rendezvous port that torchrun uses unless told otherwise
 KEEP_S = 3600  # a finished job and its logs stay for an hour
 _NODES_STAY = "the job ends by itself, its machines do not: the cluster must have an autoscaler that removes idle nodes"
-_YOURS = "image and command are a check of the devices: put your own in their place"
 
 
 def job(plan: Deployment) -> Exported:
@@ -99,10 +94,10 @@ def _selector(plan: Deployment) -> dict[str, str]:
     }
     if site.zone:
         found["topology.kubernetes.io/zone"] = site.zone
-    gpu_label, gpu = _names("gpu-label").get(site.provider), _gpu_name(plan)
+    gpu_label, gpu = names(ENGINE, "gpu-label").get(site.provider), _gpu_name(plan)
     if gpu_label and gpu:
         found[gpu_label] = gpu
-    label = _names("spot").get(site.provider)
+    label = names(ENGINE, "spot").get(site.provider)
     if site.market == "spot" and label:
         key, _, value = label.partition("=")
         found[key] = value
@@ -114,13 +109,13 @@ def _gpu_name(plan: Deployment) -> str | None:
     host, _, attached = plan.site.instance.partition("+")
     if attached:
         return attached.rpartition("x")[0] or None
-    return _names("gpu").get(f"{plan.site.provider}/{host.rpartition('-')[0]}")
+    return names(ENGINE, "gpu").get(f"{plan.site.provider}/{host.rpartition('-')[0]}")
 
 
 def resource_name(plan: Deployment) -> str:
     """The name by which Kubernetes counts the plan's accelerators. Raises `QueryError` where none is known."""
-    names = _names("resource")
-    found = names.get(f"{plan.vendor}-{plan.kind}") or names.get(plan.vendor)
+    known = names(ENGINE, "resource")
+    found = known.get(f"{plan.vendor}-{plan.kind}") or known.get(plan.vendor)
     if found is None:
         raise QueryError(
             f"no Kubernetes resource is known for {plan.family} ({plan.kind}): TPU slices need a topology that a plan "
@@ -129,17 +124,13 @@ def resource_name(plan: Deployment) -> str:
     return found
 
 
-def _names(kind: str) -> dict[str, str]:
-    return {row["key"]: row["value"] for row in read_table(str(NAMES)) if row["kind"] == kind}
-
-
 def _warnings(plan: Deployment) -> tuple[str, ...]:
-    found = [_YOURS, _NODES_STAY]
+    found = [YOURS, _NODES_STAY]
     if plan.lease_s is None:
         found.append("no deadline: work without an end (serving) runs until you delete it; --lease sets one")
-    if plan.site.market == "spot" and plan.site.provider not in _names("spot"):
+    if plan.site.market == "spot" and plan.site.provider not in names(ENGINE, "spot"):
         found.append(f"the label of spot machines on {plan.site.provider} is not known: the job may land on others")
-    label = _names("gpu-label").get(plan.site.provider)
+    label = names(ENGINE, "gpu-label").get(plan.site.provider)
     if label and _gpu_name(plan) is None:
         found.append(f"the value of {label} for {plan.site.instance} is not known: add it if your cluster asks")
     return tuple(found)

@@ -92,7 +92,7 @@ def deployment_of(
     key = f"{lock.catalog_id} {best.offer_id} {best.nodes}"
     return Deployment(
         name=f"cloudaccel-{hashlib.sha256(key.encode()).hexdigest()[:8]}",
-        sites=tuple(dict.fromkeys(_site(option) for option in (best, *lock.failover))),
+        sites=tuple(dict.fromkeys(_site(option) for option in (best, *lock.failover) if _alike(option, best))),
         nodes=best.nodes,
         accelerator_id=accelerator.id,
         family=accelerator.family,
@@ -124,6 +124,11 @@ def _parsed(data: Mapping[str, Any]) -> _Lock:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise QueryError(f"the lock cannot be used: {where}: {first['msg']}. Make it again.") from error
+
+
+def _alike(option: _Option, best: _Option) -> bool:
+    """The same machines as the chosen ones: a file has one number of them."""
+    return (option.accelerator, option.nodes) == (best.accelerator, best.nodes)
 
 
 def _site(option: _Option) -> Site:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from cloudaccel.errors import QueryError
+
 # A lease is the high estimate of the run with this margin, and time to start.
 LEASE_MARGIN = Decimal("1.2")
 LEASE_START_H = Decimal("0.5")
@@ -85,3 +87,26 @@ def whole_plan_warnings(plan: Deployment) -> tuple[str, ...]:
     if others:
         warnings.append(f"the plan may move to {', '.join(others)}, which this does not bind")
     return tuple(warnings)
+
+
+def check_market(
+    plan: Deployment, markets: tuple[str, ...] = ("on_demand", "spot", "reserved", "savings_plan")
+) -> None:
+    """Refuse what a file cannot start. Raises `QueryError` for capacity that is bought beforehand."""
+    if plan.site.market not in markets:
+        raise QueryError(
+            f"an export cannot start {plan.site.market}: it needs the id of capacity that you have. "
+            "Use 'cloudaccel provision up --reservation', or plan with --market on-demand or spot."
+        )
+
+
+def terms_of_account(plan: Deployment) -> tuple[str, ...]:
+    """A note when the plan's price is one that only an account with a commitment pays."""
+    if plan.site.market in ("reserved", "savings_plan"):
+        return ("the reserved price is a discount of your account: this file buys no commitment",)
+    return ()
+
+
+def open_end(ends: str) -> str:
+    """The note of a plan without a lease; `ends` is the command that ends its machines."""
+    return f"no deadline: work without an end (serving) runs until {ends}; --lease sets one"

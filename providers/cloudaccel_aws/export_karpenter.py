@@ -5,8 +5,7 @@ from typing import Any
 import yaml
 
 from cloudaccel.errors import QueryError
-from cloudaccel.model.deployment import Deployment, Exported
-from cloudaccel_aws.export_terraform import check_market
+from cloudaccel.model.deployment import Deployment, Exported, check_market
 
 RESOURCES = {"gpu": "nvidia.com/gpu", "neuron": "aws.amazon.com/neurondevice", "hpu": "habana.ai/gaudi"}
 CLUSTER = "REPLACE-WITH-CLUSTER-NAME"

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cloudaccel.errors import QueryError
-from cloudaccel.model.deployment import Deployment, Exported
+from cloudaccel.model.deployment import Deployment, Exported, check_market, open_end, terms_of_account
 
 IMAGES = Path(__file__).with_name("images.csv")
-MARKETS = ("on_demand", "spot", "reserved", "savings_plan")
-_RESERVED = "the reserved price is a discount of your account: this file buys no commitment"
-_OPEN = "no deadline: work without an end (serving) runs until 'terraform destroy'; --lease sets one"
 _CLOCK = (
     "machines end themselves at the lease by their own clock (shutdown = terminate). Empty the rest with 'terraform "
     "destroy'; a machine that fails before cloud-init runs ends only by it as well"
@@ -50,15 +47,6 @@ def export(plan: Deployment) -> Exported:
         "output": {"instance_ids": {"value": "${aws_instance.machine[*].id}"}},
     }
     return Exported(file="main.tf.json", text=json.dumps(body, indent=2) + "\n", warnings=_warnings(plan))
-
-
-def check_market(plan: Deployment) -> None:
-    """Refuse what an export cannot start. Raises `QueryError`."""
-    if plan.site.market not in MARKETS:
-        raise QueryError(
-            f"an export cannot start {plan.site.market}: it needs the id of capacity that you have. "
-            "Use 'cloudaccel provision up --reservation', or plan with --market on-demand or spot."
-        )
 
 
 def tags(plan: Deployment) -> dict[str, str]:
@@ -212,7 +200,4 @@ def _instance(plan: Deployment) -> dict[str, Any]:
 
 
 def _warnings(plan: Deployment) -> tuple[str, ...]:
-    found = [_OPEN if plan.lease_s is None else _CLOCK]
-    if plan.site.market in ("reserved", "savings_plan"):
-        found.append(_RESERVED)
-    return tuple(found)
+    return (open_end("'terraform destroy'") if plan.lease_s is None else _CLOCK, *terms_of_account(plan))

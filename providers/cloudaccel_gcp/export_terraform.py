@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cloudaccel.errors import QueryError
-from cloudaccel.model.deployment import Deployment, Exported
+from cloudaccel.model.deployment import Deployment, Exported, check_market, open_end, terms_of_account
 
 IMAGES = Path(__file__).parent / "data" / "images.csv"
 MODELS = {"on_demand": "STANDARD", "reserved": "STANDARD", "spot": "SPOT", "flex_start": "FLEX_START"}
 _HYPERDISK_ONLY = ("a3-ultragpu", "a4-", "a4x-", "g4-")  # Compute Engine: Hyperdisk machine series support, 2026-07
 _ARM = ("a4x-", "c4a-", "t2a-", "n4a-")  # Compute Engine: Arm machine series, 2026-07
 _ATTACHED = re.compile(r"(?P<host>[a-z0-9-]+)\+(?P<gpu>nvidia-[a-z0-9-]+)x(?P<count>\d+)")
-_OPEN = "no deadline: work without an end (serving) runs until 'terraform destroy'; --lease sets one"
 _REST = "Google deletes the machines at the lease; 'terraform destroy' removes what is left (a firewall rule)"
 
 
@@ -23,11 +22,7 @@ def export(plan: Deployment) -> Exported:
 
     Raises `QueryError` for what is bought beforehand, and for TPUs, which are no machine types.
     """
-    if plan.site.market not in MODELS:
-        raise QueryError(
-            f"an export cannot start {plan.site.market}: it needs the name of capacity that you have. "
-            "Use 'cloudaccel provision up --reservation', or plan with --market on-demand or spot."
-        )
+    check_market(plan, tuple(MODELS))
     if plan.kind != "gpu":
         raise QueryError(f"no Terraform is written for {plan.family} on gcp yet. Plan with --accel for a GPU.")
     body: dict[str, Any] = {
@@ -44,10 +39,9 @@ def export(plan: Deployment) -> Exported:
         },
         "output": {"instance_ids": {"value": "${google_compute_instance.machine[*].instance_id}"}},
     }
-    warnings = [_OPEN if plan.lease_s is None else _REST]
-    if plan.site.market == "reserved":
-        warnings.append("the reserved price is a discount of your account: this file buys no commitment")
-    return Exported(file="main.tf.json", text=json.dumps(body, indent=2) + "\n", warnings=tuple(warnings))
+    end = open_end("'terraform destroy'") if plan.lease_s is None else _REST
+    warnings = (end, *terms_of_account(plan))
+    return Exported(file="main.tf.json", text=json.dumps(body, indent=2) + "\n", warnings=warnings)
 
 
 def _variables(plan: Deployment) -> dict[str, Any]:

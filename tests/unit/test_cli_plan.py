@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from cloudaccel import registry
+from cloudaccel import export, registry
 from cloudaccel.api.planning import plan
 from cloudaccel.cli import provision
 from cloudaccel.cli.provision_request import build
@@ -171,9 +171,19 @@ def test_every_count_of_the_rejected_says_what_it_counts(job: Path) -> None:
 
 def test_each_option_says_whether_it_can_be_started(job: Path) -> None:
     answer = planned(str(job), "--limit", "40", "--budget", "5000 USD", "--json", "--lock", "-")
-    channels = {(registry.starts(o["provider"]), o["channel"]) for o in answer.json["options"]}
-    assert channels == {(True, "startable"), (False, "quote-only")}
-    assert "quote-only" in planned(str(job), "--lock", "-").out
+    channels = {
+        (
+            registry.starts(o["provider"]),
+            bool(export.starting(o["provider"], o["partition"], o["region"])),
+            o["channel"],
+        )
+        for o in answer.json["options"]
+    }
+    assert {channel for ours, _, channel in channels if ours} == {"startable"}
+    others = {row for row in channels if not row[0]}
+    assert (False, True, "export-only") in others
+    assert others <= {(False, True, "export-only"), (False, False, "quote-only")}
+    assert "export-only" in planned(str(job), "--lock", "-").out
 
 
 def test_u103_a_cheap_card_without_bf16_is_rejected_with_its_source(job: Path) -> None:

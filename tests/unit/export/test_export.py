@@ -6,8 +6,6 @@
 import copy
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,66 +17,15 @@ from cloudaccel.errors import CloudAccelError, QueryError, UnknownName
 from cloudaccel.export import deployment_of, export
 from cloudaccel_aws.export_guardrail import MAX_CHARACTERS
 from tests.support import run
+from tests.unit.export.plans import A100, PLANS, T4, lock, written
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "export"
-# Where a machine may hold provider plugins of Terraform; nothing is fetched.
-PLUGINS = Path(os.environ.get("CLOUDACCEL_TERRAFORM_PLUGINS", "/opt/tf-plugins"))
 WORLD = ("0.0.0.0/0", "::/0")
 
 
-def option(**changes: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {
-        "offer_id": "0123456789abcdef", "provider": "aws", "partition": "aws", "region": "eu-north-1", "zone": None,
-        "country": "SE", "instance": "p5.48xlarge", "accelerator": {"id": "nvidia-h100-sxm-80gb", "count": "8"},
-        "nodes": 1, "market": {"type": "on_demand", "term": None},
-        "price": {"price_per_hour": "55.04", "currency": "USD"},
-    }  # fmt: skip
-    return {**base, **changes}
-
-
-def lock(*, high: float | None = 10.0, disk: str | None = None, failover: Any = (), **changes: Any) -> dict[str, Any]:
-    return {
-        "schema": "cloudaccel-lock/1", "catalog_id": "sha256:00", "chosen": option(**changes),
-        "failover": [option(**{**changes, **other}) for other in failover], "hours": {"high": high},
-        "request": {"job": {"disk": disk} if disk else {}},
-    }  # fmt: skip
-
-
-T4: dict[str, Any] = {
-    "provider": "gcp",
-    "partition": "gcp",
-    "region": "europe-west4",
-    "accelerator": {"id": "nvidia-t4", "count": "1"},
-}
-TRN: dict[str, Any] = {"instance": "trn1.32xlarge", "accelerator": {"id": "aws-trainium1", "count": "16"}}
-A100: dict[str, Any] = {**T4, "accelerator": {"id": "nvidia-a100-sxm-40gb", "count": "8"}}
-PLANS: dict[str, dict[str, Any]] = {
-    "one": lock(),
-    "gang": lock(
-        nodes=4, disk="1TB", failover=[{"region": "eu-west-1"}, {"region": "eu-north-1", "zone": "eu-north-1b"}]
-    ),
-    "spot": lock(market={"type": "spot"}, instance="g6e.12xlarge", accelerator={"id": "nvidia-l40s", "count": "4"}),
-    "serving": lock(high=None, instance="g5g.xlarge", accelerator={"id": "nvidia-t4g", "count": "1"}),
-    "neuron": lock(**TRN),
-    "elsewhere": lock(
-        **A100,
-        instance="a2-highgpu-8g",
-        nodes=2,
-        zone="europe-west4-a",
-        market={"type": "spot"},
-    ),
-    "blue": lock(
-        provider="azure",
-        partition="azure",
-        region="westeurope",
-        country="NL",
-        instance="Standard_ND96isr_H100_v5",
-        failover=[{"region": "francecentral"}, {"provider": "aws", "partition": "aws", "region": "eu-west-1"}],
-    ),
-    "attached": lock(instance="n1-standard-4+nvidia-tesla-t4x1", **T4),
-}
 MADE = [
-    *((name, plan) for name in ("kubernetes", "jobset") for plan in PLANS),
+    *((name, plan) for name in ("kubernetes", "jobset", "skypilot") for plan in PLANS),
+    *((name, plan) for name in ("dstack", "dstack-fleet") for plan in PLANS if plan != "neuron"),
     *(
         (name, plan)
         for name in ("terraform", "karpenter")
@@ -89,10 +36,6 @@ MADE = [
     ("terraform", "attached"),
     ("terraform", "elsewhere"),
 ]
-
-
-def written(name: str, plan: str) -> str:
-    return export(name, deployment_of(PLANS[plan], accelerator_table())).text
 
 
 @pytest.mark.parametrize(("name", "plan"), MADE)
@@ -108,66 +51,6 @@ def test_text(name: str, plan: str) -> None:
 def test_every_golden_file_is_made_by_a_test() -> None:
     stems = {f"{name}-{plan}" for name, plan in MADE}
     assert {path.stem for path in GOLDEN.iterdir()} == stems
-
-
-# -- what validators say -----------------------------------------------------------------------------------------------
-
-
-def kubernetes_says(document: dict[str, Any]) -> None:
-    validate: Any = pytest.importorskip("kubernetes_validate")
-    validate.validate(document, "1.30", strict=True)
-
-
-@pytest.mark.parametrize("plan", PLANS)
-def test_kubernetes_knows_every_key(plan: str) -> None:
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all(written("kubernetes", plan)))
-    assert [d["kind"] for d in documents] == (["Service", "Job"] if PLANS[plan]["chosen"]["nodes"] > 1 else ["Job"])
-    for document in documents:
-        kubernetes_says(document)
-
-
-@pytest.mark.parametrize("plan", PLANS)
-def test_the_job_inside_a_jobset_is_a_job(plan: str) -> None:
-    body = yaml.safe_load(written("jobset", plan))
-    inner = body["spec"]["replicatedJobs"][0]["template"]["spec"]
-    kubernetes_says({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, "spec": inner})
-
-
-def test_the_validator_would_have_seen_a_wrong_key() -> None:
-    document = yaml.safe_load(written("kubernetes", "one"))
-    document["spec"]["activeDeadline"] = 1
-    with pytest.raises(Exception, match="activeDeadline"):
-        kubernetes_says(document)
-
-
-def terraform(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TF_CLI_CONFIG_FILE": str(folder / "rc")}
-    command = ["terraform", *words, "-no-color"]
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-def needs_terraform(provider: str) -> None:
-    if not shutil.which("terraform"):
-        pytest.skip("no terraform on this machine")
-    if not list(PLUGINS.glob(f"*/*/{provider}")):
-        pytest.skip(f"no plugin hashicorp/{provider} in {PLUGINS} (CLOUDACCEL_TERRAFORM_PLUGINS names another folder)")
-
-
-@pytest.mark.slow
-def test_terraform_validates(tmp_path: Path) -> None:
-    needs_terraform("aws")
-    (tmp_path / "rc").write_text(f'provider_installation {{ filesystem_mirror {{ path = "{PLUGINS}" }} }}\n')
-    file = tmp_path / "main.tf.json"
-    for plan in ("one", "gang", "spot"):
-        file.write_text(written("terraform", plan), encoding="utf-8")
-        if plan == "one":
-            assert terraform(tmp_path, "init").returncode == 0
-        answer = terraform(tmp_path, "validate")
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-    file.write_text(written("terraform", "one").replace('"instance_type"', '"instance_typ"'), encoding="utf-8")
-    assert "instance_type" in terraform(tmp_path, "validate").stderr
 
 
 # -- safe by default ---------------------------------------------------------------------------------------------------
@@ -204,13 +87,16 @@ def test_machines_elsewhere_are_closed_labelled_and_deleted_at_the_lease(plan: s
     assert machine["machine_type"] == ("n1-standard-4" if gpu else "a2-highgpu-8g")
 
 
+OPEN = {"dstack-fleet"}  # formats that cannot hold a deadline, and must say so of every plan
+
+
 @pytest.mark.parametrize(("name", "plan"), [made for made in MADE if made[0] != "guardrail"])  # which starts nothing
 def test_every_export_ends_or_says_that_it_does_not(name: str, plan: str) -> None:
     made = export(name, deployment_of(PLANS[plan], accelerator_table()))
     seconds = str(int((10 * 1.2 + 0.5) * 3600))
     said = any("no deadline" in warning for warning in made.warnings)
     assert (seconds in made.text) is not said
-    assert said is (plan == "serving")
+    assert said is (plan == "serving" or name in OPEN)
 
 
 def test_a_lease_of_ones_own() -> None:
@@ -288,6 +174,16 @@ def test_from_a_plan_and_from_its_lock_the_same(tmp_path: Path) -> None:
     assert second.out == (tmp_path / "a" / "main.tf.json").read_text(encoding="utf-8")
 
 
+def test_a_plan_at_a_seller_that_we_do_not_start_says_who_can(tmp_path: Path) -> None:
+    """ "Export-only" alone left the reader to guess the word for --export."""
+    words = ("plan", *TUNE[:-1], "lambda", "--lock", str(tmp_path / "p.lock.json"))
+    assert "Start    option 1 by another engine, from a file: --export dstack or skypilot\n" in run(*words).out
+    assert "another engine" not in run(*words[:-3], "aws", *words[-2:]).out
+    answer = run(*words, "--export", "terraform")
+    assert answer.code == 5
+    assert "take another --export (dstack, skypilot)" in answer.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -333,6 +229,56 @@ def test_a_guardrail_says_what_it_does_not_bind_and_by_what_the_places_were_judg
 def test_a_pack_name_that_could_be_code_is_refused() -> None:
     with pytest.raises(QueryError):
         deployment_of({**PLANS["blue"], "packs": {"x\n- evil: true": "ab12"}}, accelerator_table())
+
+
+# -- engines that span clouds ------------------------------------------------------------------------------------------
+
+
+def test_skypilot_may_start_on_the_places_of_the_plan_in_their_order_and_nowhere_else() -> None:
+    """A task without places starts where it is cheapest, which no rule has judged."""
+    body = yaml.safe_load(written("skypilot", "gang"))
+    assert "any_of" not in body["resources"]
+    assert "infra" not in body["resources"]
+    places = [place["infra"] for place in body["resources"]["ordered"]]
+    assert places == ["aws/eu-north-1", "aws/eu-west-1", "aws/eu-north-1/eu-north-1b"]
+
+
+def test_what_skypilot_does_not_reach_is_left_out_and_said() -> None:
+    """A place that silently went missing would be thought to be tried."""
+    data = lock(failover=[{"provider": "crusoe", "partition": "crusoe", "region": "eu-iceland1-a"}])
+    made = export("skypilot", deployment_of(data, accelerator_table()))
+    assert "crusoe" not in yaml.safe_dump(yaml.safe_load(made.text))
+    assert any("left out" in note and "crusoe eu-iceland1-a" in note for note in made.warnings)
+
+
+def test_lists_of_dstack_are_crossed_so_one_cloud_and_type_alone() -> None:
+    """Two clouds with a region of one name would let in a place that was not planned."""
+    there = {"provider": "lambda", "partition": "lambda", "region": "us-east-1", "instance": "gpu_8x_h100_sxm5"}
+    made = export("dstack", deployment_of(lock(failover=[there]), accelerator_table()))
+    body = yaml.safe_load(made.text)
+    assert (body["backends"], body["regions"]) == (["aws"], ["eu-north-1"])
+    assert any("left out: lambda us-east-1 gpu_8x_h100_sxm5" in note for note in made.warnings)
+
+
+def test_a_failover_of_another_shape_is_not_taken() -> None:
+    """A file has one number of machines: eight GPUs in one machine are not one GPU in one machine."""
+    other = {"region": "eu-west-1", "accelerator": {"id": "nvidia-h100-sxm-80gb", "count": "1"}}
+    assert len(deployment_of(lock(failover=[other]), accelerator_table()).sites) == 1
+
+
+@pytest.mark.parametrize("name", ["skypilot", "dstack", "dstack-fleet"])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"provider": "oci", "partition": "oci", "region": "global"}, "does not reach oci global"),
+        ({"partition": "aws-us-gov", "region": "us-gov-west-1"}, "does not reach aws us-gov-west-1"),
+        ({"market": {"type": "capacity_block"}}, "--reservation"),
+    ],
+)
+def test_what_no_spanning_engine_can_start(name: str, changes: dict[str, Any], words: str) -> None:
+    """A place that the engine reads as another one would be started there."""
+    with pytest.raises(QueryError, match=words):
+        export(name, deployment_of(lock(**changes), accelerator_table()))
 
 
 @pytest.mark.parametrize(

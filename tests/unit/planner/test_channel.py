@@ -9,6 +9,7 @@ import pytest
 from cloudaccel import registry
 from cloudaccel.api import planning
 from cloudaccel.errors import ConfigError
+from cloudaccel.export import naming
 
 JOB = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": 1e7}
 
@@ -27,6 +28,11 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_entries", lambda: entries)
     monkeypatch.setattr(registry, "load", load)
     monkeypatch.setattr(registry, "exports", lambda: (("terraform", "aws"), ("terraform", "gcp")))
+
+    def never(*_: str) -> bool:
+        return False
+
+    monkeypatch.setattr(naming, "reaches", never)  # no engine that spans clouds
 
 
 @pytest.mark.usefixtures("providers")
@@ -52,6 +58,15 @@ def test_what_needs_capacity_bought_before_is_only_quoted() -> None:
     found = planning.plan(JOB, options=60, market="reserved", provider="aws")
     assert found.options
     assert {option.channel for option in found.options} == {"quote-only"}
+
+
+def test_a_seller_that_an_engine_reaches_is_export_only_where_its_region_has_a_name() -> None:
+    """ "Quote-only" would send the reader to a sales desk for a machine that a file can start."""
+    found = planning.plan(JOB, options=60, market=["on-demand", "spot"])
+    channels = {(o.offer.provider, o.offer.region == "global"): o.channel for o in found.considered}
+    assert channels["lambda", False] == "export-only"
+    assert channels["runpod", False] == "export-only"
+    assert {channel for (_, nowhere), channel in channels.items() if nowhere} == {"quote-only"}
 
 
 def test_a_room_of_our_own_is_no_cloud_that_starts_machines() -> None:
