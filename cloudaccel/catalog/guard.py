@@ -98,7 +98,11 @@ def _strange(before: Mapping[str, Row], after: Mapping[str, Row], own: frozenset
         return ""
     covered = {_covers(row) for row in after.values()}
     listed = {(_segment(row), *_what(row)) for row in after.values()}
-    comparable = [row for row in before.values() if _covers(row) in covered and row["availability"] != "not_seen"]
+    known = [row for row in before.values() if _covers(row) in covered and row["availability"] != "not_seen"]
+    # A price of one accelerator names no machine, and whoever calls every machine otherwise cannot be compared by name.
+    comparable = [row for row in known if row["sold_per"] == "instance"]
+    if {row["instance"].lower() for row in comparable}.isdisjoint(row["instance"].lower() for row in after.values()):
+        return ""
     missing = sum((_segment(row), *_what(row)) not in listed for row in comparable)
     if len(comparable) >= _FEW and missing > len(comparable) * _SHRUNK:
         return f"the list misses {missing} of {len(comparable)} known offers of the accelerators that it names"

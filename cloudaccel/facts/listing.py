@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 from cloudaccel.errors import AuthError, MalformedResponse, UnknownName
 from cloudaccel.facts.accelerators import by_id
-from cloudaccel.facts.names import resolve
+from cloudaccel.facts.names import MEMORY_TOLERANCE, resolve
 from cloudaccel.facts.places import country_of, region
 from cloudaccel.model import Availability, Offer, Price, PricePart, Source, identified
 from cloudaccel.protocols import Json, Scope, Web
@@ -75,6 +75,7 @@ class Listed:
     effective_at: str | None = None
     parts: tuple[PricePart, ...] = ()
     note: str = ""
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ class Line:
 
     `amount` is per hour, None where the list names the thing without a price. No region is region `ANYWHERE`: the list
     has none, or nobody has it free now, which leaves its price as it is. `observed_at` None is the time of reading.
+    `estimated`: what will be paid follows from the amount and is not the amount, as of a bid.
     """
 
     shape: Shape
@@ -93,6 +95,7 @@ class Line:
     observed_at: datetime | None = None
     parts: tuple[PricePart, ...] = ()
     note: str = ""
+    estimated: bool = False
 
 
 class PriceList:
@@ -182,7 +185,7 @@ class LineList(PriceList, ABC):
         for line in self.lines():
             listed = Listed(
                 amount=line.amount, currency=line.currency, observed_at=line.observed_at or self._now(),
-                source=self.source, parts=line.parts, note=line.note,
+                source=self.source, parts=line.parts, note=line.note, estimated=line.estimated,
             )  # fmt: skip
             for region_name in dict.fromkeys(line.regions) or (ANYWHERE,):
                 if scope.region in (None, region_name):
@@ -283,12 +286,19 @@ def count_of(value: object) -> Fraction | None:
 
 
 def one_accelerator(raw: str, memory_gb: float | None = None) -> str | None:
-    """The one row of the accelerator table that `raw` means; None where it means several, or none."""
+    """The one row of the accelerator table that `raw` means; None where it means several, or none.
+
+    A card whose memory is another than its maker's (an RTX 4090 with 48 GB) is none: `memory_gb` is that of one.
+    """
     try:
         found = resolve(raw, memory_gb=memory_gb).accelerator_ids
     except UnknownName:
         return None
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1:
+        return None
+    own = by_id(found[0]).memory_gib
+    other = memory_gb is not None and own is not None and abs(memory_gb - own) > own * MEMORY_TOLERANCE
+    return None if other else found[0]
 
 
 def per_hour(total: Decimal, hours: int) -> Decimal:
@@ -318,7 +328,7 @@ def make_offer(place: Place, shape: Shape, terms: Terms, listed: Listed) -> Offe
 
 
 def _price(listed: Listed) -> Price:
-    known, status, note = listed.amount, "exact", listed.note
+    known, status, note = listed.amount, "estimated" if listed.estimated else "exact", listed.note
     if known is None:
         status, note = "unknown", note or "the list names it without a price"
     elif known > MAX_PER_HOUR:

@@ -87,7 +87,7 @@ class VerdaPrices(LineList):
         counted = count_of(gpu.get("number_of_gpus"))
         total = size(self.mapping(kind.get("gpu_memory"), "gpu_memory").get("size_in_gigabytes"))
         each = total / float(counted) if total and counted else None  # the list has the memory of the whole machine
-        known = _FORMS.get(title) or one_accelerator(title, each) or one_accelerator(title)
+        known = _FORMS.get(title) or one_accelerator(title, each)
         return Shape(
             instance=str(kind.get("instance_type"))[:120],
             accelerator_id=known,

@@ -79,6 +79,15 @@ def test_a_first_list_that_misses_most_of_what_is_known_is_refused() -> None:
     assert judged.refused == "the list misses 18 of 20 known offers of the accelerators that it names"
 
 
+def test_a_first_list_with_names_of_its_own_is_not_compared_by_name() -> None:
+    """Else the first list of a seller whom others price per accelerator would be refused for ever."""
+    others = [row(f"x{number}", sold_per="accelerator") for number in range(20)]
+    assert judge(others, [row("a8", source="own")]).refused == ""
+    elsewhere = [row(f"x{number}") for number in range(20)]
+    assert judge(elsewhere, [row("a8", source="own")]).refused == ""
+    assert "misses 20 of 21" in judge([*elsewhere, row("a8")], [row("a8", source="own")]).refused
+
+
 def test_what_another_source_said_stays_and_is_marked_where_the_list_lacks_it() -> None:
     """Never 'gone' without proof: the list may not cover everything that the snapshot has."""
     other = [

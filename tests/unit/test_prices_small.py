@@ -1,4 +1,4 @@
-"""Price lists of Runpod, DigitalOcean, Verda and Vultr; every answer is assembled from the documented shape."""
+"""Price lists of the small sellers; every answer is assembled from the documented shape."""
 
 import json
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from cloudaccel.testing.cloud import Asked, FakeCloud, Reply, Route
 from cloudaccel.testing.prices import PricesContract
 from cloudaccel_digitalocean.prices import DigitalOceanPrices
 from cloudaccel_runpod.prices import RunpodPrices
+from cloudaccel_vast.prices import VastPrices
 from cloudaccel_verda.prices import VerdaPrices
 from cloudaccel_vultr.prices import VultrPrices
 
@@ -42,6 +43,12 @@ VERDA: Mapping[str, Any] = {
 VULTR: Mapping[str, Any] = {
     "id": "vcg-a16-2c-8g-2vram", "vcpu_count": 2, "ram": 8192, "hourly_cost": 0.059, "type": "vcg",
     "locations": ["ewr", "fra"], "gpu_vram_gb": 2, "gpu_type": "NVIDIA_A16",
+}  # fmt: skip
+VAST: Mapping[str, Any] = {
+    "id": 12345678, "host_id": 55555, "machine_id": 88888, "gpu_name": "H100 SXM", "num_gpus": 4, "gpu_frac": 0.5,
+    "gpu_ram": 81559, "cpu_cores": 128, "cpu_cores_effective": 64, "cpu_ram": 1048576, "dph_base": 7.2,
+    "dph_total": 7.3, "min_bid": 3.6, "storage_cost": 0.2, "geolocation": "Sweden, SE", "verification": "verified",
+    "reliability2": 0.99871, "rentable": True, "rented": False, "is_bid": False, "disk_space": 2048.5,
 }  # fmt: skip
 
 
@@ -107,6 +114,18 @@ def vultr(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
     cloud.serve("/", route)
 
 
+def vast(cloud: FakeCloud, *kinds: Mapping[str, Any], cut: int = 2) -> None:
+    """Two offers a page at most, whatever is asked for, which is how the market's server answers."""
+
+    def route(asked: Asked) -> Reply:
+        query = json.loads(asked.query["q"])
+        assert (query["verified"], query["order"]) == ({"eq": True}, [["id", "asc"]])
+        return reply({"offers": [kind for kind in kinds if kind["id"] > query["id"]["gt"]][:cut]})
+
+    cloud.serve("", route)
+    cloud.serve("/", route)
+
+
 class TestRunpod(PricesContract):
     def prices(self) -> Prices:
         return RunpodPrices()
@@ -139,6 +158,14 @@ class TestVultr(PricesContract):
         vultr(cloud, VULTR, {**VULTR, "id": "vcg-a40", "gpu_type": "NVIDIA_A40", "gpu_vram_gb": 48})
 
 
+class TestVast(PricesContract):
+    def prices(self) -> Prices:
+        return VastPrices()
+
+    def serve(self, cloud: FakeCloud) -> None:
+        vast(cloud, *({**VAST, "id": number} for number in (7, 8, 11)))
+
+
 def read(
     suite: PricesContract, kind: type[PriceList], serve: Any, *kinds: Mapping[str, Any], **more: Any
 ) -> list[Offer]:
@@ -163,6 +190,10 @@ def verdas(free: Mapping[str, list[str]] | None = None, **fields: object) -> lis
 
 def vultrs(**fields: object) -> list[Offer]:
     return read(TestVultr(), VultrPrices, vultr, {**VULTR, **fields})
+
+
+def hosts(*offers: Mapping[str, Any], **fields: object) -> list[Offer]:
+    return read(TestVast(), VastPrices, vast, *({**VAST, **offer, **fields} for offer in offers or ({},)))
 
 
 def test_trap_78_79_runpods_price_and_bid_are_of_one_accelerator_in_a_named_tier() -> None:
@@ -273,3 +304,48 @@ def test_a_plan_has_as_many_accelerators_as_its_memory_says(
 
 def test_a_free_plan_is_no_price() -> None:
     assert {offer.price.amount for offer in vultrs(hourly_cost=0)} == {None}
+
+
+def test_trap_83_every_host_of_the_market_is_an_offer_with_its_id_whatever_a_page_is_cut_to() -> None:
+    """A median, or the first page, is a price at which nobody rents."""
+    found = hosts(*({"id": number, "dph_base": number} for number in (3, 5, 6, 9, 12)))
+    assert [(o.instance, o.price.amount) for o in found if o.market == "on_demand"] == [
+        ("offer-3", 3), ("offer-5", 5), ("offer-6", 6), ("offer-9", 9), ("offer-12", 12)
+    ]  # fmt: skip
+
+
+def test_a_market_price_says_its_host_and_a_bid_is_an_estimate() -> None:
+    asked, bid = hosts()
+    assert (asked.region, asked.country, asked.count, asked.accelerator_id) == ("SE", "SE", 4, "nvidia-h100-sxm-80gb")
+    assert (asked.price.amount, asked.price.status, asked.offering_class) == (Decimal("7.2"), "exact", "marketplace")
+    assert (asked.vcpus, asked.memory_gib) == (64, 512)
+    assert "verified host 55555, reliability 0.9987" in asked.price.note
+    assert (bid.market, bid.price.amount, bid.price.status) == ("spot", Decimal("3.6"), "estimated")
+    assert bid.price.note.startswith("the lowest bid; a higher one ends the machine")
+
+
+def test_trap_82_the_disk_of_a_host_is_said_and_is_no_part_of_the_price() -> None:
+    """`dph_total` has some disk in it, and no two sellers' prices would compare."""
+    assert hosts()[0].price.note.endswith("disk apart, 0.2 USD per GB and month")
+
+
+def test_trap_84_what_a_host_does_not_say_is_unknown() -> None:
+    silent = {"cpu_cores": None, "cpu_ram": None, "geolocation": None, "reliability2": None, "storage_cost": None}
+    (offer,) = hosts(**silent, min_bid=0, dph_base=0, verification="deverified")
+    assert (offer.vcpus, offer.memory_gib, offer.region, offer.country) == (64, None, "global", None)
+    assert (offer.price.amount, offer.offering_class) == (None, "community")
+    assert offer.price.note == "deverified host 55555"
+
+
+def test_a_card_with_more_memory_than_its_maker_gave_it_is_not_that_card() -> None:
+    offer = hosts(gpu_name="RTX 4090", gpu_ram=49140)[0]
+    assert (offer.accelerator_id, offer.accelerator_name) == (None, "RTX 4090")
+    assert offer.accelerator_memory_gib == pytest.approx(48, abs=0.1)
+    assert hosts(gpu_name="RTX 4090", gpu_ram=24564)[0].accelerator_id == "nvidia-rtx-4090"
+    assert hosts(gpu_name="H200", gpu_ram=143771)[0].accelerator_id == "nvidia-h200-sxm"
+    assert hosts(gpu_name="H200", gpu_ram=81559)[0].accelerator_id is None
+
+
+def test_hosts_out_of_order_would_leave_some_out_and_are_refused() -> None:
+    with pytest.raises(MalformedResponse, match="where ids rise"):
+        hosts({"id": 9}, {"id": 3})

@@ -1,0 +1,1 @@
+"""Vast.ai: what hosts ask for their machines on its market. Machines are not started there."""
