@@ -26,6 +26,7 @@ VERBS = {
     "provision": "start what was planned, and make sure that it is gone afterwards",
     "explain": "what a name means, and where a price comes from",
     "refresh": "read the sellers' price lists; --from and --out to carry prices, --status",
+    "prices": "import: your own prices out of your bills (FinOps FOCUS), as a price file",
     "serve": "the prices over HTTP, read-only, on this machine unless told otherwise",
     "mcp": "the read-only verbs as tools of an assistant (Model Context Protocol)",
     "doctor": "check the installation, the catalog and its age",
