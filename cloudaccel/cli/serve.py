@@ -2,23 +2,32 @@
 
 import argparse
 import logging
+import os
 import socket
 import sys
+import tempfile
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
 from cloudaccel.catalog.session import open_session
 from cloudaccel.cli import common
 from cloudaccel.errors import ConfigError, QueryError
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 EXAMPLES = """\
   cloudaccel serve                                         http://127.0.0.1:8080, read-only
   cloudaccel serve --port 9000 --max-age 30d               /readyz fails when the prices are older
   cloudaccel serve --host 0.0.0.0 --allow-host gpu.example.org
+  cloudaccel serve --workers 4                             four processes behind the one port
 """
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DAY_S = 86_400
 _CONNECTIONS = 256  # at once; more are answered with 503 instead of being queued without end
 _DRAIN_S = 10
+_MOST_WORKERS = 64
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     )
     s.add_argument("--max-age", metavar="TIME", help="/readyz says no when the oldest prices are older: 30d")
     s.add_argument("--rate", metavar="N", help="requests a second that one address may make (default: any number)")
+    s.add_argument(
+        "--workers", default="1", metavar="N", help="processes that answer (default 1); one per core is enough"
+    )
     s.add_argument("-q", "--quiet", action="store_true", help="no line per request on stderr")
     return p
 
@@ -55,17 +67,18 @@ def run(a: argparse.Namespace) -> int:
     rate = None if a.rate is None else units.parse_minimum(a.rate, "--rate")
     if rate is not None and rate <= 0:
         raise QueryError(f"--rate: {a.rate} must be above 0. Leave it out for any number.")
+    workers = _workers(a.workers)
     try:
         import uvicorn
 
-        from cloudaccel.service.app import LOOPBACK_NAMES, create_app
+        from cloudaccel.service.app import LOOPBACK_NAMES
     except ImportError as error:
         raise ConfigError("serve needs more packages: pip install 'cloudaccel[service]'.") from error
-    _log_to_stderr(quiet=a.quiet)
-    app = create_app(a.catalog, max_age_days=max_age, hosts=(*LOOPBACK_NAMES, *(a.allow_host or ())), rate=rate)
+    hosts = (*LOOPBACK_NAMES, *(a.allow_host or ()))
+    app = partial(make_app, quiet=a.quiet, catalog=a.catalog, max_age_days=max_age, hosts=hosts, rate=rate)
     settings = uvicorn.Config(
-        app, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
-        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_DRAIN_S,
+        app, factory=True, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
+        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_DRAIN_S, workers=workers,
     )  # fmt: skip
     with open_session(a.catalog):  # prices that cannot be read are said now, not at the first request
         pass
@@ -73,8 +86,35 @@ def run(a: argparse.Namespace) -> int:
         host, real_port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         common.note(f"serving http://{shown}:{real_port}/ (read-only, no sign-in; stop with Ctrl-C)")
-        uvicorn.Server(settings).run(sockets=[listener])
+        if workers == 1:
+            uvicorn.Server(settings).run(sockets=[listener])
+        else:
+            _run_workers(settings, listener)
     return 0
+
+
+def make_app(*, quiet: bool, **options: Any) -> "FastAPI":
+    """The application in the process that answers; `options` are those of `cloudaccel.service.app.create_app`."""
+    from cloudaccel.service.app import create_app
+
+    _log_to_stderr(quiet=quiet)
+    return create_app(**options)
+
+
+def _run_workers(settings: Any, listener: socket.socket) -> None:
+    """Several processes that take connections from one port; one that dies is started again."""
+    from uvicorn.supervisors import Multiprocess
+
+    # Each process counts its own requests; /metrics of any of them adds up what all have written here.
+    with tempfile.TemporaryDirectory(prefix="cloudaccel-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        Multiprocess(settings, sockets=[listener]).run()
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_WORKERS:
+        raise QueryError(f"--workers: {text!r} is no number of processes. Write 1 to {_MOST_WORKERS}.")
+    return int(text)
 
 
 def _port(text: str) -> int:

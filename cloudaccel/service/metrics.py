@@ -1,11 +1,13 @@
 """Figures for Prometheus: requests and how long they took, and how old each seller's prices are."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 
 TEXT = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -14,10 +16,16 @@ Dates = Callable[[], dict[str, tuple[int, str | None, str | None]]]
 
 
 class Figures:
-    """The figures of one service. Routes are named by their pattern, so that nobody can make up new series."""
+    """The figures of one service. Routes are named by their pattern, so that nobody can make up new series.
+
+    Where ``PROMETHEUS_MULTIPROC_DIR`` is set, requests are counted over all processes that share that folder.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = self._shown = CollectorRegistry()
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            self._shown = CollectorRegistry()
+            MultiProcessCollector(self._shown)
         self._requests = Counter(
             "cloudaccel_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
         )
@@ -32,11 +40,11 @@ class Figures:
 
     def watch(self, dates: Dates, quarantined: Callable[[], int]) -> None:
         """Also tell the age of each seller's prices and the rows in quarantine, read when somebody asks."""
-        self.registry.register(_Catalog(dates, quarantined))
+        self._shown.register(_Catalog(dates, quarantined))
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._shown)
 
 
 class _Catalog:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,22 @@ def prices(tmp_path: Path) -> Path:
     file = tmp_path / "prices.csv"
     file.write_text(ROW.format("4"), encoding="utf-8")
     return file
+
+
+@pytest.fixture
+def two(prices: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service of two processes."""
+    command = [sys.executable, "-m", "cloudaccel", "--catalog", str(prices), "serve", "--port", "0", "-q"]
+    process = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE, text=True, env={**os.environ})
+    yield process, listening(process)
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    assert process.stderr is not None
+    process.stderr.close()
 
 
 @pytest.fixture
@@ -74,3 +91,43 @@ def test_stops_when_told_without_a_traceback(served: tuple[subprocess.Popen[str]
     process.wait(30)
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
+    return [int(child) for child in listed.split() if "spawn_main" in _command(int(child))]
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_share_a_port_and_their_figures_and_one_that_dies_is_replaced(
+    two: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, address = two
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(_price, [address] * 40)) == {"4"}
+    with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:  # noqa: S310
+        counted = re.findall(r'cloudaccel_requests_total\{.*route="/v1/offers".*\} ([\d.]+)', answer.read().decode())
+    assert sum(map(float, counted)) == 40  # of both processes, whichever of them tells
+    first = _children(process.pid)
+    assert len(first) == 2
+    os.kill(first[0], signal.SIGKILL)
+    end = time.monotonic() + 30
+    while len(set(_children(process.pid)) - set(first)) < 1:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert _price(address) == "4"
+    process.terminate()
+    assert process.wait(30) == 0
+    assert not any(Path(f"/proc/{child}").exists() and "spawn_main" in _command(child) for child in first)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "65", "many", "1.5", ""])
+def test_workers_that_cannot_be_are_refused(number: str) -> None:
+    command = [sys.executable, "-m", "cloudaccel", "serve", "--port", "0", f"--workers={number}"]
+    said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (said.returncode, said.stderr.count("\n")) == (2, 1)
+    assert "--workers" in said.stderr
