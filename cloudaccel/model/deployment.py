@@ -110,3 +110,10 @@ def terms_of_account(plan: Deployment) -> tuple[str, ...]:
 def open_end(ends: str) -> str:
     """The note of a plan without a lease; `ends` is the command that ends its machines."""
     return f"no deadline: work without an end (serving) runs until {ends}; --lease sets one"
+
+
+def left_out(plan: Deployment) -> tuple[str, ...]:
+    """A note on the places that a file for one region cannot name."""
+    here = (plan.site.provider, plan.site.region)
+    others = sorted({f"{s.provider} {s.region}" for s in plan.sites if (s.provider, s.region) != here})
+    return (f"one region only; left out: {', '.join(others)}",) if others else ()

@@ -28,11 +28,12 @@ MADE = [
     *((name, plan) for name in ("dstack", "dstack-fleet") for plan in PLANS if plan != "neuron"),
     *(
         (name, plan)
-        for name in ("terraform", "karpenter")
+        for name in ("terraform", "karpenter", "parallelcluster")
         for plan in PLANS
         if plan not in ("attached", "elsewhere", "blue")
     ),
     *(("guardrail", plan) for plan in ("gang", "elsewhere", "blue")),
+    *(("hyperpod", plan) for plan in ("one", "gang", "spot", "neuron")),
     ("terraform", "attached"),
     ("terraform", "elsewhere"),
 ]
@@ -87,13 +88,13 @@ def test_machines_elsewhere_are_closed_labelled_and_deleted_at_the_lease(plan: s
     assert machine["machine_type"] == ("n1-standard-4" if gpu else "a2-highgpu-8g")
 
 
-OPEN = {"dstack-fleet"}  # formats that cannot hold a deadline, and must say so of every plan
+OPEN = {"dstack-fleet", "hyperpod"}  # formats that cannot hold a deadline, and must say so of every plan
 
 
 @pytest.mark.parametrize(("name", "plan"), [made for made in MADE if made[0] != "guardrail"])  # which starts nothing
 def test_every_export_ends_or_says_that_it_does_not(name: str, plan: str) -> None:
     made = export(name, deployment_of(PLANS[plan], accelerator_table()))
-    seconds = str(int((10 * 1.2 + 0.5) * 3600))
+    seconds = "12:30:00" if name == "parallelcluster" else str(int((10 * 1.2 + 0.5) * 3600))
     said = any("no deadline" in warning for warning in made.warnings)
     assert (seconds in made.text) is not said
     assert said is (plan == "serving" or name in OPEN)
@@ -145,6 +146,8 @@ def test_a_lock_with_what_cannot_be_is_refused(key: str, value: Any) -> None:
     [
         ("terraform", {"provider": "runpod"}, UnknownName, "the plan is for runpod"),
         ("terraform", {"market": {"type": "capacity_block"}}, QueryError, "--reservation"),
+        ("parallelcluster", {"market": {"type": "capacity_block"}}, QueryError, "--reservation"),
+        ("hyperpod", {"market": {"type": "capacity_block"}}, QueryError, "--reservation"),
         ("pulumi", {}, UnknownName, "kubernetes"),
         ("kubernetes", {"accelerator": {"id": "google-tpu-v5e", "count": "8"}}, QueryError, "topology"),
         ("kubernetes", {"accelerator": {"id": "nvidia-a10", "count": "1/6"}}, QueryError, "share"),
@@ -229,6 +232,48 @@ def test_a_guardrail_says_what_it_does_not_bind_and_by_what_the_places_were_judg
 def test_a_pack_name_that_could_be_code_is_refused() -> None:
     with pytest.raises(QueryError):
         deployment_of({**PLANS["blue"], "packs": {"x\n- evil: true": "ab12"}}, accelerator_table())
+
+
+# -- clusters on AWS -------------------------------------------------------------------------------------------------
+
+
+def test_a_slurm_cluster_starts_empty_closed_encrypted_and_tagged() -> None:
+    """Without sources, ParallelCluster opens port 22 of the head node to the world."""
+    body = yaml.safe_load(written("parallelcluster", "gang"))
+    assert body["HeadNode"]["Ssh"]["AllowedIps"] == "127.0.0.1/32"
+    assert body["HeadNode"]["Networking"]["ElasticIp"] is False
+    assert body["Imds"] == {"ImdsSupport": "v2.0"}
+    queue = body["Scheduling"]["SlurmQueues"][0]
+    assert queue["Networking"]["AssignPublicIp"] is False
+    assert queue["Networking"]["PlacementGroup"] == {"Enabled": True}
+    assert queue["ComputeSettings"]["LocalStorage"]["RootVolume"]["Encrypted"] is True
+    assert body["HeadNode"]["LocalStorage"]["RootVolume"]["Encrypted"] is True
+    (machines,) = queue["ComputeResources"]
+    assert (machines["MinCount"], machines["MaxCount"], machines["Efa"]) == (0, 4, {"Enabled": True})
+    assert {"Key": "cloudaccel-export", "Value": "cloudaccel-e0ed5d7c"} in body["Tags"]
+    assert all(world not in written("parallelcluster", "gang") for world in WORLD)
+
+
+def test_efa_is_asked_for_only_where_it_is_known() -> None:
+    """A type without EFA is refused by ParallelCluster; one that waits for a thin network runs at a fraction."""
+    made = export("parallelcluster", deployment_of(lock(nodes=2, instance="g6.48xlarge"), accelerator_table()))
+    assert "Efa" not in made.text
+    assert any("whether g6.48xlarge has EFA is not known here" in note for note in made.warnings)
+
+
+def test_a_cluster_is_for_one_region_and_says_what_it_leaves() -> None:
+    """A file for one region would be thought to fail over."""
+    for name in ("parallelcluster", "hyperpod"):
+        made = export(name, deployment_of(PLANS["gang"], accelerator_table()))
+        assert "one region only; left out: aws eu-west-1" in made.warnings
+
+
+def test_a_cluster_of_sagemaker_has_other_types_and_prices() -> None:
+    """The plan's price is EC2's: the bill of a HyperPod cluster is another."""
+    made = export("hyperpod", deployment_of(PLANS["one"], accelerator_table()))
+    assert any("not the plan's" in note for note in made.warnings)
+    with pytest.raises(QueryError, match=r"no ml\.g5g\.xlarge"):
+        written("hyperpod", "serving")
 
 
 # -- engines that span clouds ------------------------------------------------------------------------------------------

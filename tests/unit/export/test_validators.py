@@ -5,8 +5,10 @@ Packages of engines want versions of libraries that this project does not: each 
 ``python -m venv $CLOUDACCEL_VALIDATORS/skypilot`` and so on; a test says so and skips where there is none.
 """
 
+import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cloudaccel_aws import export_hyperpod
 from tests.unit.export.plans import PLANS, written
 
 # Where a machine may hold provider plugins of Terraform; nothing is fetched.
@@ -194,3 +197,77 @@ def test_dstack_itself_reads_every_fleet_and_task(tmp_path: Path) -> None:
     assert "placements" in said.pop("wrong key")
     assert "spot_policy" in said.pop("wrong word")
     assert said == dict.fromkeys(cases, "ok")
+
+
+# -- clusters on AWS -------------------------------------------------------------------------------------------------
+
+CLUSTERS = ("one", "gang", "spot", "neuron")
+PARALLELCLUSTER = """
+import yaml
+from pcluster.schemas.cluster_schema import ClusterSchema
+
+def check(text):
+    ClusterSchema(cluster_name="test").load(yaml.safe_load(text))
+"""
+
+
+@pytest.mark.slow
+def test_parallelcluster_itself_reads_every_cluster(tmp_path: Path) -> None:
+    """A wrong word stops the making of a cluster after minutes."""
+    cases = {plan: written("parallelcluster", plan) for plan in (*CLUSTERS, "serving")}
+    wrong = {
+        "wrong key": cases["gang"].replace("MaxCount:", "MaxCounts:"),
+        "wrong word": cases["gang"].replace("CapacityType: ONDEMAND", "CapacityType: ON_DEMAND"),
+    }
+    said = engine_says("aws-parallelcluster", PARALLELCLUSTER + EACH, {**cases, **wrong}, tmp_path)
+    assert "MaxCounts" in said.pop("wrong key")
+    assert "CapacityType" in said.pop("wrong word")
+    assert said == dict.fromkeys(cases, "ok")
+
+
+def problems(shape: Any, value: Any, where: str = "") -> list[str]:
+    """Words and patterns of a request that botocore's own check lets through: enumerations and forms."""
+    if shape.type_name == "structure":
+        members = shape.members
+        return [p for key, part in value.items() for p in problems(members[key], part, f"{where}.{key}")]
+    if shape.type_name == "list":
+        return [p for n, part in enumerate(value) for p in problems(shape.member, part, f"{where}[{n}]")]
+    if shape.type_name == "map":
+        return [p for part in value.values() for p in problems(shape.value, part, where)]
+    if shape.type_name != "string":
+        return []
+    pattern = shape.metadata.get("pattern", "").replace("\\p{L}\\p{Z}\\p{N}", "\\w ")
+    found = [f"{where}: {value} is none of its words"] if shape.enum and value not in shape.enum else []
+    return [*found, f"{where}: {value} is not {pattern}"] if pattern and not re.fullmatch(pattern, value) else found
+
+
+def create_cluster() -> Any:
+    session: Any = pytest.importorskip("botocore.session")
+    return session.get_session().get_service_model("sagemaker").operation_model("CreateCluster").input_shape
+
+
+@pytest.mark.parametrize("plan", CLUSTERS)
+def test_sagemaker_would_take_the_request(plan: str) -> None:
+    """A request that the service refuses is found out only with an account."""
+    validate: Any = pytest.importorskip("botocore.validate")
+    shape, request = create_cluster(), json.loads(written("hyperpod", plan))
+    report = validate.ParamValidator().validate(request, shape)
+    assert not report.has_errors(), report.generate_report()
+    assert not problems(shape, request)
+
+
+def test_both_checks_of_a_request_would_have_seen_what_is_wrong() -> None:
+    """A check that says yes to everything proves nothing."""
+    validate: Any = pytest.importorskip("botocore.validate")
+    shape, request = create_cluster(), json.loads(written("hyperpod", "gang"))
+    request["InstanceGroups"][0] |= {"InstanceType": "ml.p99.48xlarge", "ExecutionRole": "admin"}
+    assert len(problems(shape, request)) == 2
+    request["InstanceGroups"][0]["InstanceCounts"] = 2
+    assert "InstanceCounts" in validate.ParamValidator().validate(request, shape).generate_report()
+
+
+def test_the_types_that_a_cluster_may_have_are_types_of_the_service() -> None:
+    """A type that the service does not have would be refused only by an account."""
+    enum = set(create_cluster().members["InstanceGroups"].member.members["InstanceType"].enum)
+    with (Path(export_hyperpod.__file__).parent / "data" / "cluster_types.csv").open(encoding="utf-8") as file:
+        assert {row["type"] for row in csv.DictReader(file)} <= enum
