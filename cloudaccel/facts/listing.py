@@ -132,10 +132,15 @@ class PriceList:
         return self._web
 
     def page(
-        self, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None, body: Json = None
+        self,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Json = None,
+        *,
+        url: str | None = None,
     ) -> Mapping[str, object]:
-        """The JSON object that the first source answers; a `body` is sent by POST. Raises `ProviderError`."""
-        with self.web.ask(self.sources[0], query=query, headers=headers, body=body) as answer:
+        """The JSON object that `url` (or the first source) answers; a `body` goes by POST. Raises `ProviderError`."""
+        with self.web.ask(url or self.sources[0], query=query, headers=headers, body=body) as answer:
             return mapping(answer.json(), provider=self.provider, operation=self.operation, what="the page")
 
     def mapping(self, value: object, what: str) -> Mapping[str, object]:

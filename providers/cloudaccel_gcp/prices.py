@@ -1,13 +1,13 @@
 """Google's Cloud Billing Catalog: no machine has a price there, so each is put together from its parts.
 
 A machine is vCPUs + memory + accelerators + the local disks that come with it. One missing part and the whole is
-unpriced: a host without its accelerators is no price. What a machine holds is ``data/machine_types.csv``.
+unpriced: a host without its accelerators is no price. What a machine holds is ``data/machine_types.csv``; which part a
+SKU is, ``skus.py`` reads. Vertex AI sells the same machines at prices of its own for each part.
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -30,37 +30,24 @@ from cloudaccel.facts.listing import (
     sequence,
 )
 from cloudaccel.facts.loader import read_table
-from cloudaccel.model import HOURS_PER_MONTH, Offer, PricePart, Source
+from cloudaccel.model import HOURS_PER_MONTH, Availability, Offer, PricePart, Source
 from cloudaccel.protocols import Scope
+from cloudaccel_gcp.skus import FLEX, Named, description_of, gpu_key, named
 
 PROVIDER = "gcp"
 OPERATION = "services.skus.list"
 # cloud.google.com/billing/docs/reference/rest/v1/services.skus/list; the endpoint itself was not called.
-BASE_URL = "https://cloudbilling.googleapis.com/v1/services/6F81-5844-456A/skus"
+BASE_URL = "https://cloudbilling.googleapis.com/v1/services/6F81-5844-456A/skus"  # Compute Engine
+TPU_URL = "https://cloudbilling.googleapis.com/v1/services/E000-3F24-B8AA/skus"  # Cloud TPU: v2 to v4 alone
+VERTEX_URL = "https://cloudbilling.googleapis.com/v1/services/C7E2-9256-1C43/skus"  # Vertex AI
 KEYS = ("CLOUDACCEL_GCP_API_KEY", "GOOGLE_API_KEY")  # environment variables, the first that is set
 MAX_PAGES = 200  # of 5,000 SKUs; Compute Engine has some 30,000
 _GIB_IN_GB = Decimal("1.073741824")
-_TERMS = {
-    "OnDemand": Terms(),
-    "Preemptible": Terms(market="spot"),
-    "Commit1Yr": Terms(market="reserved", term="1y", payment="monthly", offering_class="committed_use"),
-    "Commit3Yr": Terms(market="reserved", term="3y", payment="monthly", offering_class="committed_use"),
-}
-_SPOT = re.compile(r"\b(Spot|Preemptible)\b")
-# Other ways to buy, and rights of use on top: never the price of a machine on demand.
-_OTHER_WAY = re.compile(r"\bDWS\b|^Reserved |Sole Tenancy|Custom|Extended|\bvWS\b|Workstation", re.IGNORECASE)
-_HOST = re.compile(r"^(?:Spot Preemptible )?(\w+) Instance (Core|Ram) running in ")
-_HOST_COMMITMENT = re.compile(r"^Commitment v1: (A2|A3|A3Plus|G2|G4) (?:Instance )?(Cpu|Core|Ram)\b", re.IGNORECASE)
-# Most names begin with the maker and end with GPU; the newer ones do one of the two, or neither.
-_GPU = re.compile(
-    r"^(?:Commitment v1: )?((?:Nvidia|RTX|[HB]\d{3}|GB\d{3}|A4 Nvidia) .+?)"
-    r" (?:running in|attached to Spot Preemptible VMs|in) ?"
-)
-# Said of SKUs of the group TPU; those of v5e and newer stand in this service, and each is of one chip.
-_TPU = re.compile(r"\bTpu-?(v?\d+[a-z]*)", re.IGNORECASE)
-_TPU_IDS = {"v5e": "google-tpu-v5e", "v5p": "google-tpu-v5p", "v6e": "google-tpu-v6e", "v7x": "google-tpu-v7x"}
-_BY_CORES = ("v2", "v3", "v4")  # sold by eight cores, of a device or a pod, in a service of their own
-_SSD = re.compile(r"^(?:SSD backed Local Storage|Commitment v1: Local SSD)\b")
+_TPU_IDS = {
+    version: f"google-tpu-{version}" for version in ("v2", "v3", "v4", "v5e", "v5p", "v6e", "v7x")
+}  # fmt: skip
+_CHIPS = 4  # of the eight cores that v2 to v4 are sold by, two a chip (cloud.google.com/tpu/docs, v4; read 2026-11)
+_NO_PRICE = "no price per hour in the catalog"
 _SOURCE = Source(
     id="gcp-billing-catalog", name="Google Cloud Billing Catalog", path="services/6F81-5844-456A/skus", revision="v1",
     licence="public price list", url=BASE_URL,
@@ -78,19 +65,30 @@ class _Unit(NamedTuple):
 
 
 class _Machine(NamedTuple):
+    """`series` "": the accelerators' price is that of the machine. `not_sold`: markets that have no such machine."""
+
     shape: Shape
     series: str
     gpu: str
     local_ssd_gib: Decimal
+    not_sold: frozenset[str]
+
+
+class _Part(NamedTuple):
+    """A part of a machine: which unit it is, what it is called, and how many there are."""
+
+    what: Named
+    name: str
+    quantity: Decimal
 
 
 @dataclass(slots=True)
 class _Book:
-    """Unit prices by region, terms and resource (``core A2``, ``ram A2``, ``ssd``, or the accelerator's name)."""
+    """Unit prices by region and by what they are of."""
 
-    units: dict[tuple[str, Terms, str], _Unit] = field(default_factory=dict[tuple[str, Terms, str], _Unit])
+    units: dict[tuple[str, Named], _Unit] = field(default_factory=dict[tuple[str, Named], _Unit])
 
-    def put(self, key: tuple[str, Terms, str], unit: _Unit) -> None:
+    def put(self, key: tuple[str, Named], unit: _Unit) -> None:
         """Keep `unit`; a SKU with another price makes the resource disputed, in whatever order they come."""
         known = self.units.get(key)
         if known is None or (known.price is None and not known.disputed):
@@ -105,7 +103,7 @@ class GcpPrices(PriceList):
 
     provider = PROVIDER
     operation = OPERATION
-    sources = (BASE_URL,)
+    sources = (BASE_URL, TPU_URL, VERTEX_URL)
 
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`. The catalog is one for all regions: a region is picked out of it.
@@ -120,9 +118,13 @@ class GcpPrices(PriceList):
 
     def _skus(self) -> Iterator[Mapping[str, object]]:
         headers = {"X-Goog-Api-Key": api_key(PROVIDER, *KEYS)}
+        for url in self.sources:
+            yield from self._skus_of(url, headers)
+
+    def _skus_of(self, url: str, headers: Mapping[str, str]) -> Iterator[Mapping[str, object]]:
         query = {"pageSize": "5000", "currencyCode": self._currency}
         for _ in range(MAX_PAGES):
-            page = self.page(query, headers)
+            page = self.page(query, headers, url=url)
             yield from skus_of_page(page)
             if not (token := _text(page, "nextPageToken")):
                 return
@@ -150,51 +152,50 @@ def offers_of_skus(
     """
     book = _Book()
     for sku in skus:
-        if (named := _resource(sku)) is None:
+        if (what := _named(sku)) is None:
             continue
-        unit = _unit(sku, named[1])
+        unit = _unit(sku, what.resource)
         for place in sequence(sku.get("serviceRegions"), provider=PROVIDER, operation=OPERATION, what="serviceRegions"):
             if isinstance(place, str) and place != "global" and region in (None, place):
-                book.put((place, *named), unit)
-    for (place, terms, resource), unit in book.units.items():
-        if resource.startswith("tpu "):
-            yield _chip(place, terms, resource.removeprefix("tpu "), unit, now)
-        elif not resource.startswith(("core ", "ram ")) and resource != "ssd":
-            yield from _with_accelerator(book, place, terms, resource, unit, now)
+                book.put((place, what), unit)
+    for (place, what), unit in book.units.items():
+        kind, _, name = what.resource.partition(" ")
+        where = Place(provider=PROVIDER, partition="gcp", region=place)
+        if kind == "gpu":
+            yield from _with_accelerator(book, where, what, unit, now)
+        elif kind in ("tpu", "device", "pod"):
+            yield _tpu(where, what.terms, kind, name, unit, now)
 
 
-def _resource(sku: Mapping[str, object]) -> tuple[Terms, str] | None:
-    """Terms and resource of a SKU; None for what no machine with accelerators is made of."""
-    text = _text(sku, "description")
-    usage = _text(mapping(sku.get("category"), provider=PROVIDER, operation=OPERATION, what="category"), "usageType")
-    if usage == "OnDemand" and _SPOT.search(text):
-        usage = "Preemptible"  # some spot SKUs say it in the description alone
-    if usage not in _TERMS or _OTHER_WAY.search(text) or text.startswith("Commitment") != usage.startswith("Commit"):
-        return None
-    if host := _HOST.match(text) or _HOST_COMMITMENT.match(text):
-        return _TERMS[usage], f"{'ram' if host[2].lower() == 'ram' else 'core'} {host[1]}"
-    if gpu := _GPU.match(text):
-        return _TERMS[usage], gpu[1]
-    if _group(sku) == "TPU" and (tpu := _TPU.search(text)):
-        version = "v" + tpu[1].lower().removeprefix("v")
-        return None if version in _BY_CORES else (_TERMS[usage], f"tpu {version}")
-    return (_TERMS[usage], "ssd") if _SSD.match(text) else None
-
-
-def _group(sku: Mapping[str, object]) -> str:
+def _named(sku: Mapping[str, object]) -> Named | None:
+    """What a SKU is of; None for what no machine with accelerators is made of."""
     category = mapping(sku.get("category"), provider=PROVIDER, operation=OPERATION, what="category")
-    return _text(category, "resourceGroup")
+    found = named(description_of(sku), _text(category, "usageType"), _text(category, "resourceGroup"))
+    if found is None:
+        return None
+    kind, _, name = found.resource.partition(" ")
+    if kind in ("core", "ram"):
+        return found if name in _series() else None
+    # The table's spelling stands for all spellings of the same accelerator.
+    known = machine_types().get(gpu_key(name), ()) if kind == "gpu" else ()
+    return found._replace(resource=f"gpu {known[0].gpu}") if known else found
 
 
-def _chip(region: str, terms: Terms, version: str, unit: _Unit, now: datetime) -> Offer:
-    """One chip: its machine comes with it, and how many there are is the slice's to say."""
+def _tpu(place: Place, terms: Terms, kind: str, version: str, unit: _Unit, now: datetime) -> Offer:
+    """A chip, its part of the machine included (how many there are is the slice's to say), or a device of four."""
+    device = kind == "device"
+    price = unit.price
+    if price and kind == "pod":
+        price = (price / _CHIPS).quantize(NANO_UNIT)
     shape = Shape(
-        instance=f"tpu-{version}", accelerator_id=_TPU_IDS.get(version), accelerator_name=f"TPU{version}",
-        count=Fraction(1), sold_per="accelerator", hosts=None,
+        # Of v2 and v3 a chip of a pod has another price than one of a device.
+        instance=f"{version}-8" if device else f"tpu-{version}" + ("-pod" if kind == "pod" and version != "v4" else ""),
+        accelerator_id=_TPU_IDS.get(version), accelerator_name=f"TPU{version}",
+        count=Fraction(_CHIPS if device else 1), sold_per="instance" if device else "accelerator",
+        hosts=1 if device else None,
     )  # fmt: skip
-    note = "for one chip, its part of the machine included" if unit.price else "no price per hour in the catalog"
-    place = Place(provider=PROVIDER, partition="gcp", region=region)
-    return make_offer(place, shape, terms, _listed(unit, unit.price, now, note=note))
+    note = "for one device of eight cores" if device else "for one chip, its part of the machine included"
+    return make_offer(place, shape, terms, _listed(unit, price, now, note=note if price else _NO_PRICE))
 
 
 def _unit(sku: Mapping[str, object], resource: str) -> _Unit:
@@ -237,29 +238,42 @@ def _per_hour_factor(unit: str, resource: str) -> Decimal | None:
     return Decimal(1) if unit == "h" else None
 
 
-def _with_accelerator(book: _Book, region: str, terms: Terms, gpu: str, unit: _Unit, now: datetime) -> Iterator[Offer]:
-    place = Place(provider=PROVIDER, partition="gcp", region=region)
-    machines = machine_types().get(gpu, ())
+def _with_accelerator(book: _Book, place: Place, what: Named, unit: _Unit, now: datetime) -> Iterator[Offer]:
+    gpu = what.resource.removeprefix("gpu ")
+    machines = machine_types().get(gpu_key(gpu), ())
     for machine in machines:
-        yield make_offer(place, machine.shape, terms, _assembled(book, region, terms, machine, unit, now))
-    if not machines:
+        # Of a machine that waits for capacity Vertex AI bills a fee, and Compute Engine the machine.
+        terms = FLEX if what.fee else what.terms
+        parts = _parts(machine, what._replace(terms=FLEX, service="vm", fee=False)) if what.fee else []
+        parts += _parts(machine, what)
+        shape = replace(machine.shape, service=what.service)
+        offer = make_offer(place, shape, terms, _assembled(book, place.region, parts, unit, now))
+        sold = terms.market not in machine.not_sold or what.service == "vertex-prediction"
+        yield offer if sold else replace(offer, availability=Availability("not_sold"))
+    if not machines and not what.fee:
         shape = Shape(
             instance=f"attach/{gpu}", accelerator_id=None, accelerator_name=gpu, count=None, sold_per="accelerator",
-            hosts=None,
+            hosts=None, service=what.service,
         )  # fmt: skip
-        note = "for one accelerator without its host" if unit.price else "no price per hour in the catalog"
-        yield make_offer(place, shape, terms, _listed(unit, unit.price, now, note=note))
+        note = "for one accelerator without its host" if unit.price else _NO_PRICE
+        yield make_offer(place, shape, what.terms, _listed(unit, unit.price, now, note=note))
 
 
-def _assembled(book: _Book, region: str, terms: Terms, machine: _Machine, gpu: _Unit, now: datetime) -> Listed:
-    shape = machine.shape
-    wanted = [
-        (f"core {machine.series}", "vCPU", Decimal(f"{shape.vcpus:g}")),
-        (f"ram {machine.series}", "memory GiB", Decimal(f"{shape.memory_gib:g}")),
-        (machine.gpu, shape.accelerator_name, _decimal(shape.count)),
-        ("ssd", "local disk GiB", machine.local_ssd_gib),
-    ]
-    found = [(book.units.get((region, terms, key)), name, quantity) for key, name, quantity in wanted if quantity]
+def _parts(machine: _Machine, what: Named) -> list[_Part]:
+    """What a machine is billed for under the terms and by the service of `what`; Vertex AI bills no local disks."""
+    shape, fee = machine.shape, "fee for " if what.fee else ""
+    found = [
+        _Part(what._replace(resource=f"core {machine.series}"), f"{fee}vCPU", Decimal(f"{shape.vcpus:g}")),
+        _Part(what._replace(resource=f"ram {machine.series}"), f"{fee}memory GiB", Decimal(f"{shape.memory_gib:g}")),
+    ] if machine.series else []  # fmt: skip
+    found.append(_Part(what, fee + shape.accelerator_name, _decimal(shape.count)))
+    if machine.local_ssd_gib and what.service == "vm":
+        found.append(_Part(what._replace(resource="ssd"), "local disk GiB", machine.local_ssd_gib))
+    return found
+
+
+def _assembled(book: _Book, region: str, wanted: list[_Part], gpu: _Unit, now: datetime) -> Listed:
+    found = [(book.units.get((region, part.what)), part.name, part.quantity) for part in wanted]
     missing = [name for unit, name, _ in found if unit is None or unit.price is None]
     if not missing and len({unit.currency for unit, _, _ in found if unit}) > 1:
         missing = ["one currency"]
@@ -288,7 +302,7 @@ def _listed(
 
 @cache
 def machine_types() -> Mapping[str, tuple[_Machine, ...]]:
-    """Machine types by the name that their accelerator has in the catalog."""
+    """Machine types by the key (`gpu_key`) of the name that their accelerator has in the catalog."""
     table = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "machine_types.csv")
     grouped: dict[str, list[_Machine]] = {}
     for row in read_table(table):
@@ -300,9 +314,17 @@ def machine_types() -> Mapping[str, tuple[_Machine, ...]]:
             # An eighth of a G4's card has an eighth of its memory (docs.cloud.google.com/compute/docs/gpus, 2026-08).
             accelerator_memory_gib=float(count) * whole if whole and count < 1 else None,
         )  # fmt: skip
-        machine = _Machine(shape, row["series"], row["gpu"], Decimal(row["local_ssd_gib"]))
-        grouped.setdefault(machine.gpu, []).append(machine)
+        machine = _Machine(
+            shape, row["series"], row["gpu"], Decimal(row["local_ssd_gib"]), frozenset(row["not_sold"].split())
+        )
+        grouped.setdefault(gpu_key(machine.gpu), []).append(machine)
     return {gpu: tuple(machines) for gpu, machines in grouped.items()}
+
+
+@cache
+def _series() -> frozenset[str]:
+    """Series of machines whose vCPUs and memory are parts of a price."""
+    return frozenset(machine.series for machines in machine_types().values() for machine in machines)
 
 
 def _text(item: Mapping[str, object], name: str) -> str:
@@ -311,4 +333,4 @@ def _text(item: Mapping[str, object], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-__all__ = ["BASE_URL", "GcpPrices", "machine_types", "offers_of_skus", "skus_of_page"]
+__all__ = ["BASE_URL", "TPU_URL", "VERTEX_URL", "GcpPrices", "machine_types", "offers_of_skus", "skus_of_page"]

@@ -14,7 +14,7 @@ from cloudaccel.catalog.web import decoded
 from cloudaccel.errors import MalformedResponse
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Scope
-from cloudaccel_gcp.prices import GcpPrices, offers_of_skus, skus_of_page
+from cloudaccel_gcp.prices import BASE_URL, GcpPrices, offers_of_skus, skus_of_page
 from tests.support import Canned
 
 GOLDEN = Path(__file__).parents[1] / "golden/prices"
@@ -130,7 +130,8 @@ def test_trap_41_spot_may_be_said_in_the_description_alone() -> None:
     "text", ["DWS Defined Duration Nvidia H100 80GB GPU running in", "Reserved Nvidia H100 80GB GPU in"]
 )
 def test_trap_42_other_ways_to_buy_are_not_on_demand(text: str) -> None:
-    assert offers(sku(text, "4.2")) == {}
+    """A card at 4.20 for those who wait stood as 9.80 on demand in a public catalogue; a reserved one stands at 0."""
+    assert not [key for key in offers(sku(text, "4.2")) if key[1] == "on_demand"]
 
 
 def test_trap_44_a_commitment_is_never_on_demand() -> None:
@@ -176,6 +177,8 @@ def test_trap_46_every_page_is_followed_and_pages_must_end() -> None:
     def fetch(url: str, query: Mapping[str, str], headers: Mapping[str, str]) -> bytes:
         assert headers == {"X-Goog-Api-Key": "canary-7c"}
         asked.append(dict(query))
+        if url != BASE_URL:
+            return b'{"skus": []}'
         last = len(asked) == 2
         return json.dumps(
             {"skus": [CORE, RAM, SSD] if last else [GPU], "nextPageToken": "" if last else "a/b"}
@@ -183,7 +186,7 @@ def test_trap_46_every_page_is_followed_and_pages_must_end() -> None:
 
     found = list(GcpPrices(Canned(fetch), now=lambda: NOW).offers(SCOPE))
     assert len(found) == 4
-    assert [query.get("pageToken") for query in asked] == [None, "a/b"]
+    assert [query.get("pageToken") for query in asked] == [None, "a/b", None, None]
     assert "canary" not in str(asked)
     endless = GcpPrices(Canned(b'{"skus": [], "nextPageToken": "a"}'), now=lambda: NOW)
     with pytest.raises(MalformedResponse, match="do not end"):
@@ -226,9 +229,8 @@ def test_trap_49_a_part_of_an_rtx_pro_6000_is_priced_as_that_part() -> None:
 def test_a_card_without_its_maker_in_the_name_is_spot_too_and_a_new_one_is_shown() -> None:
     spot = offers(*g4("0.8", spot=True))
     assert ("g4-standard-384", "spot", None) in spot
-    assert (
-        offers(sku("H200 141GB GPU running in Iowa", "9"))["attach/H200 141GB GPU", "on_demand", None].price.amount == 9
-    )
+    new = offers(sku("B300 288GB GPU running in Iowa", "9"))
+    assert new["attach/B300 288GB GPU", "on_demand", None].price.amount == 9
 
 
 def tpu(text: str, price: str, usage: str = "OnDemand") -> dict[str, object]:
@@ -242,13 +244,13 @@ def test_traps_43_44_45_a_tpu_of_v5_and_newer_is_sold_by_the_chip() -> None:
         tpu("Commitment v1: TpuV5e in Iowa for 1 Year", "0.84", "Commit1Yr"),
         tpu("DWS Calendar Mode TpuV5e in Iowa", "0.9"),
         tpu("TpuV6e in Iowa", "2.7"),
-        tpu("Tpu-v3 Pod in Iowa", "32"),
         tpu("TpuV8x in Iowa", "11"),
     )
     assert {key: (offer.accelerator_id, offer.price.amount) for key, offer in found.items()} == {
         ("tpu-v5e", "on_demand", None): ("google-tpu-v5e", Decimal("1.2")),
         ("tpu-v5e", "spot", None): ("google-tpu-v5e", Decimal("0.4")),
         ("tpu-v5e", "reserved", "1y"): ("google-tpu-v5e", Decimal("0.84")),
+        ("tpu-v5e", "capacity_block", None): ("google-tpu-v5e", Decimal("0.9")),
         ("tpu-v6e", "on_demand", None): ("google-tpu-v6e", Decimal("2.7")),
         ("tpu-v8x", "on_demand", None): (None, Decimal(11)),
     }
@@ -257,3 +259,85 @@ def test_traps_43_44_45_a_tpu_of_v5_and_newer_is_sold_by_the_chip() -> None:
 
 def test_a_tpu_elsewhere_in_a_description_is_no_tpu() -> None:
     assert offers(sku("Network egress for TpuV5e in Iowa", "0.1")) == {}
+
+
+def ways() -> dict[tuple[str, str, str, str | None], Offer]:
+    page = decoded((GOLDEN / "gcp_ways_2025-08_to_2026-08.json").read_bytes())
+    assert isinstance(page, Mapping)
+    return {(o.service, o.instance, o.market, o.term): o for o in offers_of_skus(skus_of_page(page), now=NOW)}
+
+
+def test_a_machine_that_waits_for_capacity_is_priced_as_google_billed_it() -> None:
+    """The bill of 2025-08 was 38.32 USD per hour; on demand the same machine costs 88.49."""
+    offer = ways()["vm", "a3-highgpu-8g", "flex_start", None]
+    assert offer.price.amount == Decimal("38.320038247")
+    assert [part.name for part in offer.price.parts] == ["vCPU", "memory GiB", "H100", "local disk GiB"]
+
+
+def test_vertex_ai_bills_its_own_parts_or_the_machine_and_a_fee() -> None:
+    """Machine and fee together were 51.495 on the bill of 2025-08, without the boot disk; the fee alone is no price."""
+    found = ways()
+    assert found["vertex-training", "a3-highgpu-8g", "on_demand", None].price.amount == Decimal("101.007352")
+    assert found["vertex-training", "a3-highgpu-8g", "flex_start", None].price.amount == Decimal("51.494999847")
+    assert found["vertex-prediction", "a3-highgpu-1g", "on_demand", None].price.amount == Decimal("12.625919")
+    fee = found["vertex-training", "a3-highgpu-8g", "flex_start", None].price.parts[4:]
+    assert [part.name for part in fee] == ["fee for vCPU", "fee for memory GiB", "fee for H100"]
+
+
+def test_trap_40_a_slice_is_the_whole_machine_and_each_way_to_buy_it_has_its_price() -> None:
+    """B200 at 90.22 stood as on demand in a public catalogue: it is the price in the calendar, a third less."""
+    found = {key[2:]: offer.price.amount for key, offer in ways().items() if key[1] == "a4-highgpu-8g"}
+    assert found == {
+        ("on_demand", None): Decimal("128.88"), ("capacity_block", None): Decimal("90.216"),
+        ("flex_start", None): Decimal("64.44"), ("reserved", "1y"): Decimal("88.9272"),
+        ("reserved", "3y"): Decimal("56.7072"), ("spot", None): Decimal("39.6336"),
+    }  # fmt: skip
+
+
+def test_trap_51_u67_what_is_priced_but_not_sold_on_demand_says_so() -> None:
+    """A plan for eight B200 on demand would never have started: Google sells them in every other way."""
+    found = ways()
+    states = {key[2]: offer.availability.state for key, offer in found.items() if key[1] == "a4-highgpu-8g"}
+    assert states.pop("on_demand") == "not_sold"
+    assert set(states.values()) == {"listed"}
+    assert found["vertex-training", "a3-highgpu-1g", "on_demand", None].availability.state == "not_sold"
+    assert found["vertex-prediction", "a3-highgpu-1g", "on_demand", None].availability.state == "listed"
+    assert eight(GPU, CORE, RAM, SSD).availability.state == "listed"
+
+
+def test_traps_41_42_43_each_way_to_buy_a_tpu_has_its_price_and_none_is_taken_for_another() -> None:
+    """Three of six SKUs of one chip in one region are OnDemand to Google; the cheapest is half the price."""
+    found = {key[2:]: offer.price.amount for key, offer in ways().items() if key[1] == "tpu-v6e"}
+    assert found == {
+        ("on_demand", None): Decimal("2.7"), ("flex_start", None): Decimal("1.35"), ("spot", None): Decimal("1.4033"),
+        ("capacity_block", None): Decimal("1.89"), ("reserved", "1y"): Decimal("1.89"),
+    }  # fmt: skip
+
+
+def test_traps_45_48_a_tpu_of_v2_to_v4_is_sold_by_eight_cores_which_are_four_chips() -> None:
+    """The snapshot has v2-8 at 4.50, v2-32 at 24, v4-8 at 12.88: read by the core they would cost a fourth, or twice."""
+    device = ways()["vm", "v2-8", "on_demand", None]
+    assert (device.count, device.hosts, device.price.amount) == (4, 1, Decimal("4.5"))
+    found = offers(tpu("Tpu-v2 Pod in Iowa", "6"), tpu("Tpu-v4 Pod in Iowa", "12.88"), tpu("Tpu-v3 in Iowa", "8"))
+    assert {key[0]: (o.accelerator_id, o.count, o.price.amount) for key, o in found.items()} == {
+        "tpu-v2-pod": ("google-tpu-v2", 1, Decimal("1.5")), "tpu-v4": ("google-tpu-v4", 1, Decimal("3.22")),
+        "v3-8": ("google-tpu-v3", 4, Decimal(8)),
+    }  # fmt: skip
+
+
+def test_trap_38_a_new_spelling_of_a_name_is_the_same_accelerator() -> None:
+    """Of H100 Mega the catalog has three spellings at once; two of them would have had no price."""
+    hosts = [sku("A3Plus Instance Core running in Iowa", "0.03"),
+             sku("A3Plus Instance Ram running in Iowa", "0.003", unit="GiBy.h")]  # fmt: skip
+    for text in ("Nvidia H100 80GB Plus GPU", "Nvidia H100 Mega 80GB GPU", "Nvidia H100 80GB Mega GPU"):
+        found = offers(sku(f"{text} running in Americas", "10.3"), *hosts, SSD)
+        assert found["a3-megagpu-8g", "on_demand", None].price.status == "exact", text
+
+
+def test_an_a3_ultra_has_its_own_hosts_whichever_way_they_are_written() -> None:
+    gpu = sku("H200 141GB GPU running in Americas", "9.31174")
+    for series in ("A3Ultra", "A3 Ultra"):
+        core, ram = f"{series} Instance Core running in Iowa", f"{series} Instance Ram running in Iowa"
+        found = offers(gpu, sku(core, "0.025"), sku(ram, "0.002", unit="GiBy.h"), CORE, RAM, SSD)
+        offer = found["a3-ultragpu-8g", "on_demand", None]
+        assert (offer.price.amount, offer.availability.state) == (Decimal("87.19792"), "not_sold")
