@@ -315,7 +315,7 @@ def test_traps_41_42_43_each_way_to_buy_a_tpu_has_its_price_and_none_is_taken_fo
 
 
 def test_traps_45_48_a_tpu_of_v2_to_v4_is_sold_by_eight_cores_which_are_four_chips() -> None:
-    """The snapshot has v2-8 at 4.50, v2-32 at 24, v4-8 at 12.88: read by the core they would cost a fourth, or twice."""
+    """The snapshot has v2-8 at 4.50, v2-32 at 24, v4-8 at 12.88: read by the core they would cost a fourth."""
     device = ways()["vm", "v2-8", "on_demand", None]
     assert (device.count, device.hosts, device.price.amount) == (4, 1, Decimal("4.5"))
     found = offers(tpu("Tpu-v2 Pod in Iowa", "6"), tpu("Tpu-v4 Pod in Iowa", "12.88"), tpu("Tpu-v3 in Iowa", "8"))
