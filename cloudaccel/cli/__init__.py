@@ -28,6 +28,7 @@ VERBS = {
     "refresh": "read the sellers' price lists; --from and --out to carry prices, --status",
     "prices": "import: your own prices out of your bills (FinOps FOCUS), as a price file",
     "serve": "the prices over HTTP, read-only, on this machine unless told otherwise",
+    "token": "who may use the service: tokens, budgets of projects, the audit log",
     "mcp": "the read-only verbs as tools of an assistant (Model Context Protocol)",
     "doctor": "check the installation, the catalog and its age",
     "completion": "print a completion script for your shell",

@@ -1,0 +1,234 @@
+"""``cloudaccel token``: who may use the service, what a project may spend, and what was done."""
+
+import argparse
+import getpass
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudaccel import units
+from cloudaccel.access.people import DEFAULT_PROJECT, SCOPES, scopes_of
+from cloudaccel.cli import common
+from cloudaccel.errors import QueryError
+
+EXAMPLES = """\
+  cloudaccel token create alice@example.org --scope provision --project vision --expires 30d
+  cloudaccel token list
+  cloudaccel token revoke 7f3a9c21
+  cloudaccel token project vision --budget '5000 USD' --approve-above '500 USD'
+  cloudaccel token project                                   what every project may spend
+  cloudaccel token audit                                     who did what, and whether the log is whole
+"""
+ACTIONS = ("create", "list", "revoke", "project", "audit")
+_DEFAULT_LIFE = "90d"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb."""
+    p = common.verb_parser(
+        "token",
+        "Who may use the service: tokens by scope, budgets of projects, and the audit log. "
+        "Works on the database of the service (CLOUDACCEL_DATABASE_URL); whoever can write that is its administrator.",
+        EXAMPLES,
+    )
+    p.add_argument("action", choices=ACTIONS, help="what to do")
+    p.add_argument("name", nargs="?", metavar="NAME", help="for create the person, for revoke the id, for project it")
+    t = p.add_argument_group("a token")
+    t.add_argument(
+        "--scope", action="append", metavar="NAME",
+        help=f"what it may do: {', '.join(SCOPES)} (default read; each of the first three includes those before it, "
+        "admin reads, sees all projects and the audit log, and approves)",
+    )  # fmt: skip
+    t.add_argument("--project", metavar="NAME", help=f"project that its runs count for (default {DEFAULT_PROJECT})")
+    t.add_argument("--expires", metavar="TIME", help=f"how long it lasts, at most 400d (default {_DEFAULT_LIFE})")
+    t.add_argument("--note", metavar="TEXT", default="", help="what it is for")
+    b = p.add_argument_group("a project")
+    b.add_argument("--budget", metavar="MONEY", help="what all its runs together may cost")
+    b.add_argument("--approve-above", metavar="MONEY", help="a run that may cost more waits for a second person")
+    p.add_argument("--limit", metavar="N", type=int, default=50, help="rows of the audit log, newest (default 50)")
+    common.add_output(p, ("table", "json"))
+    return p
+
+
+def run(a: argparse.Namespace) -> int:
+    """Do what the action says."""
+    _check(a)
+    actions: Mapping[str, Callable[[argparse.Namespace], int]] = {
+        "create": _create, "list": _list, "revoke": _revoke, "project": _project, "audit": _audit,
+    }  # fmt: skip
+    return actions[a.action](a)
+
+
+_FLAGS_OF = {
+    "create": ("scope", "project", "expires", "note"), "list": (), "revoke": (), "project": ("budget", "approve_above"),
+    "audit": (),
+}  # fmt: skip
+
+
+def _check(a: argparse.Namespace) -> None:
+    for name in ("scope", "project", "expires", "note", "budget", "approve_above"):
+        if getattr(a, name) and name not in _FLAGS_OF[a.action]:
+            raise QueryError(f"--{name.replace('_', '-')} is not for token {a.action}.")
+    if a.action in ("create", "revoke") and not a.name:
+        raise QueryError(f"token {a.action}: name {'a person or program' if a.action == 'create' else 'a token id'}.")
+    if a.action in ("list", "audit") and a.name:
+        raise QueryError(f"token {a.action} takes no name.")
+    if not 1 <= a.limit <= 10_000:
+        raise QueryError("--limit: 1 to 10000.")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _me() -> str:
+    try:
+        return f"local:{getpass.getuser()}"
+    except (OSError, KeyError):
+        return "local"
+
+
+def _engine() -> Any:
+    from cloudaccel import state  # opens the database; other verbs never do
+
+    return state.open_state()
+
+
+def _emit(kind: str, body: dict[str, Any]) -> None:
+    said = {"schema": "cloudaccel/v1", "kind": kind, **body}
+    common.write_data(json.dumps(said, ensure_ascii=False, indent=1, default=str) + "\n")
+
+
+def _create(a: argparse.Namespace) -> int:
+    from cloudaccel.access.tokens import Tokens
+
+    secret, token = Tokens(_engine(), _now).create(
+        a.name, scopes_of(" ".join(a.scope or ["read"])), project=a.project or DEFAULT_PROJECT, by=_me(), note=a.note,
+        lasts_s=units.parse_duration_s(a.expires or _DEFAULT_LIFE, "--expires"),
+    )  # fmt: skip
+    if a.output == "json":
+        _emit("token", {"token": secret, **_token_json(token)})
+        return 0
+    common.write(secret + "\n")
+    common.note(
+        f"token {token.id} for {token.principal}: {', '.join(sorted(token.scopes))}, project {token.project}, until "
+        f"{_day(token.expires_at)}. It is shown this once; only its hash is kept.",
+        quiet=a.quiet,
+    )
+    return 0
+
+
+def _list(a: argparse.Namespace) -> int:
+    from cloudaccel.access.tokens import Tokens
+
+    tokens, now = Tokens(_engine(), _now).all(), _now()
+    if a.output == "json":
+        _emit("token.list", {"tokens": [_token_json(t) for t in tokens]})
+        return 0
+    rows = [
+        [t.id, t.principal, t.project, " ".join(sorted(t.scopes)), t.state(now), _day(t.expires_at),
+         _day(t.last_used_at), t.note]
+        for t in tokens
+    ]  # fmt: skip
+    head = ["TOKEN", "FOR", "PROJECT", "SCOPES", "STATE", "UNTIL", "LAST USED", "NOTE"]
+    _table(head, rows, frozenset(), "No token was made yet: cloudaccel token create PERSON --scope read")
+    return 0
+
+
+def _revoke(a: argparse.Namespace) -> int:
+    from cloudaccel.access.tokens import Tokens
+
+    token = Tokens(_engine(), _now).revoke(a.name, _me())
+    if a.output == "json":
+        _emit("token", _token_json(token))
+    else:
+        common.write(f"token {token.id} for {token.principal} is revoked; services refuse it within 10 seconds\n")
+    return 0
+
+
+def _project(a: argparse.Namespace) -> int:
+    from cloudaccel.access.projects import Projects
+
+    projects = Projects(_engine(), _now)
+    if a.budget or a.approve_above:
+        if not (a.name and a.budget):
+            raise QueryError("token project: a name and --budget are needed: project vision --budget '5000 USD'.")
+        budget, currency = units.parse_money(a.budget, "--budget")
+        above, other = units.parse_money(a.approve_above, "--approve-above") if a.approve_above else (None, None)
+        if other is not None and other != (currency or "USD"):
+            raise QueryError("--budget and --approve-above are in two currencies; none is converted.")
+        shown = (projects.put(a.name, budget, above, currency or "USD", by=_me()),)
+    else:
+        shown = (projects.get(a.name),) if a.name else projects.all()
+    if a.output == "json":
+        _emit("project.list", {"projects": [_project_json(p) for p in shown]})
+        return 0
+    rows = [
+        [p.name, f"{p.budget:,}", "—" if p.approve_above is None else f"{p.approve_above:,}", p.currency,
+         _day(p.changed_at), p.changed_by]
+        for p in shown
+    ]  # fmt: skip
+    head = ["PROJECT", "BUDGET", "APPROVE ABOVE", "CUR", "SINCE", "BY"]
+    _table(head, rows, frozenset({1, 2}), "No project has a budget yet: cloudaccel token project NAME --budget MONEY")
+    return 0
+
+
+def _audit(a: argparse.Namespace) -> int:
+    from cloudaccel.access import audit
+
+    engine = _engine()
+    rows, broken = audit.entries(engine, limit=a.limit), audit.broken_at(engine)
+    if a.output == "json":
+        _emit("audit", {"broken_at": broken, "entries": list(rows)})
+    else:
+        cells = [
+            [str(r["number"]), r["at"][:19].replace("T", " "), r["principal"], r["project"], r["action"], r["subject"],
+             r["outcome"]]
+            for r in reversed(rows)
+        ]  # fmt: skip
+        head = ["NO", "AT (UTC)", "WHO", "PROJECT", "DID", "TO", "OUTCOME"]
+        _table(head, cells, frozenset({0}), "Nothing was done yet.")
+    if broken is not None:
+        common.note(
+            f"error: the audit log was changed or has a gap at row {broken}: compare with a backup, and with the log "
+            "of the service, which has the hash of each row."
+        )
+        return 6
+    if rows:
+        common.note(f"the chain is whole up to row {rows[0]['number']}, hash {rows[0]['hash']}", quiet=a.quiet)
+    return 0
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: frozenset[int], nothing: str) -> None:
+    lines = common.table(head, rows, right, common.screen_width()) if rows else [nothing]
+    common.write("\n".join(lines) + "\n")
+
+
+def _day(moment: datetime | None) -> str:
+    return "never" if moment is None else f"{moment:%Y-%m-%d %H:%MZ}"
+
+
+def _token_json(token: Any) -> dict[str, Any]:
+    names = (
+        "id",
+        "principal",
+        "project",
+        "note",
+        "created_at",
+        "created_by",
+        "expires_at",
+        "last_used_at",
+        "revoked_at",
+    )
+    values: dict[str, Any] = {name: getattr(token, name) for name in names}
+    times = {k: v.isoformat().replace("+00:00", "Z") for k, v in values.items() if isinstance(v, datetime)}
+    return {**values, **times, "scopes": sorted(token.scopes), "state": token.state(_now())}
+
+
+def _project_json(project: Any) -> dict[str, Any]:
+    return {
+        "name": project.name, "budget": str(project.budget), "currency": project.currency,
+        "approve_above": None if project.approve_above is None else str(project.approve_above),
+        "changed_at": project.changed_at.isoformat().replace("+00:00", "Z"), "changed_by": project.changed_by,
+    }  # fmt: skip
