@@ -1,4 +1,4 @@
-"""``cloudaccel serve``: the read-only verbs over HTTP."""
+"""``cloudaccel serve``: the read-only verbs over HTTP, for this machine or for who signs in."""
 
 import argparse
 import logging
@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
 from cloudaccel.catalog.session import open_session
-from cloudaccel.cli import common
+from cloudaccel.cli import common, serve_sign_in
 from cloudaccel.errors import ConfigError, QueryError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from cloudaccel.access.organisation import Issuer
+
 EXAMPLES = """\
   cloudaccel serve                                         http://127.0.0.1:8080, read-only
   cloudaccel serve --port 9000 --max-age 30d               /readyz fails when the prices are older
-  cloudaccel serve --host 0.0.0.0 --allow-host gpu.example.org
+  cloudaccel serve --host 0.0.0.0 --allow-host gpu.example.org --auth token
+  cloudaccel serve --auth token,jwt --jwt-issuer https://login.example.org/ --jwt-audience cloudaccel \\
+      --jwt-keys https://login.example.org/keys
   cloudaccel serve --workers 4                             four processes behind the one port
 """
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DAY_S = 86_400
 _CONNECTIONS = 256  # at once; more are answered with 503 instead of being queued without end
 _DRAIN_S = 10
@@ -34,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the verb."""
     p = common.verb_parser(
         "serve",
-        "Prices over HTTP, read-only: the filters and the JSON of quote. Makes no outbound connection.",
+        "Prices over HTTP, read-only: the filters and the JSON of quote. Connects to nothing, but to --jwt-keys.",
         EXAMPLES,
     )
     s = p.add_argument_group("service")
@@ -51,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument(
         "--workers", default="1", metavar="N", help="processes that answer (default 1); one per core is enough"
     )
+    serve_sign_in.add_sign_in(p)
     s.add_argument("-q", "--quiet", action="store_true", help="no line per request on stderr")
     return p
 
@@ -58,11 +62,7 @@ def parser() -> argparse.ArgumentParser:
 def run(a: argparse.Namespace) -> int:
     """Serve until interrupted; exit 2 when it cannot listen."""
     port = _port(a.port)
-    if a.host not in _LOOPBACK and not a.allow_host:
-        raise QueryError(
-            f"--host {a.host} can be reached from other machines, and there is no sign-in. "
-            "If that is meant, name the service with --allow-host NAME ('*' for any name)."
-        )
+    ways = serve_sign_in.ways_of(a)
     max_age = units.parse_duration_s(a.max_age, "--max-age") / _DAY_S if a.max_age else None
     rate = None if a.rate is None else units.parse_minimum(a.rate, "--rate")
     if rate is not None and rate <= 0:
@@ -75,7 +75,12 @@ def run(a: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigError("serve needs more packages: pip install 'cloudaccel[service]'.") from error
     hosts = (*LOOPBACK_NAMES, *(a.allow_host or ()))
-    app = partial(make_app, quiet=a.quiet, catalog=a.catalog, max_age_days=max_age, hosts=hosts, rate=rate)
+    issuer = serve_sign_in.issuer_of(a, ways)
+    serve_sign_in.sign_in(ways, issuer)  # a database that does not answer is said now
+    app = partial(
+        make_app, quiet=a.quiet, ways=ways, issuer=issuer, catalog=a.catalog, max_age_days=max_age, hosts=hosts,
+        rate=rate,
+    )  # fmt: skip
     settings = uvicorn.Config(
         app, factory=True, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
         limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_DRAIN_S, workers=workers,
@@ -85,7 +90,7 @@ def run(a: argparse.Namespace) -> int:
     with _listening(a.host, port) as listener:
         host, real_port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        common.note(f"serving http://{shown}:{real_port}/ (read-only, no sign-in; stop with Ctrl-C)")
+        common.note(f"serving http://{shown}:{real_port}/ ({serve_sign_in.said(ways)}; stop with Ctrl-C)")
         if workers == 1:
             uvicorn.Server(settings).run(sockets=[listener])
         else:
@@ -93,12 +98,12 @@ def run(a: argparse.Namespace) -> int:
     return 0
 
 
-def make_app(*, quiet: bool, **options: Any) -> "FastAPI":
+def make_app(*, quiet: bool, ways: frozenset[str], issuer: "Issuer | None", **options: Any) -> "FastAPI":
     """The application in the process that answers; `options` are those of `cloudaccel.service.app.create_app`."""
     from cloudaccel.service.app import create_app
 
     _log_to_stderr(quiet=quiet)
-    return create_app(**options)
+    return create_app(sign_in=serve_sign_in.sign_in(ways, issuer), **options)
 
 
 def _run_workers(settings: Any, listener: socket.socket) -> None:

@@ -24,6 +24,7 @@ from cloudaccel.facts.accelerators import all_accelerators
 from cloudaccel.service import problems
 from cloudaccel.service.around import Around
 from cloudaccel.service.asked import OfferFilters
+from cloudaccel.service.doors import Doors, SignIn
 from cloudaccel.service.metrics import TEXT, Figures
 from cloudaccel.service.offers import OfferPages, offer_answer
 from cloudaccel.service.page import add_page
@@ -42,6 +43,7 @@ def create_app(
     max_age_days: float | None = None,
     hosts: tuple[str, ...] = LOOPBACK_NAMES,
     rate: float | None = None,
+    sign_in: SignIn | None = None,
 ) -> FastAPI:
     """The service over one catalog.
 
@@ -56,6 +58,8 @@ def create_app(
         at loopback gets nothing.
     rate
         Requests a second that one address may make; None: any number.
+    sign_in
+        Who is let in, and where (`cloudaccel.service.doors.NEEDS`); None: everybody, who then only reads.
     """
     # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
     app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None)
@@ -64,6 +68,7 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM_BYTES)
     app.add_middleware(Repeated, pages=pages)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.add_middleware(Doors, sign_in=sign_in)
     figures = Figures()
     app.add_middleware(Around, figures=figures, rate=rate)
     _add_prices(app, catalog, pages)

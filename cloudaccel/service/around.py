@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,21 +57,21 @@ class Around:
                 _add_headers(message, request_id)
             await send(message)
 
-        async def refuse(status: int, code: str, detail: str) -> None:
+        async def refused(status: int, code: str, detail: str) -> None:
             body.too_large = False
-            await _refuse(sent, request_id.decode(), status, code, detail)
+            await refuse(sent, request_id.decode(), status, code, detail)
 
         try:
             refusal = self._refusal(scope)
             if refusal is None:
                 await self._app(scope, body.receive, sent)
             if refusal or body.too_large:
-                await refuse(*(refusal or _TOO_LARGE))
+                await refused(*(refusal or _TOO_LARGE))
         except Exception:  # the boundary of the process: the log has the details, the answer only the id
             _LOG.exception("%s", request_id.decode())
             if seen["status"]:
                 raise  # half an answer is out: the connection is cut, so that nobody takes it for whole
-            await refuse(500, "error", _BUG)
+            await refused(500, "error", _BUG)
         finally:
             self._note(scope, seen["status"] or 500, time.perf_counter() - start)
 
@@ -93,6 +93,8 @@ class Around:
                 "request_id": scope["state"]["request_id"], "method": scope["method"], "route": route, "status": status,
                 "took_ms": round(took_s * 1000, 1),
             }  # fmt: skip
+            if (who := scope["state"].get("principal")) is not None:
+                line["who"] = who.name
             _LOG.info("%s", json.dumps(line))
 
 
@@ -121,14 +123,18 @@ class Body:
         return message
 
 
-async def _refuse(send: Send, request_id: str, status: int, code: str, detail: str) -> None:
+async def refuse(
+    send: Send, request_id: str, status: int, code: str, detail: str, more: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send one problem document; `more` are headers."""
     said = {
         "type": "about:blank", "title": code.replace("_", " "), "status": status, "code": code, "detail": detail,
         "request_id": request_id,
     }  # fmt: skip
     body = json.dumps(said).encode()
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
-    if status == 429:
+    headers += more
+    if status in (429, 503):
         headers.append((b"retry-after", b"1"))
     if status == 413:
         headers.append((b"connection", b"close"))

@@ -203,7 +203,16 @@ def test_openapi_in_the_docs_is_current() -> None:
     [
         (["--port", "http"], "--port"),
         (["--port", "65536"], "--port"),
-        (["--host", "0.0.0.0"], "no sign-in"),  # noqa: S104 - it is refused
+        (["--host", "0.0.0.0"], "nobody would be asked"),  # noqa: S104 - it is refused
+        (["--host", "0.0.0.0", "--allow-host", "x"], "nobody would be asked"),  # noqa: S104
+        (["--host", "0.0.0.0", "--auth", "token"], "say by which name"),  # noqa: S104
+        (["--auth", "password"], "none of token, jwt, proxy"),
+        (["--auth", ""], "none of token, jwt, proxy"),
+        (["--auth", "proxy,token"], "stands alone"),
+        (["--auth", "jwt"], "belong together"),
+        (["--jwt-issuer", "x"], "belong together"),
+        (["--auth", "jwt", "--jwt-issuer", "x"], "needs --jwt-issuer"),
+        (["--auth", "jwt", "--jwt-issuer", "x", "--jwt-audience", "y", "--jwt-keys", "/nowhere"], "cannot be read"),
         (["--max-age", "3"], "--max-age"),
         (["--catalog", "/nowhere"], "/nowhere"),
     ],
