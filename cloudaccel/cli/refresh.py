@@ -28,6 +28,7 @@ EXAMPLES = """\
   cloudaccel refresh --verify                      whether what is stored is as it was written
   cloudaccel refresh --out snap.zip                write the catalog in use as a snapshot
   cloudaccel refresh --from tables/ --out snap/    turn price tables into a snapshot
+  cloudaccel refresh --compare catalogs/v8         our prices beside those of SkyPilot's catalog, carried here
 """
 
 
@@ -47,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--status", action="store_true", help="what the catalog holds, by provider")
     p.add_argument("--diff", action="store_true", help="show what the lists would change, and write nothing")
     p.add_argument(
+        "--compare",
+        metavar="PATH",
+        help="show where the catalog in use differs from hosted files (CLOUD/vms.csv below PATH); exit 6 with --strict",
+    )
+    p.add_argument(
         "--verify",
         action="store_true",
         help="check every checksum of what is stored; with --from: take it only if a trusted key signed it",
@@ -62,6 +68,10 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Refresh, or show the status."""
+    if a.compare is not None:
+        from cloudaccel.cli.refresh_compare import compare
+
+        return compare(a)
     if a.status and (a.source or a.out or a.provider or a.diff or a.schedule or a.verify):
         raise QueryError("--status only shows; leave PROVIDER, --from, --out and --diff out, or leave --status out.")
     if a.status:

@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import ClassVar, Self
@@ -76,6 +76,7 @@ class Listed:
     parts: tuple[PricePart, ...] = ()
     note: str = ""
     estimated: bool = False
+    seen_since: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,8 @@ class Line:
 
     `amount` is per hour, None where the list names the thing without a price. No region is region `ANYWHERE`: the list
     has none, or nobody has it free now, which leaves its price as it is. `observed_at` None is the time of reading.
-    `estimated`: what will be paid follows from the amount and is not the amount, as of a bid.
+    `estimated`: what will be paid follows from the amount and is not the amount, as of a bid. `seen_since`: the list
+    has no date, and the price was seen at some time between that day and the reading.
     """
 
     shape: Shape
@@ -96,6 +98,7 @@ class Line:
     parts: tuple[PricePart, ...] = ()
     note: str = ""
     estimated: bool = False
+    seen_since: date | None = None
 
 
 class PriceList:
@@ -191,6 +194,7 @@ class LineList(PriceList, ABC):
             listed = Listed(
                 amount=line.amount, currency=line.currency, observed_at=line.observed_at or self._now(),
                 source=self.source, parts=line.parts, note=line.note, estimated=line.estimated,
+                seen_since=line.seen_since,
             )  # fmt: skip
             for region_name in dict.fromkeys(line.regions) or (ANYWHERE,):
                 if scope.region in (None, region_name):
@@ -339,8 +343,10 @@ def _price(listed: Listed) -> Price:
     elif known > MAX_PER_HOUR:
         known, status, note = None, "quarantined", f"{known} per hour is above {MAX_PER_HOUR}"
     return Price(
-        amount=known, currency=listed.currency, status=status, as_of=listed.observed_at.date().isoformat(),
-        as_of_until=None, source=listed.source, effective_at=listed.effective_at, parts=listed.parts if known else (),
+        amount=known, currency=listed.currency, status=status,
+        as_of=(listed.seen_since or listed.observed_at.date()).isoformat(),
+        as_of_until=listed.observed_at.date().isoformat() if listed.seen_since else None,
+        source=listed.source, effective_at=listed.effective_at, parts=listed.parts if known else (),
         note=note,
     )  # fmt: skip
 
