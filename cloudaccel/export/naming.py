@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cloudaccel.errors import QueryError
 from cloudaccel.facts.loader import read_table
+from cloudaccel.facts.places import partitions
 from cloudaccel.model.deployment import Deployment, Site, check_market
 
 NAMES = Path(__file__).with_name("names.csv")
@@ -26,7 +27,10 @@ def names(engine: str, kind: str) -> Mapping[str, str]:
 
 def reaches(engine: str, provider: str, partition: str, region: str) -> bool:
     """Whether `engine` starts machines there: the public part of a cloud that it knows, in a region with a name."""
-    return provider in names(engine, "cloud") and partition == provider and region != NOWHERE
+    if provider not in names(engine, "cloud") or region == NOWHERE:
+        return False
+    known = partitions().get(partition)
+    return partition == provider if known is None else known.kind == "commercial"
 
 
 def reached(engine: str, plan: Deployment) -> tuple[tuple[Site, ...], tuple[str, ...]]:

@@ -30,12 +30,11 @@ MADE = [
         (name, plan)
         for name in ("terraform", "karpenter", "parallelcluster")
         for plan in PLANS
-        if plan not in ("attached", "elsewhere", "blue")
+        if PLANS[plan]["chosen"]["provider"] == "aws"
     ),
     *(("guardrail", plan) for plan in ("gang", "elsewhere", "blue")),
     *(("hyperpod", plan) for plan in ("one", "gang", "spot", "neuron")),
-    ("terraform", "attached"),
-    ("terraform", "elsewhere"),
+    *(("terraform", plan) for plan in PLANS if PLANS[plan]["chosen"]["provider"] != "aws"),
 ]
 
 
@@ -91,13 +90,44 @@ def test_machines_elsewhere_are_closed_labelled_and_deleted_at_the_lease(plan: s
 OPEN = {"dstack-fleet", "hyperpod"}  # formats that cannot hold a deadline, and must say so of every plan
 
 
+@pytest.mark.parametrize("plan", ["blue", "fabric", "blue-spot"])
+def test_machines_on_azure_are_closed_tagged_and_in_a_group_of_their_own(plan: str) -> None:
+    """What stays in a shared group when a run is over is found on the bill."""
+    body = json.loads(written("terraform", plan))
+    resources = body["resource"]
+    assert "public_ip_address_id" not in json.dumps(resources)
+    assert all(world not in json.dumps(resources) for world in WORLD)
+    assert body["variable"]["ssh_cidrs"]["default"] == []
+    assert body["provider"]["azurerm"]["features"]["virtual_machine"]["delete_os_disk_on_deletion"] is True
+    (group,) = resources["azurerm_resource_group"].values()
+    assert group["tags"]["cloudaccel-export"] == group["name"]
+    machine = resources["azurerm_linux_virtual_machine"]["machine"]
+    assert machine["disable_password_authentication"] is True
+    assert machine["resource_group_name"] == "${azurerm_resource_group.run.name}"
+    assert machine["depends_on"] == ["azurerm_network_interface_security_group_association.machine"]
+    assert ("availability_set_id" in machine, machine.get("zone")) == (
+        plan == "fabric",
+        "2" if "spot" in plan else None,
+    )
+    assert ("azurerm_dev_test_global_vm_shutdown_schedule" in resources) is (plan != "fabric")
+
+
+def test_a_lease_of_a_day_has_no_deadline_on_azure_and_says_so() -> None:
+    """The daily shutdown would end a run of two days after hours."""
+    for lease_s, there in ((86_399, True), (86_400, False)):
+        made = export("terraform", deployment_of(PLANS["blue"], accelerator_table(), lease_s=lease_s))
+        assert ("shutdown_schedule" in made.text) is there
+        assert any("no deadline" in note for note in made.warnings) is not there
+
+
 @pytest.mark.parametrize(("name", "plan"), [made for made in MADE if made[0] != "guardrail"])  # which starts nothing
 def test_every_export_ends_or_says_that_it_does_not(name: str, plan: str) -> None:
     made = export(name, deployment_of(PLANS[plan], accelerator_table()))
-    seconds = "12:30:00" if name == "parallelcluster" else str(int((10 * 1.2 + 0.5) * 3600))
+    hours = PLANS[plan]["hours"]["high"] or 10
+    seconds = "12:30:00" if name == "parallelcluster" else str(int((hours * 1.2 + 0.5) * 3600))
     said = any("no deadline" in warning for warning in made.warnings)
     assert (seconds in made.text) is not said
-    assert said is (plan == "serving" or name in OPEN)
+    assert said is (plan == "serving" or name in OPEN or (name, plan) == ("terraform", "fabric"))  # over a day
 
 
 def test_a_lease_of_ones_own() -> None:
@@ -317,6 +347,10 @@ def test_a_failover_of_another_shape_is_not_taken() -> None:
     [
         ({"provider": "oci", "partition": "oci", "region": "global"}, "does not reach oci global"),
         ({"partition": "aws-us-gov", "region": "us-gov-west-1"}, "does not reach aws us-gov-west-1"),
+        (
+            {"provider": "azure", "partition": "azure-china", "region": "chinanorth3"},
+            "does not reach azure chinanorth3",
+        ),
         ({"market": {"type": "capacity_block"}}, "--reservation"),
     ],
 )

@@ -69,18 +69,62 @@ def needs_terraform(provider: str) -> None:
 
 
 @pytest.mark.slow
-def test_terraform_validates(tmp_path: Path) -> None:
-    needs_terraform("aws")
+@pytest.mark.parametrize(
+    ("provider", "plans", "word"),
+    [
+        ("aws", ("one", "gang", "spot"), "instance_type"),
+        ("azurerm", ("blue", "fabric", "blue-spot"), "source_image_reference"),
+        ("google", ("attached", "elsewhere"), "machine_type"),
+    ],
+)
+def test_terraform_validates(tmp_path: Path, provider: str, plans: tuple[str, ...], word: str) -> None:
+    """The last letter of an argument, left out, is found; what we write has no such fault."""
+    needs_terraform(provider)
     (tmp_path / "rc").write_text(f'provider_installation {{ filesystem_mirror {{ path = "{PLUGINS}" }} }}\n')
     file = tmp_path / "main.tf.json"
-    for plan in ("one", "gang", "spot"):
+    for plan in plans:
         file.write_text(written("terraform", plan), encoding="utf-8")
-        if plan == "one":
+        if plan == plans[0]:
             assert terraform(tmp_path, "init").returncode == 0
         answer = terraform(tmp_path, "validate")
         assert answer.returncode == 0, answer.stdout + answer.stderr
-    file.write_text(written("terraform", "one").replace('"instance_type"', '"instance_typ"'), encoding="utf-8")
-    assert "instance_type" in terraform(tmp_path, "validate").stderr
+    file.write_text(written("terraform", plans[0]).replace(f'"{word}"', f'"{word[:-1]}"'), encoding="utf-8")
+    assert word in terraform(tmp_path, "validate").stderr
+
+
+META = {"count", "depends_on", "lifecycle"}  # of Terraform itself
+AZURE = ("blue", "fabric", "blue-spot")
+
+
+def azurerm_says(body: dict[str, Any]) -> list[str]:
+    """What our list of arguments has against the resources of a file."""
+    known = json.loads((SCHEMAS / "azurerm.json").read_text(encoding="utf-8"))
+    blocks: list[tuple[str, dict[str, Any]]] = [
+        (kind, block) for kind, named in body["resource"].items() for block in named.values()
+    ]
+    blocks += [
+        (f"{kind}.{key}", part) for kind, block in blocks for key, part in block.items() if f"{kind}.{key}" in known
+    ]
+    return [
+        f"{kind}: {', '.join(sorted(wrong))}"
+        for kind, block in blocks
+        for need, may in [(set(known[kind]["required"]), set(known[kind]["others"]) | META)]
+        if (wrong := (need - block.keys()) | (block.keys() - need - may))
+    ]
+
+
+@pytest.mark.parametrize("plan", AZURE)
+def test_our_list_knows_every_argument_of_azure(plan: str) -> None:
+    """A misspelt argument is found by Terraform only where its plugin is."""
+    body = json.loads(written("terraform", plan))
+    assert not azurerm_says(body)
+    machine = body["resource"]["azurerm_linux_virtual_machine"]["machine"]
+    machine["vm_size"] = machine.pop("size")
+    machine["os_disk"]["disk_size"] = 1
+    assert azurerm_says(body) == [
+        "azurerm_linux_virtual_machine: size, vm_size",
+        "azurerm_linux_virtual_machine.os_disk: disk_size",
+    ]
 
 
 # -- SkyPilot and dstack -----------------------------------------------------------------------------------------------

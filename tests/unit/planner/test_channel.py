@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cloudaccel import registry
+from cloudaccel import export, registry
 from cloudaccel.api import planning
 from cloudaccel.errors import ConfigError
 from cloudaccel.export import naming
@@ -66,6 +66,8 @@ def test_a_seller_that_an_engine_reaches_is_export_only_where_its_region_has_a_n
     channels = {(o.offer.provider, o.offer.region == "global"): o.channel for o in found.considered}
     assert channels["lambda", False] == "export-only"
     assert channels["runpod", False] == "export-only"
+    assert "skypilot" in export.starting("azure", "azure-public", "westeurope")
+    assert "skypilot" not in export.starting("azure", "azure-gov", "usgovvirginia")
     assert {channel for (_, nowhere), channel in channels.items() if nowhere} == {"quote-only"}
 
 
