@@ -8,6 +8,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable, Generator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,6 +89,7 @@ _undo = pytest.MonkeyPatch()
 
 def pytest_configure() -> None:
     """Close the gate before the first test module is imported."""
+    import_module("urllib3")  # some versions bind ::1 once when they are imported
     for name in (*_BY_ADDRESS, *_BY_LAST_ADDRESS):
         original = getattr(socket.socket, name, None)  # Windows has no sendmsg
         if original is not None:
