@@ -22,6 +22,12 @@ SETTINGS = (
     Setting("catalog", "CLOUDACCEL_CATALOG", "", "catalog file, snapshot folder or price file to answer from"),
     Setting("cache_dir", "CLOUDACCEL_CACHE_DIR", "", "folder of the built catalog (default: the user's cache folder)"),
     Setting("price_file", "CLOUDACCEL_PRICE_FILE", "", "overlay of your own prices, always on top of the catalog"),
+    Setting(
+        "adjustments",
+        "CLOUDACCEL_ADJUSTMENTS",
+        "",
+        "what you negotiated: discounts, fees and commitments, under price_file",
+    ),
     Setting("fx_file", "CLOUDACCEL_FX_FILE", "", "euro reference rates (ECB, CSV or XML) for --currency"),
     Setting("max_age", "CLOUDACCEL_MAX_AGE", "", "mark prices older than this as STALE (24h, 30d)"),
     Setting("headquarters", "CLOUDACCEL_HEADQUARTERS", "", "country of your ultimate parent, for the rules"),

@@ -104,7 +104,7 @@ def _found(offer: Offer, nodes: int) -> Found:
     return Found(
         price=estimate,
         accelerators=int(offer.count * nodes) if offer.count and offer.count >= 1 else None,
-        label=f"{where}, {offer.market.replace('_', '-')}, seen {seen}",
+        label=f"{where}, {offer.market.replace('_', '-')}{_negotiated(offer)}, seen {seen}",
         commitment=commitment,
         market=offer.market,
         bound=offer.term is not None,
@@ -116,6 +116,13 @@ def _found(offer: Offer, nodes: int) -> Found:
         accelerator_ids=frozenset({offer.accelerator_id}) if offer.accelerator_id else frozenset(),
         offer=offer,
     )
+
+
+def _negotiated(offer: Offer) -> str:
+    """Whether it is a price of the user's own, where the list's is another."""
+    if (offer.offering_class or "").startswith("commitment "):
+        return f", {offer.offering_class}"
+    return ", adjusted" if offer.price.note.startswith("adjusted by ") else ""
 
 
 def _bound(offer: Offer, price: Decimal) -> str:

@@ -132,7 +132,7 @@ def plan(
             ),
         )
         judged = row_judge(judge, named=by.named) if judge.packs else None
-        found = session.read(
+        found = session.read_laid(
             lambda db: _planned(request, _context(db, parsed, mfu, measured, judged, holding), holding)
         )
     wanting = tuple(closed) if inventory is None else ()

@@ -86,6 +86,8 @@ class Quote:
         The day that ages are counted to.
     judged
         What the rules say, when rules were asked for; `hidden` then counts what each of them left out.
+    adjusted
+        What the settings' file of adjustments and commitments did to list prices, in a few words; None: there is none.
     conversion
         The rates that prices of other currencies were converted by, and the listed prices; None: nothing was converted.
     tax_percent
@@ -104,6 +106,7 @@ class Quote:
     catalog_until: str | None
     today: date
     judged: "Judged | None" = None
+    adjusted: str | None = None
     conversion: "Conversion | None" = None
     tax_percent: Decimal | None = None
 
@@ -173,7 +176,7 @@ def quote(
     PricingError
         If there is no usable catalog.
     """
-    with open_session(catalog, price_file) as session:
+    with open_session(catalog, price_file, today=today) as session:
         return quote_in(
             session,
             accelerators,
@@ -316,6 +319,7 @@ def _answer(session: Session, query: Query, today: date, show_hidden: bool) -> Q
         catalog_id=meta["catalog_id"],
         catalog_as_of=meta["as_of"] or None,
         catalog_until=meta["as_of_until"] or None,
+        adjusted=meta.get("adjusted"),
         today=today,
     )
     notices = [*(Notice(code="catalog", text=text) for text in session.warnings), *_notices(session, answer)]

@@ -87,6 +87,12 @@ class Builder:
         )
         return True
 
+    def stand_in(self, rows: Iterable[Mapping[str, str]], replaced: Iterable[str]) -> None:
+        """Put `rows` in place of the offers with the ids `replaced`; segments stay as they are."""
+        self._db.executemany("UPDATE offer SET current = 0, rank_price = NULL WHERE id = ?", ((i,) for i in replaced))
+        for row in rows:
+            self._put_offer(row, current=True)
+
     def add_history(self, rows: Iterable[Mapping[str, str]]) -> int:
         """Record past price versions; an offer that is no longer sold gets a row that is not current."""
         added = 0

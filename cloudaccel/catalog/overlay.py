@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cloudaccel.catalog.export import offer_rows
 from cloudaccel.catalog.rows import Row
+from cloudaccel.model import Source
 
 _TAKEN = ("price_per_hour", "currency", "status", "as_of", "source", "parts")
 
@@ -28,6 +29,20 @@ def lay_over(db: sqlite3.Connection, rows: Iterable[Row], name: str) -> tuple[li
                 replaced.add(identity)
                 laid.append(_completed(row, listed, name))
     return laid, frozenset(replaced)
+
+
+def merged(
+    db: sqlite3.Connection, rows: Iterable[Row], sources: Iterable[Source], replaced: frozenset[str]
+) -> sqlite3.Connection:
+    """A copy of the catalog in memory, in which the overlay's `rows` stand in place of the offers `replaced`."""
+    from cloudaccel.catalog.load import builder_of
+
+    copy = sqlite3.connect(":memory:")
+    db.backup(copy)
+    builder = builder_of(copy)
+    builder.add_sources(sources)
+    builder.stand_in(rows, replaced)
+    return copy
 
 
 def _said(row: Mapping[str, str]) -> int:

@@ -115,6 +115,7 @@ SORTS: Mapping[str, Callable[[Offer], tuple[object, ...]]] = {
 
 def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> Iterator[_Group]:
     place_filters = _place_filters(db, query)
+    limited = _has_capacities(db)
     without = json.dumps(sorted(query.without))
     earlier: dict[str, list[str]] = {}
     for term in query.terms or (_ANY,):
@@ -132,12 +133,33 @@ def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Acc
             if instance:
                 base += " AND o.shape IN (SELECT id FROM shape WHERE instance = ? COLLATE NOCASE)"
                 params = (*params, instance)
-            filters = (*place_filters, *_row_filters(query, term), *_fact_filters(query, accelerators.get(identity)))
+            held = (_within_capacity(term),) if limited else ()
+            filters = (
+                *place_filters,
+                *held,
+                *_row_filters(query, term),
+                *_fact_filters(query, accelerators.get(identity)),
+            )
             for commitment, markets in _by_commitment(query.markets).items():
                 narrowed = f"{base} AND o.market IN ({','.join('?' * len(markets))})"
                 narrowed += " AND o.term = ?" if commitment else ""
                 values = (*params, *markets, commitment) if commitment else (*params, *markets)
                 yield _Group(narrowed, values, own, filters, term)
+
+
+def _has_capacities(db: sqlite3.Connection) -> bool:
+    """Whether the catalog has offers that end somewhere: those of commitments."""
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name = 'capacity'").fetchone() is not None
+
+
+def _within_capacity(term: AcceleratorTerm) -> _Filter:
+    sql = f"COALESCE((SELECT machines FROM capacity WHERE capacity.oid = o.oid), {term.nodes}) >= {term.nodes}"
+    return _Filter("commitment", "of commitments for fewer machines than asked", sql)
+
+
+def capacities(db: sqlite3.Connection) -> dict[int, int]:
+    """Machines that each offer of a commitment has, by its row number; what is not there has no end."""
+    return dict(db.execute("SELECT oid, machines FROM capacity")) if _has_capacities(db) else {}
 
 
 def _by_commitment(markets: Iterable[tuple[str, str | None]]) -> Mapping[str | None, list[str]]:

@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
@@ -19,9 +20,10 @@ from cloudaccel.catalog.query import (
     ranked_counts,
     run_query,
 )
+from cloudaccel.catalog.rows import Row
 from cloudaccel.facts import accelerators
 from cloudaccel.facts.names import InstanceFacts
-from cloudaccel.model import Accelerator, Hidden, Offer, Query, QueryResult
+from cloudaccel.model import Accelerator, Hidden, Offer, Query, QueryResult, Source
 
 T = TypeVar("T")
 _MOST_KEPT = 8192  # offers that an open session remembers; a page of a service shares most of its offers with others
@@ -41,6 +43,8 @@ class Session:
         self.replaced: frozenset[str] = frozenset()
         self.warnings = list(catalog.warnings)
         self.fx_file = ""
+        self._again: Callable[[store.Catalog], store.Catalog] = lambda mended: mended
+        self._laid: tuple[list[Row], list[Source]] = ([], [])
         self._made: dict[int, Offer] = {}
         self._beside: dict[str, int | None] = {}
 
@@ -51,10 +55,31 @@ class Session:
         except sqlite3.DatabaseError as error:
             if not store.is_damage(error):
                 raise
-            self.catalog = store.mend(self.catalog, self.cache)
+            self.catalog = self._again(store.mend(self.catalog, self.cache))
             self._made, self._beside = {}, {}
             self.warnings.extend(self.catalog.warnings)
             return question(self.catalog.db)
+
+    def adjust(self, path: Path, day: date) -> None:
+        """Answer with the adjustments and commitments of `path` from now on, also when the catalog has to be mended."""
+        from cloudaccel.catalog.adjust import adjusted  # only where somebody negotiated something
+
+        self._again = lambda catalog: adjusted(catalog, path, self.cache, day)
+        self.catalog = self._again(self.catalog)
+        self.warnings = list(self.catalog.warnings)
+
+    def note_laid(self, rows: list[Row], sources: list[Source]) -> None:
+        """Remember the overlay's rows for `read_laid`."""
+        self._laid = rows, sources
+
+    def read_laid(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """As `read`, of one catalog in which the overlay's offers stand in place of those that they replace."""
+        if self.overlay is None:
+            return self.read(question)
+        from cloudaccel.catalog.overlay import merged
+
+        with closing(self.read(lambda db: merged(db, *self._laid, self.replaced))) as db:
+            return question(db)
 
     def query(self, query: Query) -> QueryResult:
         """Offers of the catalog and the overlay in one order."""
@@ -102,14 +127,21 @@ class Session:
 
 
 @contextmanager
-def open_session(catalog: str | Path | None = None, price_file: str | Path | None = None) -> Generator[Session]:
-    """Open the catalog (`catalog`, else the settings, else the user's own) and lay the price file over it."""
+def open_session(
+    catalog: str | Path | None = None, price_file: str | Path | None = None, *, today: date | None = None
+) -> Generator[Session]:
+    """Open the catalog (`catalog`, else the settings, else the user's own) and lay the price file over it.
+
+    The adjustments of the settings that hold on `today` (None: the clock's day, UTC) come between the two.
+    """
     configured = settings.load_settings()
     cache = settings.cache_dir()
     named = str(catalog or configured["catalog"]) or None
     session = Session(store.open_catalog(named, cache), cache)
     session.fx_file = configured["fx_file"]
     try:
+        if configured["adjustments"]:
+            session.adjust(Path(configured["adjustments"]), today or datetime.now(UTC).date())
         own = price_file or configured["price_file"]
         if own:
             _lay_over(session, Path(own))
@@ -148,6 +180,7 @@ def _lay_over(session: Session, path: Path) -> None:
     laid, session.replaced = session.read(lambda db: lay_over(db, rows, str(path)))
     session.overlay = build_rows_in_memory(laid, sources, built_from=str(path))
     session.warnings.extend(warnings)
+    session.note_laid(laid, sources)
 
 
 def _merged(query: Query, listed: QueryResult, own: QueryResult) -> QueryResult:

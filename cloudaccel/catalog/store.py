@@ -62,7 +62,7 @@ def open_catalog(where: str | None, cache: Path) -> Catalog:
         return _open_named(Path(where))
     refreshed = cache / "catalog.sqlite"
     if os.path.exists(refreshed):  # unlike Path.exists, False where we may not look
-        catalog = _open_file(refreshed)
+        catalog = open_file(refreshed)
         if catalog is not None:
             return catalog
         aside = _set_aside(refreshed)
@@ -81,7 +81,7 @@ def bundled_catalog_path(cache: Path, snapshot: Path) -> Path:
 def _open_bundled(cache: Path) -> Catalog:
     snapshot = bundled_snapshot()
     path = bundled_catalog_path(cache, snapshot)
-    catalog = _open_file(path)
+    catalog = open_file(path)
     if catalog is not None:
         return catalog
     from cloudaccel.catalog.load import build_file, build_in_memory  # once per installation
@@ -90,7 +90,7 @@ def _open_bundled(cache: Path) -> Catalog:
         build_file(path, [snapshot])
     except StorageError as error:
         return _with_warning(build_in_memory([snapshot]), f"{error} Answering from memory.")
-    catalog = _open_file(path)
+    catalog = open_file(path)
     if catalog is None:
         raise SnapshotCorrupt(f"the catalog just built at {path} cannot be read back. Check the disk.")
     return catalog
@@ -100,7 +100,7 @@ def _open_named(path: Path) -> Catalog:
     if not os.path.exists(path):
         raise SnapshotMissing(f"--catalog {path}: there is no such file or folder. Check the path.")
     if path.is_file() and path.suffix.lower() not in (".csv", ".zip"):
-        catalog = _open_file(path)
+        catalog = open_file(path)
         if catalog is None:
             raise SnapshotCorrupt(
                 f"--catalog {path} is not a catalog of this version, or is damaged. "
@@ -119,7 +119,7 @@ def _open_named(path: Path) -> Catalog:
     return build_in_memory([path])
 
 
-def _open_file(path: Path) -> Catalog | None:
+def open_file(path: Path) -> Catalog | None:
     """The catalog at `path`, or None when it is missing, damaged, cut short, or of another schema."""
     if not _is_whole(path):
         return None

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from cloudaccel import export
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import display_name, plain
+from cloudaccel.cli.columns import display_name, part_text, plain
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
 from cloudaccel.planner.reasons import duration
 
@@ -239,6 +239,7 @@ def _explained(plan: Plan, option: Option) -> list[str]:
     lines.append(f"  total {plain(option.total) or 'unknown'} {option.offer.price.currency}")
     price = option.offer.price
     seen = f"between {price.as_of} and {price.as_of_until}" if price.as_of_until else price.as_of
+    lines += [f"  price: {part_text(part)}" for part in price.parts]
     lines.append(f"  price seen {seen} in {price.source.name} {price.source.path}")
     lines += [f"  like {run.name}: {run.source}" for run in fit.nearest_runs]
     lines += _energy(option)

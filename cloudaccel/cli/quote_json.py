@@ -45,7 +45,12 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
         "generated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "complete": len(answer.offers) == answer.total,
         "total": answer.total,
-        "catalog": {"id": answer.catalog_id, "as_of": answer.catalog_as_of, "as_of_until": answer.catalog_until},
+        "catalog": {
+            "id": answer.catalog_id,
+            "as_of": answer.catalog_as_of,
+            "as_of_until": answer.catalog_until,
+            "adjusted": answer.adjusted,
+        },
         "query": _query(answer.query),
         "currency": {"code": answer.query.currency, "fx": _rates(answer)},
         "tax": "excluded",

@@ -76,7 +76,7 @@ def _context(answer: api.Quote) -> str:
     what = ", ".join(term.canonical or term.text for term in query.terms) or query.instance or "any accelerator"
     markets = ", ".join(f"{_market(market)}-{term}" if term else _market(market) for market, term in query.markets)
     words = [what, query.interconnect or "", query.place_text, markets if len(query.markets) < 4 else "any market"]
-    words += [f"{query.currency} excl. tax", _catalog(answer)]
+    words += [f"{query.currency} excl. tax", _catalog(answer), f"with {answer.adjusted}" if answer.adjusted else ""]
     return " · ".join(word for word in words if word)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from cloudaccel.catalog.query import RankedRow, load_offers, ranked_rows
+from cloudaccel.catalog.query import RankedRow, capacities, load_offers, ranked_rows
 from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model import Accelerator, AcceleratorTerm, Query, from_nano
 from cloudaccel.model.plan import STARTABLE, Judgement
@@ -16,12 +16,16 @@ from cloudaccel.planner.request import Context, Request
 CLASSES_PER_SHAPE = 8  # price classes of one shape, market and term that become options, the cheapest
 
 
+NO_END = 1 << 62
+
+
 class PriceClass:
     """Offers of one seller at one price, with one verdict: for a plan they differ only in where they are."""
 
-    __slots__ = ("against", "amount", "judgement", "market", "place", "rate", "rows", "term", "transfer")
+    __slots__ = ("against", "amount", "judgement", "market", "most", "place", "rate", "rows", "term", "transfer")
 
-    def __init__(self, row: RankedRow, judgement: Judgement, transfer: bool) -> None:
+    def __init__(self, row: RankedRow, judgement: Judgement, transfer: bool, most: int = NO_END) -> None:
+        self.most = most  # machines that there are: of a commitment as many as were committed to
         self.rows = [row]
         self.judgement = judgement
         self.transfer = transfer  # whether the data has to be brought there
@@ -64,11 +68,12 @@ def hardware_on_offer(request: Request, context: Context, rejections: Rejections
             by_shape[shape].append(row)
         else:
             by_shape[shape] = [row]
+    ends = capacities(context.db)
     found: list[tuple[float, Hardware]] = []
     for (identity, size, machine), rows in by_shape.items():
         accelerator = context.accelerators[identity]
         _count_refused(rows, verdicts, rejections)
-        classes = _price_classes(request, rows, verdicts)
+        classes = _price_classes(request, ends, rows, verdicts)
         if classes and size == int(size):
             peak = accelerator.peak_tflops_bf16_dense or accelerator.peak_tflops_fp16_dense or 1.0
             hardware = Hardware(accelerator, int(size), machine, classes, sum(len(c.rows) for c in classes))
@@ -97,7 +102,9 @@ def _query_of(request: Request, context: Context) -> Query:
     return replace(request.query, terms=(AcceleratorTerm(text="", accelerator_ids=ids),))
 
 
-def _price_classes(request: Request, rows: list[RankedRow], verdicts: Mapping[int, Judgement]) -> list[PriceClass]:
+def _price_classes(
+    request: Request, ends: Mapping[int, int], rows: list[RankedRow], verdicts: Mapping[int, Judgement]
+) -> list[PriceClass]:
     by_place = request.rank_by == "carbon"  # the grid differs from region to region
     moved = request.workload.data_gb and request.workload.data_place
     classes: dict[tuple[object, ...], PriceClass] = {}
@@ -113,11 +120,12 @@ def _price_classes(request: Request, rows: list[RankedRow], verdicts: Mapping[in
             judgement.state,
             transfer,
             row.region if by_place else None,
+            ends.get(row.oid, NO_END),
         )
         if key in classes:
             classes[key].rows.append(row)
         else:
-            classes[key] = PriceClass(row, judgement, transfer)
+            classes[key] = PriceClass(row, judgement, transfer, key[-1])
     return list(_cheapest(classes.values(), len(classes) if by_place else CLASSES_PER_SHAPE))
 
 
@@ -129,7 +137,7 @@ def _cheapest(classes: Iterable[PriceClass], most: int) -> Iterator[PriceClass]:
     seen = Counter[tuple[object, ...]]()
     for c in classes:
         judgement = c.judgement
-        kind = (c.market, c.term, c.transfer, judgement.surcharges, judgement.state if c.against else None)
+        kind = (c.market, c.term, c.transfer, judgement.surcharges, judgement.state if c.against else None, c.most)
         seen[kind] += 1
         if seen[kind] <= (1 if c.against else most):
             yield c

@@ -80,6 +80,8 @@ class Field:
         rank, serial, cheapest = self._rank(sized), self._serial, self._cheapest
         run, least = hours * machines, None
         for c in hardware.classes:
+            if machines > c.most:
+                continue
             if request.held is not None:
                 total = sized.beside[c.transfer]
             else:

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cloudaccel import settings
@@ -22,6 +23,7 @@ class Watched:
         self._config = settings.config_path()
         self._configured = _mark(self._config)
         self._paths = _paths(catalog)
+        self._dated = bool(settings.load_settings()["adjustments"])
         self._seen: tuple[Marks, str] | None = None
         self._open = threading.local()
 
@@ -66,10 +68,14 @@ class Watched:
         configured = _mark(self._config)
         if configured != self._configured:
             self._paths, self._configured = _paths(self._catalog), configured
+            self._dated = bool(settings.load_settings()["adjustments"])
         if self._paths is None:
             return None
         marks = tuple(map(_mark, self._paths))
-        return marks if any(marks) else None
+        if not any(marks):
+            return None
+        # A discount begins and ends with a day, whatever file is published.
+        return (*marks, (str(datetime.now(UTC).date()), 0, 0, 0)) if self._dated else marks
 
 
 class _Held:
@@ -91,10 +97,11 @@ def _paths(catalog: str | Path | None) -> tuple[Path, ...] | None:
     if configured["price_file"]:
         return None
     named = str(catalog or configured["catalog"])
+    own = [Path(configured["adjustments"])] if configured["adjustments"] else []
     if not named:
-        return settings.cache_dir() / "catalog.sqlite", bundled_snapshot() / "manifest.json"
+        return settings.cache_dir() / "catalog.sqlite", bundled_snapshot() / "manifest.json", *own
     path = Path(named)
-    return None if path.suffix.lower() in (".csv", ".zip") or not path.is_file() else (path,)
+    return None if path.suffix.lower() in (".csv", ".zip") or not path.is_file() else (path, *own)
 
 
 def _mark(path: Path) -> _Mark | None:
