@@ -19,7 +19,7 @@ try:
 except ImportError as error:  # an extra, said in the words that mend it
     raise ConfigError("runs are kept in a database: pip install 'cloudaccel[provision]'.") from error
 
-HEAD = "0002"  # the newest revision in migrations/versions; a test compares
+HEAD = "0003"  # the newest revision in migrations/versions; a test compares
 _LOCK_WAIT_S = 30
 _ALONE = 0x636C6F75  # the number of our lock in PostgreSQL; any that no other program of that database uses
 
@@ -182,6 +182,48 @@ audit = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("request_id", sa.String(64), nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
+)
+
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("schedule", sa.String(128), nullable=False),
+    sa.Column("owner", sa.String(255)),
+    sa.Column("token", sa.Integer, nullable=False),  # one more at each claim; an older one may write nothing
+    sa.Column("lease_until", sa.String(32)),
+    sa.Column("next_at", sa.String(32), nullable=False),
+    sa.Column("started_at", sa.String(32)),
+    sa.Column("ok_at", sa.String(32)),
+    sa.Column("error", sa.Text),  # how the last run ended; None: well
+)
+
+alert = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),  # price, runs, refresh
+    sa.Column("question", sa.Text, nullable=False),  # JSON: what is asked, and the limit
+    sa.Column("target", sa.Text, nullable=False),  # address; may be a secret in itself
+    sa.Column("style", sa.String(16), nullable=False),  # json, slack, mail
+    sa.Column("secret", sa.String(128), nullable=False),  # key of the signature, which the receiver has too
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("last_key", sa.String(64)),  # digest of the last news, so that it is told once
+)
+
+delivery = sa.Table(
+    "delivery",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("alert", sa.String(16), sa.ForeignKey("alert.id", ondelete="CASCADE"), nullable=False, index=True),
+    sa.Column("body", sa.Text, nullable=False),  # JSON, exactly as it is signed and sent
+    sa.Column("state", sa.String(16), nullable=False),  # waiting, sent, dead
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("next_at", sa.String(32), nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("sent_at", sa.String(32)),
 )
 
 

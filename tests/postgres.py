@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,17 @@ class Postgres:
     def stop(self, mode: str = "fast") -> None:
         """Stop it; ``immediate`` is as if the machine had lost its power."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", mode, "-w", "stop")
+
+    def fresh(self) -> str:
+        """The address of a new, empty database on the server."""
+        import sqlalchemy as sa
+
+        name = f"t{uuid.uuid4().hex[:12]}"
+        engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as db:
+            db.execute(sa.text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return self.url.removesuffix("postgres") + name
 
     def _run(self, program: str, *words: str) -> None:
         done = subprocess.run(

@@ -84,6 +84,7 @@ class _Work:
     now: datetime
     believe: bool
     write: bool
+    still: Callable[[], None]
     changes: list[guard.Change] = field(default_factory=list[guard.Change])
     catalog_id: str | None = None
 
@@ -101,6 +102,7 @@ def renew_prices(
     sign_with: str | None = None,
     progress: Progress = lambda _: None,
     now: datetime | None = None,
+    still: Callable[[], None] = lambda: None,
 ) -> Renewed:
     """Read the price lists of `providers` (none: of all) into the user's catalog.
 
@@ -114,6 +116,8 @@ def renew_prices(
         Only say what would change.
     believe
         Take lists and prices that the guard would refuse.
+    still
+        Asked right before prices are put in place; what it raises keeps them out, and is raised here.
     sign_with
         Sign the snapshot of `out` with this private key (PEM): a file, or ``env:NAME``.
 
@@ -132,7 +136,7 @@ def renew_prices(
     cache = settings.cache_dir()
     with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
         target = Path(temporary) / "catalog.sqlite" if out or diff else cache / "catalog.sqlite"
-        work = _Work(cache, target, Notebook(cache), now or _now(), believe, write=not diff)
+        work = _Work(cache, target, Notebook(cache), now or _now(), believe, not diff, still)
         done = [_settled(work, name, reads, bool(providers)) for name, reads in _read(work, lists, progress)]
         if out:
             from cloudaccel.api.refreshing import export_snapshot
@@ -229,7 +233,7 @@ def _settled(work: _Work, name: str, reads: Sequence[fetch.Read], named: bool) -
                     "CLOUDACCEL_CACHE_DIR."
                 )
             sources: list[Source] = [source for read in reads for source in read.sources.values()]
-            work.catalog_id = renew.publish(work.target, current.path, segments, sources, LIVE)
+            work.catalog_id = renew.publish(work.target, current.path, segments, sources, LIVE, work.still)
         if work.write and work.target.parent == work.cache:
             work.notes.save()
     changes = [change for judged in found.values() for change in judged.changes]

@@ -1,4 +1,4 @@
-"""`keep_fresh`: refresh prices for ever, as one process of this machine."""
+"""`keep_fresh`: refresh prices for ever, as one process of this machine, or of all that share a database."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.errors import CloudAccelError, QueryError
 from cloudaccel.jobs import parse_schedule, run_forever
-from cloudaccel.jobs.schedule import first_run
+from cloudaccel.jobs.schedule import Schedule, first_run
 
 _LOCK = "schedule.lock"
 _STATE = "schedule.json"
@@ -40,6 +40,9 @@ def keep_fresh(
 ) -> None:
     """Refresh as `schedule` says until `stop` is set; each outcome is given to `told`, a failure too.
 
+    Where ``CLOUDACCEL_DATABASE_URL`` is set, any number of processes may do this: each due time has one doer, and when
+    that is killed or frozen, another takes over and the first writes nothing more.
+
     Raises
     ------
     QueryError
@@ -48,6 +51,9 @@ def keep_fresh(
         If APScheduler is missing.
     """
     asked = parse_schedule(schedule)
+    if os.environ.get("CLOUDACCEL_DATABASE_URL"):
+        _keep_fresh_together(asked, providers, stop, told)
+        return
     cache = settings.cache_dir()
 
     def work() -> None:
@@ -67,6 +73,31 @@ def keep_fresh(
         finally:
             with suppress(OSError):
                 (cache / _STATE).unlink()
+
+
+def _keep_fresh_together(
+    asked: Schedule,
+    providers: Sequence[str],
+    stop: threading.Event,
+    told: Callable[[Renewed | CloudAccelError], None],
+) -> None:
+    """The same as one of several processes on a state store."""
+    from cloudaccel import state  # SQLAlchemy, only for who shares a database
+    from cloudaccel.jobs.leases import Leases
+    from cloudaccel.jobs.runner import Job, run_jobs
+
+    def work(still: Callable[[], None]) -> None:
+        told(renew_prices(providers, still=still))
+
+    def failed(_job: str, error: CloudAccelError | None) -> None:
+        if error is not None:
+            told(error)
+
+    engine = state.open_state()
+    try:
+        run_jobs(Leases(engine), [Job(name="refresh", schedule=asked, work=work)], stop, told=failed)
+    finally:
+        engine.dispose()
 
 
 def schedule_status() -> ScheduleStatus | None:

@@ -1,7 +1,7 @@
 """Puts judged price lists into the catalog: on a copy beside the file in use, and only when something changed."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cloudaccel.catalog.build import publishing, segment_hash
@@ -39,9 +39,16 @@ def differing(db: sqlite3.Connection, segments: Mapping[Segment, Sequence[Row]])
 
 
 def publish(
-    target: Path, current: Path, segments: Mapping[Segment, Sequence[Row]], sources: Iterable[Source], built_from: str
+    target: Path,
+    current: Path,
+    segments: Mapping[Segment, Sequence[Row]],
+    sources: Iterable[Source],
+    built_from: str,
+    still: Callable[[], None] = lambda: None,
 ) -> str:
     """Write `current` with `segments` replaced to `target`, in one step; returns the catalog id.
+
+    `still` is asked when all is ready to be put in place; what it raises leaves `target` as it was.
 
     Raises
     ------
@@ -53,7 +60,9 @@ def publish(
         builder.add_sources(sources)
         for segment, rows in segments.items():
             builder.replace_segment(segment, rows)
-        return builder.finish(built_from=built_from)
+        catalog_id = builder.finish(built_from=built_from)
+        still()
+        return catalog_id
 
 
 def _values(scope: Scope) -> tuple[str | None, ...]:

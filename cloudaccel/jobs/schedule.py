@@ -1,5 +1,6 @@
 """A schedule in words (``6h``, or five fields of cron in UTC), and a loop that keeps it."""
 
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,3 +129,23 @@ def first_run(schedule: Schedule, last_at: datetime | None, now: datetime) -> da
     if last_at is None:
         return now
     return max(now, last_at + timedelta(seconds=schedule.interval_s))
+
+
+def first_due(schedule: Schedule, last_at: datetime | None, now: datetime) -> datetime:
+    """When a job is due that was never planned by this schedule; `last_at` is when it was last begun."""
+    return first_run(schedule, last_at, now) or _fire(schedule, now)
+
+
+def next_due(schedule: Schedule, started_at: datetime, now: datetime) -> datetime:
+    """When a job is due that was begun at `started_at` and is over now. What was missed meanwhile becomes one run."""
+    if schedule.interval_s is None:
+        return _fire(schedule, now)
+    jitter = random.uniform(0, schedule.jitter_s)  # noqa: S311 - spreads load, guards nothing
+    return max(now, started_at + timedelta(seconds=schedule.interval_s + jitter))
+
+
+def _fire(schedule: Schedule, now: datetime) -> datetime:
+    found: Any = trigger(schedule).get_next_fire_time(None, now)  # pyright: ignore[reportUnknownMemberType]
+    if found is None:
+        raise QueryError(f"--schedule: {schedule.text!r} never comes.")
+    return found

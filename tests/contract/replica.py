@@ -1,0 +1,54 @@
+"""One replica for the tests of leases: ``python -m tests.contract.replica URL FILE TTL_S EVERY_S WORK_S``.
+
+Does the job ``test`` until it is stopped. A line for each step goes to FILE: process, step, token.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cloudaccel import state
+from cloudaccel.errors import CloudAccelError
+from cloudaccel.jobs.leases import Leases
+from cloudaccel.jobs.runner import Job, run_jobs
+from cloudaccel.jobs.schedule import Schedule
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    url, file, ttl_s, every_s, work_s = sys.argv[1], Path(sys.argv[2]), *map(float, sys.argv[3:6])
+    stop = threading.Event()
+
+    def end(_number: int, _frame: object) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    leases = Leases(state.open_state(url), ttl_s=ttl_s)
+
+    def say(step: str) -> None:
+        token = next((job.token for job in leases.jobs()), 0)
+        line = f"{os.getpid()} {step} {token}\n".encode()
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(descriptor, line)  # one write: lines of several processes do not mix
+        os.close(descriptor)
+
+    def work(still: Callable[[], None]) -> None:
+        say("begun")
+        time.sleep(work_s)
+        still()
+        say("written")
+
+    def told(_job: str, error: CloudAccelError | None) -> None:
+        if error is not None:
+            say(error.code)
+
+    schedule = Schedule(text=f"{every_s} s", interval_s=every_s, jitter_s=0)
+    run_jobs(leases, [Job(name="test", schedule=schedule, work=work)], stop, told=told, tick_s=0.1)
+
+
+if __name__ == "__main__":
+    main()
