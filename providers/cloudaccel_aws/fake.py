@@ -15,16 +15,19 @@ import os
 import re
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
+from cloudaccel.testing.fakes import Account, Life
+
 ACCOUNT = "123456789012"
-SHOWN_S = 3600.0
+SHOWN = timedelta(hours=1)
 _DROPPED_TAGS = ("i-", "vol-", "eni-", "sg-")
 _XMLNS = "http://ec2.amazonaws.com/doc/2016-11-15/"
 _PLAIN_DEADLINE = re.compile(r"\(\s*(\d{9,11}) - \$\(date \+%s\)\)")
@@ -58,12 +61,13 @@ class Fault:
         return all(known.get(key) == value for key, value in self.where.items())
 
 
-class FakeAws:
-    """The WSGI application. Attributes may be set at any time; calls are served one at a time."""
+class FakeAws(Account):
+    """The WSGI application."""
 
     def __init__(
-        self, *, lag_s: float = 0.0, ending_s: float = 0.0, monotonic: Callable[[], float] = time.monotonic
+        self, *, lag_s: float = 0.0, ending_s: float = 0.0, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
+        super().__init__(lag_s=lag_s, ending_s=ending_s, now=now)
         os.environ.setdefault("MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION", "1")
         os.environ.setdefault("MOTO_ENABLE_AMI_VALIDATION", "1")
         os.environ.setdefault("MOTO_ENABLE_KEYPAIR_VALIDATION", "1")
@@ -72,11 +76,9 @@ class FakeAws:
             create_backend_app,
         )
 
+        _quicken_moto()
         self._moto: Any = DomainDispatcherApplication(create_backend_app)
-        self._lock = threading.RLock()
-        self._monotonic = monotonic
-        self.lag_s = lag_s
-        self.ending_s = ending_s
+        self._services: dict[str, Any] = {"ec2": create_backend_app("ec2"), "ssm": create_backend_app("ssm")}
         self.account = ACCOUNT
         self.faults: list[Fault] = []
         self.quotas: dict[str, float] = {}
@@ -85,42 +87,40 @@ class FakeAws:
         self.calls: list[tuple[str, str, dict[str, str]]] = []  # region, action, parameters
         self.placement_groups: dict[tuple[str, str], dict[str, str]] = {}
         self._tokens: dict[tuple[str, str], tuple[str, bytes, list[str]]] = {}
-        self._born: dict[str, float] = {}
-        self._ended: dict[str, float] = {}
+        self._born: dict[str, datetime] = {}
+        self._ended: dict[str, datetime] = {}
         self._reasons: dict[str, str] = {}
         self._in_group: dict[str, str] = {}
         self._zone_lies: dict[str, str] = {}
         self._dropped: set[str] = set()
-        self._offset_s = 0.0
+        self._deadlines: dict[str, datetime] = {}
         self._regions: set[str] = set()
 
     # -- for tests ----------------------------------------------------------------------------------------------------
 
     def live(self) -> list[dict[str, Any]]:
         """Everything that exists and is not the account's own from the start: kind, id, region, tags."""
-        with self._lock:
+        with self.lock:
+            self.settle()
             return [thing for region in sorted(self._regions) for thing in self._live_in(region)]
 
     def templates(self, region: str) -> list[str]:
         """Names of the launch templates there, of which none is ever ours."""
-        with self._lock:
+        with self.lock:
             return sorted(self._backend(region).launch_template_name_to_ids)
 
     def interrupt(self, instance_id: str) -> None:
         """Take a spot machine back."""
         self._end(instance_id, "Server.SpotInstanceTermination")
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass for the machines: those whose deadline is over switch themselves off."""
-        with self._lock:
-            self._offset_s += seconds
-            now = time.time() + self._offset_s
-            for region in self._regions:
-                for machine in self._machines(region):
-                    end = _deadline(machine)
-                    stops = getattr(machine, "instance_initiated_shutdown_behavior", "") == "terminate"
-                    if machine.state != "terminated" and stops and end is not None and end <= now:
-                        self._end(machine.id, "Client.InstanceInitiatedShutdown")
+    def settle(self) -> None:
+        """Machines whose deadline is over have switched themselves off."""
+        now = self.now()
+        for identifier, deadline in list(self._deadlines.items()):
+            if identifier in self._ended:
+                del self._deadlines[identifier]
+            elif deadline <= now:
+                self._end(identifier, "Client.InstanceInitiatedShutdown", deadline)
 
     def lie_about_zone(self, zone: str, shown: str) -> None:
         """Say of machines that were asked into `zone` that they are in `shown`."""
@@ -142,9 +142,10 @@ class FakeAws:
         """Empty the account, as after its first day."""
         from moto.core.base_backend import BackendDict
 
-        with self._lock:
+        with self.lock:
             BackendDict.reset()
-            for known in (self._tokens, self._born, self._ended, self._reasons, self._in_group, self.placement_groups):
+            for known in (self._tokens, self._born, self._ended, self._reasons, self._in_group, self.placement_groups,
+                          self._deadlines, self.lives):  # fmt: skip
                 known.clear()
             self._regions.clear()
             self.calls.clear()
@@ -165,7 +166,7 @@ class FakeAws:
             "CONTENT_TYPE": headers.pop("Content-Type", ""), "wsgi.errors": sys.stderr,
             **{f"HTTP_{k.upper().replace('-', '_')}": v for k, v in headers.items()},
         }  # fmt: skip
-        with self._lock:
+        with self.lock:
             status, said, data = self._serve(environ, body)
         if said.get("Content-Length") is not None:  # cut: see `_serve`
             raise ReadTimeoutError(endpoint_url=request.url)
@@ -177,7 +178,7 @@ class FakeAws:
         """Serve one request."""
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = environ["wsgi.input"].read(length) if length else b""
-        with self._lock:
+        with self.lock:
             if environ.get("PATH_INFO", "").startswith("/_fake"):
                 answer = self._control(environ, body)
             else:
@@ -190,6 +191,7 @@ class FakeAws:
     def _serve(self, environ: dict[str, Any], body: bytes) -> Answer:
         service, region = _scope(environ)
         action, parameters = _read(environ, body)
+        self.settle()
         if service != "sts":
             self._regions.add(region)
             self._drop_ended(region)
@@ -226,7 +228,8 @@ class FakeAws:
             seen["status"], seen["headers"] = int(status.split()[0]), dict(headers)
 
         environ = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-        data = b"".join(self._moto(environ, started))
+        # moto looks through its folder for every call to find the service that is meant.
+        data = b"".join(self._services.get(_scope(environ)[0], self._moto)(environ, started))
         headers = {k: v for k, v in seen["headers"].items() if k.lower() != "content-length"}
         return seen["status"], headers, data
 
@@ -308,7 +311,11 @@ class FakeAws:
         for machine in self._machines(region):
             if machine.id not in ids:
                 continue
-            self._born[machine.id] = self._monotonic()
+            self._born[machine.id] = self.now()
+            self.lives[machine.id] = Life(self.now(), _tags_for(p, "instance"))
+            end = _deadline(machine)
+            if end is not None and machine.instance_initiated_shutdown_behavior == "terminate":
+                self._deadlines[machine.id] = end
             if p.get("Placement.GroupName"):
                 self._in_group[machine.id] = p["Placement.GroupName"]
             for card in machine.nics.values():
@@ -339,7 +346,7 @@ class FakeAws:
     def _edit_machine(self, item: ET.Element, identifier: str) -> None:
         state = item.find("instanceState")
         ended = self._ended.get(identifier)
-        if state is not None and ended is not None and self._monotonic() - ended < self.ending_s:
+        if state is not None and ended is not None and self._since(ended) < self.ending_s:
             state.find("code").text, state.find("name").text = "32", "shutting-down"  # type: ignore[union-attr]
         if identifier in self._reasons:
             old = item.find("stateReason")
@@ -355,7 +362,8 @@ class FakeAws:
         if answer[0] == 200:
             for key, identifier in p.items():
                 if key.startswith("InstanceId"):
-                    self._ended.setdefault(identifier, self._monotonic())
+                    self._ended.setdefault(identifier, self.now())
+                    self.ended(identifier)
         return answer
 
     # -- EC2: what goes with machines ------------------------------------------------------------------------------
@@ -382,7 +390,7 @@ class FakeAws:
     def _on_create_security_group(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
         answer = self._pass(environ, body)
         for identifier in re.findall(r"<groupId>(sg-[0-9a-f]+)</groupId>", answer[2].decode()):
-            self._born[identifier] = self._monotonic()
+            self._born[identifier] = self.now()
         return answer
 
     def _on_delete_security_group(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
@@ -455,11 +463,11 @@ class FakeAws:
 
     def _still_there(self, machine: Any) -> bool:
         ended = self._ended.get(machine.id)
-        return machine.state != "terminated" or (ended is not None and self._monotonic() - ended < self.ending_s)
+        return machine.state != "terminated" or (ended is not None and self._since(ended) < self.ending_s)
 
     def _drop_ended(self, region: str) -> None:
         """Show machines no longer once they ended an hour ago (EC2 user guide: terminated instances)."""
-        past = self._monotonic() - SHOWN_S
+        past = self.now() - SHOWN
         over = {identifier for identifier, ended in self._ended.items() if ended < past} - self._dropped
         if not over:
             return
@@ -476,15 +484,19 @@ class FakeAws:
 
     def _young(self, identifier: str) -> bool:
         born = self._born.get(identifier)
-        return born is not None and self._monotonic() - born < self.lag_s
+        return born is not None and self._since(born) < self.lag_s
 
-    def _end(self, instance_id: str, reason: str) -> None:
-        with self._lock:
+    def _since(self, moment: datetime) -> float:
+        return (self.now() - moment).total_seconds()
+
+    def _end(self, instance_id: str, reason: str, at: datetime | None = None) -> None:
+        with self.lock:
             for region in self._regions:
                 if any(machine.id == instance_id for machine in self._machines(region)):
                     self._backend(region).terminate_instances([instance_id])
                     self._reasons[instance_id] = reason
-                    self._ended[instance_id] = self._monotonic()
+                    self._ended[instance_id] = at or self.now()
+                    self.ended(instance_id, at)
 
     def _live_in(self, region: str) -> Iterable[dict[str, Any]]:
         backend = self._backend(region)
@@ -502,6 +514,15 @@ class FakeAws:
             for group in groups.values():
                 if group.name != "default":
                     yield _thing("security_group", group.id, region, group.get_tags())
+
+
+def _quicken_moto() -> None:
+    """Let moto work out the methods of a class once: it does so anew for every call, which is a seventh of its time."""
+    from moto.core import responses
+
+    module = cast(Any, responses)
+    if not hasattr(module.method_names_from_class, "cache_info"):
+        module.method_names_from_class = cache(module.method_names_from_class)
 
 
 class _Raw:
@@ -527,7 +548,7 @@ def _thing(kind: str, identifier: str, region: str, tags: list[dict[str, str]], 
     return {"kind": kind, "id": identifier, "region": region, "tags": {t["key"]: t["value"] for t in tags}, **more}
 
 
-def _deadline(machine: Any) -> int | None:
+def _deadline(machine: Any) -> datetime | None:
     raw = machine.user_data
     if not raw:
         return None
@@ -536,7 +557,7 @@ def _deadline(machine: Any) -> int | None:
     if _PLAIN_DEADLINE.search(text) is None:
         text = _plain(text)
     found = _PLAIN_DEADLINE.search(text)
-    return int(found.group(1)) if found else None
+    return datetime.fromtimestamp(int(found.group(1)), UTC) if found else None
 
 
 def _plain(raw: Any) -> str:

@@ -1,5 +1,9 @@
 """Microsoft Azure: machines through azure-mgmt-compute and azure-mgmt-network, imported when the first call is made."""
 
+import time
+from collections.abc import Callable
+from typing import Any
+
 from cloudaccel.protocols import Instances, Quotas
 from cloudaccel_azure.instances import AzureInstances
 from cloudaccel_azure.sdk import Sdk
@@ -7,12 +11,18 @@ from cloudaccel_azure.skus import AzureQuotas, Skus
 
 
 class AzureProvider:
-    """One resource group. `consistency_s`: how long a read by name may lag behind a create, seconds."""
+    """One resource group. `consistency_s`: how long a read by name may lag behind a create, seconds.
 
-    def __init__(self, *, consistency_s: float = 5.0) -> None:
-        sdk = Sdk()
+    `transport`, `subscription`, `group`: what `sdk.Sdk` takes. `monotonic`, `sleep`: time to wait by, in seconds.
+    """
+
+    def __init__(
+        self, *, consistency_s: float = 5.0, transport: Any = None, subscription: str = "", group: str = "",
+        monotonic: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        sdk = Sdk(transport=transport, subscription=subscription, group=group)
         skus = Skus(sdk)
-        self._instances = AzureInstances(sdk, skus, consistency_s=consistency_s)
+        self._instances = AzureInstances(sdk, skus, consistency_s=consistency_s, monotonic=monotonic, sleep=sleep)
         self._quotas = AzureQuotas(sdk, skus)
 
     @property

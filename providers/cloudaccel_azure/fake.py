@@ -7,19 +7,17 @@ leave the machine behind, If-None-Match, answers that are lost, scripted errors,
 Not imitated: roles, throttling by rate, network traffic, prices, templates, other resource groups, paging.
 """
 
-import argparse
 import importlib
 import json
 import re
 import sys
-import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
-from urllib.parse import urlsplit
+
+from cloudaccel.testing.cloud import Asked
+from cloudaccel.testing.fakes import Answer, Body, Life, RestFake, Server, in_process, serve_forever
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 GROUP = "fake-group"
@@ -31,7 +29,6 @@ SIZES = {
     "Standard_ND96isr_H100_v5": (96, "standardNDSH100v5Family", True),
     "Standard_D2s_v5": (2, "standardDSv5Family", False),
 }
-Body = dict[str, Any]
 _MODEL = re.compile(r"_models\.(\w+)")
 
 
@@ -60,28 +57,27 @@ class Call:
     body: Body
 
 
-class FakeAzure:
-    """The state of one resource group. Attributes may be set at any time; calls are served one at a time."""
+class FakeAzure(RestFake):
+    """The state of one resource group. A listing lags by `lag_s`; a read by name does so by `read_lag_s`."""
 
     def __init__(
-        self, *, lag_s: float = 0.0, ending_s: float = 0.0, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._monotonic = monotonic
-        self.ending_s = ending_s
+        self, *, lag_s: float = 0.0, ending_s: float = 0.0, read_lag_s: float = 0.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
+        super().__init__(lag_s=lag_s, ending_s=ending_s, now=now)
+        self.read_lag_s = read_lag_s
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.capacity: dict[tuple[str, str], int] = {}  # (size, zone number) → machines left; absent: as many as asked
         self.quotas: dict[str, int] = {"cores": 1000, "lowPriorityCores": 1000}  # by name; a family absent: 1000
-        self.lag_s = lag_s  # for how long a listing does not show what is new; a read by name does
-        self._born: dict[tuple[str, str], float] = {}
+        self._born: dict[tuple[str, str], datetime] = {}
         self.things: dict[tuple[str, str], Body] = {}  # (type, name) → resource
-        self._ending: dict[str, float] = {}
-        self.lock = threading.RLock()
+        self._ending: dict[str, datetime] = {}
 
     def live(self) -> list[tuple[str, str]]:
         """Type and name of everything that exists."""
         with self.lock:
-            self._settle()
+            self.settle()
             return sorted(self.things)
 
     def evict(self, name: str) -> None:
@@ -89,24 +85,37 @@ class FakeAzure:
         with self.lock:
             self._remove(name)
 
-    def serve(self, method: str, target: str, data: bytes, headers: dict[str, str]) -> tuple[int, Body, bool]:
-        """Status, JSON answer, and whether the answer is to be lost."""
+    def forget(self) -> None:
+        """Empty the group."""
         with self.lock:
-            self._settle()
-            path = urlsplit(target).path
-            kind, name = _what(path)
-            body = cast(Body, json.loads(data)) if data else {}
-            self.calls.append(Call(f"{method} {kind}", name, body))
-            fault = next((f for f in self.faults if f.action == f"{method} {kind}" and f.times > 0), None)
+            for known in (self.things, self.lives, self._born, self._ending):
+                known.clear()
+
+    def transport(self) -> Any:
+        """A transport of azure-core that asks here without a socket."""
+        import requests
+        from azure.core.pipeline.transport import RequestsTransport
+
+        return RequestsTransport(session=in_process(self, requests.Session()), session_owner=False)
+
+    def serve(self, asked: Asked) -> Answer:
+        """Serve one call."""
+        with self.lock:
+            self.settle()
+            kind, name = _what(asked.path)
+            action = f"{asked.method} {kind}"
+            body = cast(Body, json.loads(asked.body)) if asked.body else {}
+            self.calls.append(Call(action, name, body))
+            fault = next((f for f in self.faults if f.action == action and f.times > 0), None)
             if fault is not None:
                 fault.times -= 1
                 if not fault.lost and not fault.later:
-                    return _error(fault.status, fault.code, fault.message)
-            status, answer = self._answer(method, kind, name, body, headers, fault)
-            return status, answer, fault is not None and fault.lost
+                    return Answer(*_error(fault.status, fault.code, fault.message))
+            status, answer = self._answer(asked.method, kind, name, body, asked.headers, fault)
+            return Answer(status, answer, fault is not None and fault.lost)
 
     def _answer(
-        self, method: str, kind: str, name: str, body: Body, headers: dict[str, str], fault: Fault | None
+        self, method: str, kind: str, name: str, body: Body, headers: Mapping[str, str], fault: Fault | None
     ) -> tuple[int, Body]:
         if kind in ("usages", "skus", "virtualNetworks"):
             return 200, {"value": self._usages() if kind == "usages" else _fixed(kind)}
@@ -114,14 +123,15 @@ class FakeAzure:
             return 200, {"value": self._listed(kind)}
         found = self.things.get((kind, name))
         if method == "GET":
-            return (200, self._view(name, found)) if found else _error(404, "ResourceNotFound", f"no {name}")[:2]
+            found = None if self._young(kind, name, self.read_lag_s) else found
+            return (200, self._view(name, found)) if found else _error(404, "ResourceNotFound", f"no {name}")
         if method == "DELETE":
             return self._delete(kind, name)
         if found is not None and headers.get("if-none-match") == "*":
-            return _error(412, "PreconditionFailed", f"{name} exists")[:2]
+            return _error(412, "PreconditionFailed", f"{name} exists")
         wrong = _unknown(body, *_MODELS[kind])
         if wrong:
-            return _error(400, "InvalidRequestContent", f"no such field: {wrong}")[:2]
+            return _error(400, "InvalidRequestContent", f"no such field: {wrong}")
         self._make(kind, name, body, fault)
         return (200 if kind == "availabilitySets" else 201), self.things[kind, name]
 
@@ -129,8 +139,9 @@ class FakeAzure:
         made = {**body, "id": _id(kind, name), "name": name, "type": kind}
         made["properties"] = {**body["properties"], "provisioningState": "Succeeded"}
         self.things[kind, name] = made
-        self._born[kind, name] = self._monotonic()
+        self._born[kind, name] = self.now()
         if kind == "virtualMachines":
+            self.lives[name] = Life(self.now(), cast("dict[str, str]", made.get("tags") or {}))
             self._make_machine(name, made, fault)
 
     def _make_machine(self, name: str, made: Body, fault: Fault | None) -> None:
@@ -139,7 +150,7 @@ class FakeAzure:
         disk = properties["storageProfile"]["osDisk"]
         card = properties["networkProfile"]["networkInterfaceConfigurations"][0]
         for kind, named in (("disks", disk["name"]), ("networkInterfaces", card["name"])):
-            self._born[kind, named] = self._monotonic()
+            self._born[kind, named] = self.now()
             thing = {"id": _id(kind, named), "name": named, "location": made["location"], "tags": made["tags"]}
             self.things[kind, named] = {**thing, "properties": {"provisioningState": "Succeeded"}}
         group = card["properties"]["networkSecurityGroup"]
@@ -159,8 +170,12 @@ class FakeAzure:
 
     def _listed(self, kind: str) -> list[Body]:
         """What a listing shows: nothing that is younger than `lag_s`."""
-        seen = self._monotonic() - self.lag_s
-        return [thing for (k, name), thing in self.things.items() if k == kind and self._born.get((k, name), 0) <= seen]
+        return [t for (k, name), t in self.things.items() if k == kind and not self._young(k, name, self.lag_s)]
+
+    def _young(self, kind: str, name: str, lag_s: float) -> bool:
+        """Whether it is younger than `lag_s`."""
+        born = self._born.get((kind, name))
+        return born is not None and (self.now() - born).total_seconds() < lag_s
 
     def _usages(self) -> list[Body]:
         """Quotas with the vCPUs of the machines that exist."""
@@ -186,15 +201,15 @@ class FakeAzure:
         if (kind, name) not in self.things:
             return 204, {}
         if kind == "virtualMachines" and self.ending_s > 0:
-            self._ending.setdefault(name, self._monotonic() + self.ending_s)
+            self._ending.setdefault(name, self.now() + timedelta(seconds=self.ending_s))
         elif kind == "virtualMachines":
             self._remove(name)
         elif kind in ("disks", "networkInterfaces") and ("virtualMachines", name.rpartition("-")[0]) in self.things:
-            return _error(409, "OperationNotAllowed", f"{name} is attached")[:2]
+            return _error(409, "OperationNotAllowed", f"{name} is attached")
         elif kind == "availabilitySets" and self._used_by("virtualMachines", "availabilitySet", name):
-            return _error(409, "OperationNotAllowed", f"{name} has machines")[:2]
+            return _error(409, "OperationNotAllowed", f"{name} has machines")
         elif kind == "networkSecurityGroups" and self._used_by("networkInterfaces", "networkSecurityGroup", name):
-            return _error(400, "InUseNetworkSecurityGroupCannotBeDeleted", f"{name} is in use")[:2]
+            return _error(400, "InUseNetworkSecurityGroupCannotBeDeleted", f"{name} is in use")
         else:
             del self.things[kind, name]
         return (200 if kind == "availabilitySets" else 202), {}
@@ -205,13 +220,14 @@ class FakeAzure:
         return any(str(user.get("id", "")).endswith(f"/{name}") for user in users)
 
     def _remove(self, name: str) -> None:
-        self._ending.pop(name, None)
+        self.ended(name, self._ending.pop(name, None))
         for kind, ending in (("virtualMachines", ""), ("disks", "-os"), ("networkInterfaces", "-nic")):
             self.things.pop((kind, name + ending), None)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """End the machines whose slow ending is over. Azure knows no other time."""
         for name, until in list(self._ending.items()):
-            if self._monotonic() >= until:
+            if self.now() >= until:
                 self._remove(name)
 
 
@@ -246,8 +262,8 @@ def _fixed(kind: str) -> list[Body]:
     return [{"name": "net", "id": _id(kind, "net"), "location": "eastus", "properties": {"subnets": [subnet]}}]
 
 
-def _error(status: int, code: str, message: str) -> tuple[int, Body, bool]:
-    return status, {"error": {"code": code, "message": message}}, False
+def _error(status: int, code: str, message: str) -> tuple[int, Body]:
+    return status, {"error": {"code": code, "message": message}}
 
 
 _MODELS = {
@@ -280,71 +296,16 @@ def _unknown(value: Any, service: str, model: str) -> str:
     return ""
 
 
-class Server:
-    """`FakeAzure` on a loopback port, in a thread. As a context manager it is up inside the block."""
-
-    def __init__(self, fake: FakeAzure, port: int = 0) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or each answer waits 40 ms for the packet before it to be confirmed
-
-            def _any(self) -> None:
-                data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                headers = {key.lower(): value for key, value in self.headers.items()}
-                status, body, lost = fake.serve(self.command, self.path, data, headers)
-                if lost:
-                    self.close_connection = True
-                    return
-                text = b"" if status == 204 else json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_PUT = do_DELETE = _any  # noqa: N815  # names that http.server looks for
-
-            def log_message(self, *_: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-                """Say nothing."""
-
-        self.fake = fake
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    def __enter__(self) -> "Server":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 def main(argv: list[str] | None = None) -> int:
     """Serve until interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m cloudaccel_azure.fake", description=__doc__)
-    parser.add_argument("--port", type=int, default=5557, help="port on 127.0.0.1 (default 5557)")
-    arguments = parser.parse_args(argv)
-    try:
-        server = Server(FakeAzure(), arguments.port)
-    except OSError as error:
-        sys.stderr.write(
-            f"error: port {arguments.port} cannot be used: {error.strerror}. Choose another with --port.\n"
-        )
-        return 2
-    with server, suppress(KeyboardInterrupt):
-        sys.stdout.write(
-            f"A fake cloud is on {server.url}; nothing in it is real or costs anything. In another terminal:\n"
-            f"  export CLOUDACCEL_AZURE_ENDPOINT={server.url} CLOUDACCEL_AZURE_RESOURCE_GROUP={GROUP}\n"
-            f"  export AZURE_SUBSCRIPTION_ID={SUBSCRIPTION}\n"
-        )
-        sys.stdout.flush()
-        threading.Event().wait()
-    return 0
+    exports = [
+        f"CLOUDACCEL_AZURE_ENDPOINT={{url}} CLOUDACCEL_AZURE_RESOURCE_GROUP={GROUP}",
+        f"AZURE_SUBSCRIPTION_ID={SUBSCRIPTION}",
+    ]
+    return serve_forever("cloudaccel_azure.fake", __doc__, 5557, lambda lag_s: FakeAzure(lag_s=lag_s), exports, argv)
 
+
+__all__ = ["GROUP", "SUBSCRIPTION", "Call", "FakeAzure", "Fault", "Server", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,9 +5,10 @@ unless the request accepts (`accept_no_deadline`) that only this program, run ag
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any, cast
 
 from cloudaccel.errors import (
@@ -52,8 +53,13 @@ Found = dict[str, Any]
 class AzureInstances:
     """Machines of one resource group, in every region of the subscription."""
 
-    def __init__(self, sdk: Sdk, skus: Skus, *, consistency_s: float) -> None:
+    def __init__(
+        self, sdk: Sdk, skus: Skus, *, consistency_s: float,
+        monotonic: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
         self._sdk = sdk
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._consistency_s = consistency_s
         self._skus = skus
 
@@ -232,7 +238,7 @@ class AzureInstances:
 
     def _undo(self, request: InstanceRequest, error: ProviderError) -> None:
         """Delete all machines of the request, and see them gone: what failed stays there, and may bill."""
-        until = time.monotonic() + PATIENCE_S
+        until = self._monotonic() + PATIENCE_S
         waiting, wait_s = set(names(request)), 0.1
         while True:
             for name in sorted(waiting):
@@ -246,9 +252,9 @@ class AzureInstances:
                     raise _unsure(request, f"{error} Then: {second}") from second
             if not waiting:
                 return
-            if time.monotonic() > until:
+            if self._monotonic() > until:
                 raise _unsure(request, f"{error} {', '.join(sorted(waiting))} would not go") from error
-            time.sleep(wait_s)
+            self._sleep(wait_s)
             wait_s = min(wait_s * 2, 10)
 
     def _delete_own(self, name: str, token: str) -> None:
@@ -262,7 +268,7 @@ class AzureInstances:
 
     def _until_settled(self, path: str, *names_of_it: str, **more: Any) -> Found:
         """A resource once it is no longer being made."""
-        until = time.monotonic() + PATIENCE_S
+        until = self._monotonic() + PATIENCE_S
         wait = 0.1
         while True:
             try:
@@ -278,14 +284,14 @@ class AzureInstances:
                 ) from error  # fmt: skip
             if _row(found.get("properties")).get("provisioningState") in ("Succeeded", "Failed", "Canceled"):
                 return found
-            if time.monotonic() > until:
+            if self._monotonic() > until:
                 raise OutcomeUnknown(
                     f"azure: {names_of_it[-1]} is still being made.",
                     provider="azure",
                     operation="create",
                     code="timeout",
                 )
-            time.sleep(wait)
+            self._sleep(wait)
             wait = min(wait * 2, 10)
 
     def _view(self, name: str) -> Found:
@@ -310,12 +316,18 @@ class AzureInstances:
         if request.key_name:
             found = self._sdk.call("compute.ssh_public_keys.get", self._sdk.group, request.key_name)
             return str(_row(found.get("properties")).get("publicKey"))
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import rsa
+        return _nobodys_key()
 
-        public = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
-        text = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        return text.decode()
+
+@cache
+def _nobodys_key() -> str:
+    """A public key whose private half was never kept."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    public = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    text = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return text.decode()
 
 
 _PATHS = {

@@ -21,21 +21,27 @@ TIMEOUT_S = 60
 
 
 class Sdk:
-    """Clients of compute and network, made when first used."""
+    """Clients of compute and network, made when first used.
 
-    def __init__(self) -> None:
+    `transport`: azure-core's, to ask in place of the network and without credentials, in `subscription` and `group`.
+    """
+
+    def __init__(self, *, transport: Any = None, subscription: str = "", group: str = "") -> None:
+        self._transport = transport
+        self._subscription = subscription
+        self._group = group
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     @property
     def subscription(self) -> str:
         """Id of the subscription. Raises `AuthError` when none is named."""
-        return _named(SUBSCRIPTION_ENV, "a subscription's id")
+        return self._subscription or _named(SUBSCRIPTION_ENV, "a subscription's id")
 
     @property
     def group(self) -> str:
         """The resource group that everything is made in, and that exists already."""
-        return _named(GROUP_ENV, "an existing resource group, in which everything is made")
+        return self._group or _named(GROUP_ENV, "an existing resource group, in which everything is made")
 
     def call(self, path: str, *positional: Any, **more: Any) -> dict[str, Any]:
         """The answer of ``compute.virtual_machines.get`` or the like, sent once. Raises `ProviderError`."""
@@ -79,11 +85,14 @@ class Sdk:
         except ImportError as error:
             raise ConfigError("azure: the SDK is not installed: pip install 'cloudaccel[azure]'.") from error
         kind: Any = {"compute": ComputeManagementClient, "network": NetworkManagementClient}[service]
-        always = {"retry_total": 0, "connection_timeout": 10, "read_timeout": TIMEOUT_S}
+        always: dict[str, Any] = {"retry_total": 0, "connection_timeout": 10, "read_timeout": TIMEOUT_S}
         fake = os.environ.get(ENDPOINT_ENV, "")
-        if not fake:
+        if self._transport is not None:
+            fake, always["transport"] = "http://fake.invalid", self._transport
+        elif fake:
+            _check_loopback(fake)
+        else:
             return kind(DefaultAzureCredential(), self.subscription, **always)
-        _check_loopback(fake)
         from azure.core.pipeline.policies import SansIOHTTPPolicy
 
         # A policy that adds nothing: the usual one refuses to send a token without TLS, and a fake needs none.

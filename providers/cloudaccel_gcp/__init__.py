@@ -3,6 +3,9 @@
 ``data/attachable_gpus.csv`` is the table of GPUs that are attached to a host, from which whole machines are priced.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from cloudaccel.protocols import Instances, Quotas
 from cloudaccel_gcp.instances import GcpInstances
 from cloudaccel_gcp.quotas import GcpQuotas
@@ -10,10 +13,15 @@ from cloudaccel_gcp.sdk import Sdk
 
 
 class GcpProvider:
-    """One project. `consistency_s`: how long a listing may lag behind a create whose answer was lost."""
+    """One project. `consistency_s`: how long a listing may lag behind a create whose answer was lost.
 
-    def __init__(self, *, consistency_s: float = 60.0) -> None:
-        sdk = Sdk()
+    `endpoint`, `dress`: an address to ask without credentials, and what each new client of the SDK is given to first.
+    """
+
+    def __init__(
+        self, *, consistency_s: float = 60.0, endpoint: str = "", dress: Callable[[Any], None] = lambda _: None
+    ) -> None:
+        sdk = Sdk(endpoint=endpoint, dress=dress)
         self._instances = GcpInstances(sdk, consistency_s=consistency_s)
         self._quotas = GcpQuotas(sdk)
 

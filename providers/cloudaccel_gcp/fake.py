@@ -9,19 +9,16 @@ are taken back, and machines that Google deletes at their termination time.
 Not imitated: IAM, throttling by rate, network traffic, prices, managed groups, resource policies, paging.
 """
 
-import argparse
 import json
 import re
 import sys
-import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+
+from cloudaccel.testing.cloud import Asked
+from cloudaccel.testing.fakes import IN_PROCESS, Answer, Body, Life, RestFake, Server, in_process, serve_forever
 
 PROJECT = "fake-project"
 _ROOT = "https://www.googleapis.com/compute/v1"
@@ -33,7 +30,6 @@ _ZONES = {"us-central1": "abc", "us-east4": "abc", "europe-west4": "abc", "asia-
 _TYPES = {"g2-standard": "nvidia-l4", "a2-highgpu": "nvidia-tesla-a100", "a2-ultragpu": "nvidia-a100-80gb",
           "a3-highgpu": "nvidia-h100-80gb", "a3-megagpu": "nvidia-h100-mega-80gb", "e2-standard": ""}  # fmt: skip
 _QUOTAS = ("NVIDIA_L4_GPUS", "NVIDIA_A100_GPUS", "NVIDIA_A100_80GB_GPUS", "NVIDIA_H100_GPUS", "NVIDIA_H100_MEGA_GPUS")
-Body = dict[str, Any]
 
 
 class _Refused(Exception):
@@ -70,17 +66,13 @@ class Call:
     body: Body = field(default_factory=dict[str, Any])
 
 
-class FakeGcp:
-    """The state of one project. Attributes may be set at any time; calls are served one at a time."""
+class FakeGcp(RestFake):
+    """The state of one project."""
 
     def __init__(
-        self, *, lag_s: float = 0.0, ending_s: float = 0.0, monotonic: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:  # fmt: skip
-        self._now = now
-        self._monotonic = monotonic
-        self.lag_s = lag_s
-        self.ending_s = ending_s
+        self, *, lag_s: float = 0.0, ending_s: float = 0.0, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        super().__init__(lag_s=lag_s, ending_s=ending_s, now=now)
         self.faults: list[Fault] = []
         self.calls: list[Call] = []
         self.quotas: dict[str, float] = {}
@@ -92,18 +84,17 @@ class FakeGcp:
         self.firewalls: dict[str, Body] = {}
         self.operations: dict[str, Body] = {}
         self._by_request: dict[str, tuple[str, str]] = {}
-        self._born: dict[tuple[str, str], float] = {}
-        self._ending: dict[tuple[str, str], tuple[float, str]] = {}
+        self._born: dict[tuple[str, str], datetime] = {}
+        self._ending: dict[tuple[str, str], datetime] = {}
         self._count = 0
         self._failing: Fault | None = None
-        self.lock = threading.RLock()
 
     # -- for tests ----------------------------------------------------------------------------------------------------
 
     def live(self) -> list[dict[str, Any]]:
         """Everything that exists: kind, id, labels."""
         with self.lock:
-            self._settle()
+            self.settle()
             found = [("machine", f"{z}/{n}", b) for (z, n), b in self.instances.items()]
             found += [("disk", f"{z}/{n}", b) for (z, n), b in self.disks.items()]
             found += [("security_group", n, b) for n, b in self.firewalls.items()]
@@ -116,49 +107,48 @@ class FakeGcp:
             self._operation("compute.instances.preempted", zone, f"zones/{zone}/instances/{name}")
             self._remove((zone, name))
 
-    def advance(self, seconds: float) -> None:
-        """Let time pass for the machines: those whose termination time is over are deleted."""
+    def forget(self) -> None:
+        """Empty the project."""
         with self.lock:
-            now = self._now() + timedelta(seconds=seconds)
-            for (zone, name), body in list(self.instances.items()):
-                end = body.get("scheduling", {}).get("terminationTime")
-                if end and datetime.fromisoformat(end) <= now:
-                    self._operation("delete", zone, f"zones/{zone}/instances/{name}")
-                    self._remove((zone, name))
+            for known in (self.instances, self.disks, self.firewalls, self.operations, self.lives, self._by_request,
+                          self._born, self._ending):  # fmt: skip
+                known.clear()
 
     def reserve(self, name: str, instance_type: str, zone: str, count: int) -> None:
         """Hold capacity under a name."""
         self.reservations[name] = {"type": instance_type, "zone": zone, "left": count}
 
+    def dress(self, client: Any) -> None:
+        """Let a client of google-cloud-compute, made for the address `IN_PROCESS`, ask here without a socket."""
+        in_process(self, client.transport._session)
+
     # -- serving ------------------------------------------------------------------------------------------------------
 
-    def serve(self, method: str, target: str, data: bytes) -> tuple[int, Body, bool]:
-        """Status, JSON answer, and whether the answer is to be lost."""
+    def serve(self, asked: Asked) -> Answer:
+        """Serve one call."""
         with self.lock:
-            self._settle()
-            parts = urlsplit(target)
-            query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+            self.settle()
             try:
-                return self._route(method, parts.path, query, data)
+                return self._route(asked.method, asked.path, asked.query, asked.body)
             except _Refused as refused:
                 error = {"domain": "global", "reason": refused.reason, "message": refused.message}
                 answer = {"code": refused.status, "message": refused.message, "errors": [error]}
-                return refused.status, {"error": answer}, False
+                return Answer(refused.status, {"error": answer})
 
-    def _route(self, method: str, path: str, query: dict[str, str], data: bytes) -> tuple[int, Body, bool]:
+    def _route(self, method: str, path: str, query: Mapping[str, str], data: bytes) -> Answer:
         for verb, pattern, action, handler in _ROUTES:
             found = re.fullmatch(f"/compute/v1/projects/(?P<project>[^/]+){pattern}", path)
             if verb != method or found is None:
                 continue
             where = found.groupdict(default="")
-            call = Call(action, where.get("zone", ""), query)
+            call = Call(action, where.get("zone", ""), dict(query))
             self.calls.append(call)
             fault = self._fault(call)
             if fault is not None and not fault.lost and not fault.in_operation:
                 raise _Refused(fault.status, fault.code, fault.message)
             call.body = _strict(action, data)
             self._failing = fault if fault is not None and fault.in_operation else None
-            return 200, handler(self, where, query, call.body), fault is not None and fault.lost
+            return Answer(200, handler(self, where, call.query, call.body), fault is not None and fault.lost)
         raise _Refused(404, "notFound", f"{method} {path} is not imitated")
 
     def _fault(self, call: Call) -> Fault | None:
@@ -168,11 +158,17 @@ class FakeGcp:
                 return fault
         return None
 
-    def _settle(self) -> None:
-        """End the machines whose slow ending is over."""
-        for key, (until, _) in list(self._ending.items()):
-            if self._monotonic() >= until:
-                self._remove(key)
+    def settle(self) -> None:
+        """End the machines whose slow ending, or whose time, is over."""
+        now = self.now()
+        for key, until in list(self._ending.items()):
+            if now >= until:
+                self._remove(key, until)
+        for (zone, name), body in list(self.instances.items()):
+            end = body.get("scheduling", {}).get("terminationTime")
+            if end and datetime.fromisoformat(end) <= now:
+                self._operation("delete", zone, f"zones/{zone}/instances/{name}")
+                self._remove((zone, name), datetime.fromisoformat(end))
 
     # -- operations ---------------------------------------------------------------------------------------------------
 
@@ -288,7 +284,7 @@ class FakeGcp:
             if before != text:
                 raise _Refused(400, "invalid", "the request id was used with another request")
             return self._pending(self.operations[operation])
-        _check(body, names, self._now())
+        _check(body, names, self.now())
         self._refuse(zone, kind, body, names)
         error = self._error(zone, kind, body, len(names))
         action = "bulkInsert" if "count" in said else "insert"
@@ -334,18 +330,24 @@ class FakeGcp:
         self.instances[zone, name] = {
             **{k: v for k, v in body.items() if k not in ("name", "minCpuPlatform")}, "name": name,
             "id": str(self._count), "zone": base, "status": "RUNNING", "machineType": f"{base}/machineTypes/{kind}",
-            "creationTimestamp": datetime.now(UTC).isoformat(), "networkInterfaces": [card],
+            "creationTimestamp": self.now().isoformat(), "networkInterfaces": [card],
             "disks": [{"boot": True, "autoDelete": made.get("autoDelete", False), "source": f"{base}/disks/{name}"}],
         }  # fmt: skip
-        self._born[zone, name] = self._monotonic()
+        self._born[zone, name] = self.now()
+        self.lives[f"{zone}/{name}"] = Life(self.now(), body.get("labels", {}))
 
-    def _remove(self, key: tuple[str, str]) -> None:
+    def _remove(self, key: tuple[str, str], at: datetime | None = None) -> None:
         self._ending.pop(key, None)
+        self.ended("/".join(key), at)
         body = self.instances.pop(key, None)
         if body is None:
             return
         if body["disks"][0]["autoDelete"] and not self.stray_disks:
             self.disks.pop(key, None)
+
+    def _young(self, key: tuple[str, str]) -> bool:
+        """Whether a listing does not show it yet: a machine and its disk share zone and name, a rule has no zone."""
+        return key in self._born and (self.now() - self._born[key]).total_seconds() < self.lag_s
 
     def on_instance(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """One machine."""
@@ -357,8 +359,7 @@ class FakeGcp:
 
     def on_instances(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """Machines of a zone; the youngest may be missing."""
-        now = self._monotonic()
-        seen = [key for key in self.instances if key[0] == where["zone"] and now - self._born[key] >= self.lag_s]
+        seen = [key for key in self.instances if key[0] == where["zone"] and not self._young(key)]
         return _listed([self.on_instance({**where, "name": name}, {}, {}) for _, name in seen], query)
 
     def on_delete(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
@@ -367,7 +368,7 @@ class FakeGcp:
         self.on_instance(where, query, body)
         operation = self._operation("delete", key[0], f"zones/{key[0]}/instances/{key[1]}")
         if self.ending_s > 0:
-            self._ending.setdefault(key, (self._monotonic() + self.ending_s, str(operation["name"])))
+            self._ending.setdefault(key, self.now() + timedelta(seconds=self.ending_s))
         else:
             self._remove(key)
         return self._pending(operation)
@@ -376,7 +377,8 @@ class FakeGcp:
 
     def on_disks(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """Disks of a zone."""
-        return _listed([disk for (zone, _), disk in self.disks.items() if zone == where["zone"]], query)
+        here = {key: disk for key, disk in self.disks.items() if key[0] == where["zone"] and not self._young(key)}
+        return _listed([*here.values()], query)
 
     def on_disk_delete(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """Delete a disk that nothing uses."""
@@ -394,7 +396,7 @@ class FakeGcp:
 
     def on_firewalls(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """All rules."""
-        return {"items": list(self.firewalls.values())}
+        return {"items": [rule for name, rule in self.firewalls.items() if not self._young(("", name))]}
 
     def on_firewall_insert(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """A rule. One that lets the world in fails here, which the real cloud would allow."""
@@ -405,6 +407,7 @@ class FakeGcp:
             raise _Refused(409, "alreadyExists", f"The resource '{name}' already exists")
         self._count += 1
         self.firewalls[name] = {**body, "id": str(self._count)}
+        self._born["", name] = self.now()
         return self._pending(self._operation("insert", "", f"global/firewalls/{name}"))
 
     def on_firewall_delete(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
@@ -493,70 +496,19 @@ def _listed(items: list[Body], query: dict[str, str]) -> Body:
     return {"items": items}
 
 
-class Server:
-    """`FakeGcp` on a loopback port, in a thread. As a context manager it is up inside the block."""
-
-    def __init__(self, fake: FakeGcp, port: int = 0) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or each answer waits 40 ms for the packet before it to be confirmed
-
-            def _any(self) -> None:
-                data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, body, lost = fake.serve(self.command, self.path, data)
-                if lost:
-                    self.close_connection = True
-                    return
-                text = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            do_GET = do_POST = do_DELETE = _any  # noqa: N815  # names that http.server looks for
-
-            def log_message(self, *_: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-                """Say nothing."""
-
-        self.fake = fake
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-
-    def __enter__(self) -> "Server":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 def main(argv: list[str] | None = None) -> int:
     """Serve until interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m cloudaccel_gcp.fake", description=__doc__)
-    parser.add_argument("--port", type=int, default=5556, help="port on 127.0.0.1 (default 5556)")
-    parser.add_argument("--lag", type=float, default=0.0, metavar="S", help="seconds in which listings lag behind")
-    arguments = parser.parse_args(argv)
-    try:
-        server = Server(FakeGcp(lag_s=arguments.lag), arguments.port)
-    except OSError as error:
-        sys.stderr.write(
-            f"error: port {arguments.port} cannot be used: {error.strerror}. Choose another with --port.\n"
-        )
-        return 2
-    with server, suppress(KeyboardInterrupt):
-        sys.stdout.write(
-            f"A fake cloud is on {server.url}; nothing in it is real or costs anything. In another terminal:\n"
-            f"  export CLOUDACCEL_GCP_ENDPOINT={server.url}\n"
-        )
-        sys.stdout.flush()
-        threading.Event().wait()
-    return 0
+    return serve_forever(
+        "cloudaccel_gcp.fake",
+        __doc__,
+        5556,
+        lambda lag_s: FakeGcp(lag_s=lag_s),
+        ["CLOUDACCEL_GCP_ENDPOINT={url}"],
+        argv,
+    )
 
+
+__all__ = ["IN_PROCESS", "PROJECT", "Call", "FakeGcp", "Fault", "Server", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,6 +8,7 @@ import ipaddress
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
@@ -29,9 +30,14 @@ PATIENCE_S = 600.0
 
 
 class Sdk:
-    """Clients by service, made when first used. The project is the environment's or the credentials' own."""
+    """Clients by service, made when first used. The project is the environment's or the credentials' own.
 
-    def __init__(self) -> None:
+    `endpoint`, `dress`: an address to ask without credentials, and what each new client is given to first.
+    """
+
+    def __init__(self, *, endpoint: str = "", dress: Callable[[Any], None] = lambda _: None) -> None:
+        self._endpoint = endpoint
+        self._dress = dress
         self._clients: dict[str, Any] = {}
         self._options: dict[str, Any] | None = None
         self._project = ""
@@ -107,6 +113,7 @@ class Sdk:
                 from google.cloud import compute_v1
 
                 self._clients[service] = getattr(compute_v1, f"{service}Client")(**options)
+                self._dress(self._clients[service])
             return self._clients[service]
 
     def _found(self) -> dict[str, Any]:
@@ -129,6 +136,8 @@ class Sdk:
         named = os.environ.get(PROJECT_ENV, "")
         if fake:
             _check_loopback(fake)
+        fake = self._endpoint or fake
+        if fake:
             self._project = named or "fake-project"
             return {"credentials": AnonymousCredentials(), "client_options": ClientOptions(api_endpoint=fake)}
         try:

@@ -29,7 +29,7 @@ class TestAwsCrashes(CrashContract):
         from cloudaccel_aws.fake import FakeAws
 
         self.clock = VirtualClock()
-        self.fake = FakeAws(lag_s=8, monotonic=self.clock.seconds)
+        self.fake = FakeAws(lag_s=8, now=self.clock.now)
         self.fake.forget()  # the fake's machines are kept by moto, for the whole process
         # Clients take a while to make, and keep nothing between calls.
         self.adapter = AwsProvider(session=self.fake.session())

@@ -29,7 +29,7 @@ class TestAzureCrashes(CrashContract):
         from cloudaccel_azure.fake import GROUP, SUBSCRIPTION, FakeAzure, Server
 
         self.clock = VirtualClock()
-        self.fake = FakeAzure(lag_s=8, monotonic=self.clock.seconds)
+        self.fake = FakeAzure(lag_s=8, now=self.clock.now)
         with Server(self.fake) as server:
             monkeypatch.setenv("CLOUDACCEL_AZURE_ENDPOINT", server.url)
             monkeypatch.setenv("CLOUDACCEL_AZURE_RESOURCE_GROUP", GROUP)

@@ -20,7 +20,7 @@ class TestGcpCrashes(CrashContract):
 
     fake: "FakeGcp"
     adapter: Provider | None = None
-    edges: ClassVar = {"up": 18, "down": 22}
+    edges: ClassVar = {"up": 18, "down": 24}
 
     @pytest.fixture(autouse=True)
     def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -29,7 +29,7 @@ class TestGcpCrashes(CrashContract):
         from cloudaccel_gcp.fake import FakeGcp, Server
 
         self.clock = VirtualClock()
-        self.fake = FakeGcp(lag_s=8, monotonic=self.clock.seconds, now=self.clock.now)
+        self.fake = FakeGcp(lag_s=8, now=self.clock.now)
         with Server(self.fake) as server:
             monkeypatch.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
             monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)

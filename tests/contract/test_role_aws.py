@@ -39,7 +39,7 @@ def test_every_call_that_is_made_is_allowed(tmp_path: Path) -> None:
     from cloudaccel_aws.fake import FakeAws
 
     clock = VirtualClock()
-    fake = FakeAws(monotonic=clock.seconds)
+    fake = FakeAws(now=clock.now)
     fake.forget()
     world = open_world(tmp_path, AwsProvider(session=fake.session()), clock)
     for market in ("on_demand", "spot"):

@@ -255,7 +255,6 @@ def test_another_installs_machine_is_left_alone(cloud: "FakeGcp") -> None:
     theirs["labels"]["cloudaccel-install"] = "somebody-else"
     theirs["name"] = "theirs"
     cloud.instances["us-central1-a", "theirs"] = theirs
-    cloud._born["us-central1-a", "theirs"] = 0.0  # pyright: ignore[reportPrivateUsage]
     assert provision("down", "--all", "--yes").code == 0
     assert provision("reap", "--reconcile", "--yes").code == 0
     assert [m["id"] for m in machines(cloud)] == ["us-central1-a/theirs"]
