@@ -1,4 +1,4 @@
-"""Azure's Retail Prices: on-demand, spot, savings plans and reservations of every size with an accelerator.
+"""Azure's Retail Prices, and China's price sheet: every size with an accelerator, on demand, spot and committed.
 
 The list needs no account. It has no field for accelerators, so ``data/sizes.csv`` says what a size holds; a size of the
 N families that the table lacks is offered with its price and an unknown accelerator, never dropped and never guessed.
@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import cache
 from urllib.parse import parse_qsl, urlsplit
 
+from cloudaccel.errors import RequestInvalid
 from cloudaccel.facts.listing import (
     Listed,
     Place,
@@ -30,14 +31,17 @@ from cloudaccel.facts.listing import (
 from cloudaccel.facts.loader import read_table
 from cloudaccel.model import Offer, Source
 from cloudaccel.protocols import Scope
+from cloudaccel_azure import china, offered
 
 PROVIDER = "azure"
 OPERATION = "retail/prices"
 # learn.microsoft.com/rest/api/cost-management/retail-prices, version of 2023-01-01; the endpoint itself was not called.
 BASE_URL = "https://prices.azure.com/api/retail/prices"
 API_VERSION = "2023-01-01-preview"
-_PARTITIONS = ("azure-public", "azure-gov")
+_CHINA = "azure-china"
+_PARTITIONS = ("azure-public", "azure-gov", _CHINA)
 _GOV = "usgov"  # how the names of the US government's regions begin
+PAGE = 1_000  # items of a page at most
 MAX_PAGES = 2_000  # of 1,000 items: one region has about 27 (westus, 2026-08)
 _HOURS_OF_TERM = {"1 Year": 8_760, "3 Years": 26_280, "5 Years": 43_800}
 _SHORT_TERM = {"1 Year": "1y", "3 Years": "3y", "5 Years": "5y"}
@@ -51,12 +55,18 @@ _SOURCE = Source(
 )  # fmt: skip
 
 
+_SHEET = Source(
+    id="azure-china-price-sheet", name="Azure China price sheet", path="retailpricesasync", revision=china.API_VERSION,
+    licence="public price list", url=china.BASE_URL,
+)  # fmt: skip
+
+
 class AzurePrices(PriceList):
-    """The public price list. One holds the partitions ``azure-public`` and ``azure-gov``, and not China's."""
+    """The public price lists: one of the partitions ``azure-public`` and ``azure-gov``, and China's."""
 
     provider = PROVIDER
     operation = OPERATION
-    sources = (BASE_URL,)
+    sources = (BASE_URL, china.BASE_URL, china.FILES)
 
     def scopes(self) -> Sequence[Scope]:
         """Each partition as a whole: a new region needs no new version of this program."""
@@ -72,20 +82,38 @@ class AzurePrices(PriceList):
         """
         if scope.partition not in _PARTITIONS:
             return
-        for offer in offers_of_items(self._items(scope), now=self._now(), region=scope.region):
+        sheet = scope.partition == _CHINA
+        items = china.items(self.web) if sheet else self._items(scope)
+        account = offered.of(scope.partition)
+        found = offers_of_items(items, now=self._now(), region=scope.region, source=_SHEET if sheet else _SOURCE)
+        for offer in found:
             if offer.partition == scope.partition:
-                yield offer
+                yield account.seen(offer, self._now()) if account else offer
 
     def _items(self, scope: Scope) -> Iterator[Mapping[str, object]]:
         query: Mapping[str, str] | None = _first_query(scope, self._currency)
         seen: set[str] = set()
+        read = 0
         while query is not None:
             if (place := str(sorted(query.items()))) in seen or len(seen) >= MAX_PAGES:
                 raise self.malformed("the pages do not end")
             seen.add(place)
-            page = self.page(query)
-            yield from items_of_page(page)
+            page = self._page_of(query, read)
+            if page is None:
+                return
+            for item in items_of_page(page):
+                read += 1
+                yield item
             query = _next_query(page)
+
+    def _page_of(self, query: Mapping[str, str], read: int) -> Mapping[str, object] | None:
+        """A page; None where a list that ends with a full page names one more, which is refused (seen in 2026-08)."""
+        try:
+            return self.page(query)
+        except RequestInvalid as error:
+            if error.raw_code == "400" and read and read % PAGE == 0 and query.get("$skip") == str(read):
+                return None
+            raise
 
 
 def _first_query(scope: Scope, currency: str) -> Mapping[str, str]:
@@ -120,7 +148,7 @@ def items_of_page(page: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
 
 
 def offers_of_items(
-    items: Iterable[Mapping[str, object]], *, now: datetime, region: str | None = None
+    items: Iterable[Mapping[str, object]], *, now: datetime, region: str | None = None, source: Source = _SOURCE
 ) -> Iterator[Offer]:
     """Offers of Linux virtual machines with accelerators among `items`.
 
@@ -134,12 +162,12 @@ def offers_of_items(
     """
     found: dict[str, Offer] = {}
     for item in items:
-        if not _is_linux_machine(item) or (region is not None and _text(item, "armRegionName") != region):
+        if not _is_linux_machine(item) or region not in (None, _region(item)):
             continue
-        if (effective := _text(item, "effectiveStartDate")) > now.strftime("%Y-%m-%dT%H:%M:%SZ"):
+        if (effective := _moment(_text(item, "effectiveStartDate"))) > now.strftime("%Y-%m-%dT%H:%M:%SZ"):
             continue
         for terms, per_hour_amount, note in _prices(item):
-            offer = _offer(item, terms, _listed(item, per_hour_amount, effective, note, now))
+            offer = _offer(item, terms, _listed(item, per_hour_amount, effective, note, now, source))
             found[offer.id] = _newer(found.get(offer.id), offer)
     yield from found.values()
 
@@ -149,7 +177,8 @@ def _is_linux_machine(item: Mapping[str, object]) -> bool:
     return (
         _ACCELERATED.match(_text(item, "armSkuName")) is not None
         and bool(_text(item, "armRegionName"))
-        and item.get("type") in ("Consumption", "Reservation")  # DevTestConsumption is a rate for subscribers
+        # DevTestConsumption is a rate for subscribers.
+        and item.get("type") in ("Consumption", "Reservation", "SavingsPlanConsumption")
         and item.get("isPrimaryMeterRegion") is not False  # else a second copy under another billing region
         and _text(item, "serviceName") in ("", "Virtual Machines")
         and not _WINDOWS.search(product)
@@ -163,6 +192,11 @@ def _is_linux_machine(item: Mapping[str, object]) -> bool:
 def _prices(item: Mapping[str, object]) -> Iterator[tuple[Terms, Decimal | None, str]]:
     if item.get("type") == "Reservation":
         yield _reservation(item)
+        return
+    if item.get("type") == "SavingsPlanConsumption":  # a row of its own, in China
+        terms = Terms(market="savings_plan", term=_SHORT_TERM.get(_text(item, "reservationTerm")), payment="monthly")
+        price, note = _hourly(item, item.get("retailPrice"))
+        yield (terms, price, note) if terms.term else (terms, None, "the list does not say for which term the plan is")
         return
     spot = any(_text(item, name).endswith(" Spot") for name in ("skuName", "meterName"))
     yield Terms(market="spot" if spot else "on_demand"), *_hourly(item, item.get("retailPrice", item.get("unitPrice")))
@@ -198,19 +232,39 @@ def _amount(item: Mapping[str, object], value: object) -> Decimal | None:
         raise malformed(PROVIDER, OPERATION, f"{_text(item, 'armSkuName')[:60]}: {error}") from None
 
 
-def _listed(item: Mapping[str, object], price: Decimal | None, effective: str, note: str, now: datetime) -> Listed:
+def _listed(
+    item: Mapping[str, object], price: Decimal | None, effective: str, note: str, now: datetime, source: Source
+) -> Listed:
     currency = _text(item, "currencyCode")
     if not re.fullmatch("[A-Z]{3}", currency):
         raise malformed(PROVIDER, OPERATION, f"{_text(item, 'armSkuName')[:60]}: no currency")
     return Listed(
-        amount=price, currency=currency, observed_at=now, source=_SOURCE, effective_at=effective or None, note=note
+        amount=price, currency=currency, observed_at=now, source=source, effective_at=effective or None, note=note
     )
 
 
+def _moment(text: str) -> str:
+    """An ISO date or time, "" for anything else: nobody says how the sheet of China writes them."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return ""
+    return text
+
+
+def _region(item: Mapping[str, object]) -> str:
+    """The region as the other interfaces spell it: lists write ``WestUS3`` now and then."""
+    return _text(item, "armRegionName").lower()
+
+
+def partition_of(region: str) -> str:
+    """The partition of a region, by its name: the US government's, China's, or everybody's."""
+    return "azure-gov" if region.startswith(_GOV) else _CHINA if region.startswith("china") else "azure-public"
+
+
 def _offer(item: Mapping[str, object], terms: Terms, listed: Listed) -> Offer:
-    region = _text(item, "armRegionName")
-    partition = "azure-gov" if region.startswith(_GOV) else "azure-public"
-    place = Place(provider=PROVIDER, partition=partition, region=region)
+    region = _region(item)
+    place = Place(provider=PROVIDER, partition=partition_of(region), region=region)
     size = _text(item, "armSkuName")
     return make_offer(place, sizes().get(size.lower()) or _unknown_size(size), terms, listed)
 
@@ -269,4 +323,4 @@ def _text(item: Mapping[str, object], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-__all__ = ["BASE_URL", "AzurePrices", "items_of_page", "offers_of_items", "sizes"]
+__all__ = ["BASE_URL", "AzurePrices", "items_of_page", "offers_of_items", "partition_of", "sizes"]

@@ -8,6 +8,7 @@ import pytest
 from cloudaccel.protocols import Prices
 from cloudaccel.testing.cloud import Asked, FakeCloud, Reply
 from cloudaccel.testing.prices import PricesContract
+from cloudaccel_azure import china
 from cloudaccel_azure.prices import BASE_URL, AzurePrices
 from cloudaccel_gcp.prices import GcpPrices
 from cloudaccel_lambda.prices import LambdaPrices
@@ -21,19 +22,24 @@ class TestAzure(PricesContract):
         return AzurePrices()
 
     def serve(self, cloud: FakeCloud) -> None:
-        """Two pages of real items; the list of the government's regions has one assembled item."""
+        """Two pages of real items; the list of the government's regions, and China's sheet, have assembled ones."""
         first = json.loads((GOLDEN / "azure_westus_2026.json").read_text())["Items"]
         second = json.loads((GOLDEN / "azure_h100_eastus_2026-09-16.json").read_text())["Items"]
         gov = [{**second[0], "armRegionName": "usgovvirginia"}]
         pages = {"": (first, f"{BASE_URL}?$skip=1000"), "1000": (second, None), "gov": (gov, None)}
 
+        named = {"DownloadUrl": f"{china.FILES}/2026/AzureRetailPrices.csv?sig=a%2Bb", "LastRefreshedAt": "2026-11-01"}
+
         def route(asked: Asked) -> Reply:
+            if "$filter" not in asked.query and "$skip" not in asked.query:
+                return Reply(body=json.dumps(named).encode())
             name = "gov" if "usgov" in asked.query.get("$filter", "") else asked.query.get("$skip", "")
             items, following = pages[name]
             return Reply(body=json.dumps({"Items": items, "NextPageLink": following}).encode())
 
         cloud.serve("", route)
         cloud.serve("/", route)
+        cloud.serve("/2026/AzureRetailPrices.csv", (GOLDEN / "azure_china_2026.csv").read_bytes())
 
 
 class TestGcp(PricesContract):
