@@ -6,7 +6,7 @@ Being read over the core's web, reading an amount of money, and making an offer 
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -183,6 +183,9 @@ class LineList(PriceList, ABC):
     def offers(self, scope: Scope) -> Iterator[Offer]:
         """Offers of `scope`, one for each region of a line.
 
+        A line that comes twice, as when a list moves on while its pages are read, is one offer. Two lines of one offer
+        whose prices disagree leave it without any, in whatever order they come.
+
         Raises
         ------
         ProviderError
@@ -190,16 +193,23 @@ class LineList(PriceList, ABC):
         """
         if scope.partition != (self.partition or self.provider):
             return
+        found: dict[str, Offer] = {}
         for line in self.lines():
-            listed = Listed(
-                amount=line.amount, currency=line.currency, observed_at=line.observed_at or self._now(),
-                source=self.source, parts=line.parts, note=line.note, estimated=line.estimated,
-                seen_since=line.seen_since,
-            )  # fmt: skip
             for region_name in dict.fromkeys(line.regions) or (ANYWHERE,):
                 if scope.region in (None, region_name):
-                    place = Place(provider=self.provider, partition=scope.partition, region=region_name)
-                    yield make_offer(place, line.shape, line.terms, listed)
+                    offer = self._offer(
+                        line, Place(provider=self.provider, partition=scope.partition, region=region_name)
+                    )
+                    found[offer.id] = _settled(found.get(offer.id, offer), offer)
+        yield from found.values()
+
+    def _offer(self, line: Line, place: Place) -> Offer:
+        listed = Listed(
+            amount=line.amount, currency=line.currency, observed_at=line.observed_at or self._now(),
+            source=self.source, parts=line.parts, note=line.note, estimated=line.estimated,
+            seen_since=line.seen_since,
+        )  # fmt: skip
+        return make_offer(place, line.shape, line.terms, listed)
 
     def pages(
         self,
@@ -334,6 +344,15 @@ def make_offer(place: Place, shape: Shape, terms: Terms, listed: Listed) -> Offe
         price=price, availability=Availability("listed"), apart=tuple(apart),
     )  # fmt: skip
     return identified(offer)
+
+
+def _settled(one: Offer, other: Offer) -> Offer:
+    """`one`, without a price when `other`, the same offer, has another."""
+    if one.price.amount == other.price.amount:
+        return one
+    note = "the list has two prices of it that disagree"
+    price = replace(one.price, amount=None, status="unknown", parts=(), note=note)
+    return replace(one, price=price, apart=("unknown_price", *(code for code in one.apart if code != "unknown_price")))
 
 
 def _price(listed: Listed) -> Price:
