@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -89,6 +90,8 @@ class HttpWeb:
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        if find_spec("urllib3") is None:
+            raise ConfigError("prices are read with urllib3. Install it: pip install 'cloudaccel[refresh]'.")
         self._provider = provider
         self._connection = connection or Connection()
         self._limits = limits or Limits()
@@ -155,10 +158,7 @@ class HttpWeb:
             ) from None
 
     def _pool(self, address: str) -> "PoolManager":
-        try:
-            import urllib3
-        except ImportError as error:
-            raise ConfigError("prices are read with urllib3. Install it: pip install 'cloudaccel[refresh]'.") from error
+        import urllib3
 
         proxy = self._connection.proxy or _proxy_of(address)
         if proxy not in self._pools:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from cloudaccel import __version__
-from cloudaccel.errors import CloudAccelError
+from cloudaccel.errors import CloudAccelError, ConfigError
 
 # Verb -> line of help. The module is cloudaccel.cli.<verb>, with `parser()` and `run(arguments)`.
 VERBS = {
@@ -33,6 +33,14 @@ VERBS = {
     "doctor": "check the installation, the catalog and its age",
     "completion": "print a completion script for your shell",
 }
+_EXTRAS = {  # verb -> the extra that brings what it needs, where that is not "plan"
+    "mcp": "mcp",
+    "prices": "focus",
+    "provision": "provision",
+    "refresh": "refresh",
+    "serve": "service",
+    "token": "service",
+}
 _GLOBALS = ("--catalog", "--config", "--profile")
 
 
@@ -44,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(arguments)
     except CloudAccelError as error:
         return _report(error, arguments)
+    except ModuleNotFoundError as error:
+        return _report(_lacking(error, arguments), arguments)
     except BrokenPipeError:
         # The reader of a pipe has had enough (`| head`): nothing is wrong, and nothing more can be written.
         from cloudaccel.cli import common
@@ -80,6 +90,16 @@ def _dispatch(arguments: list[str]) -> int:
         code: int = module.run(parsed)
         common.flush()
         return code
+
+
+def _lacking(error: ModuleNotFoundError, arguments: list[str]) -> ConfigError:
+    """A package of an extra that is not installed, and how to get it. One of our own that is not there is a fault."""
+    lacked = (error.name or "").partition(".")[0]
+    if not lacked or lacked.startswith("cloudaccel"):
+        raise error
+    verb = _split(arguments)[1] or ""
+    extra = _EXTRAS.get(verb, "plan")
+    return ConfigError(f"{verb} needs the package {lacked}, which is not installed: pip install 'cloudaccel[{extra}]'.")
 
 
 @contextmanager

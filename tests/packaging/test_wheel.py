@@ -131,29 +131,82 @@ def test_snapshot_is_whole(archive: zipfile.ZipFile) -> None:
         assert sum(1 for _ in csv.reader(io.StringIO(content.decode("utf-8")))) - 1 == entry["rows"], entry["path"]
 
 
-def test_installed_wheel_answers_away_from_the_checkout(
-    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A fresh environment with the wheel and what it requires, run as a user would."""
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    environment = tmp_path / "venv"
+@pytest.fixture(scope="session")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command in a fresh environment with the wheel and what it requires, no extras."""
+    environment = tmp_path_factory.mktemp("bare") / "venv"
     venv.create(environment, with_pip=False, symlinks=sys.platform != "win32")
     scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
-    python = scripts / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-index", "--no-deps", str(wheel)]
-    subprocess.run(pip, check=True, capture_output=True)
+    into = ["--python", str(scripts / "python"), "install", "-q", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", *into], check=True, capture_output=True)
     _lend_dependencies(environment)
+    return scripts / "cloudaccel"
+
+
+def test_installed_wheel_answers_away_from_the_checkout(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
 
     def run(*command: str | Path) -> str:
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    where = run(python, "-c", "import cloudaccel; print(cloudaccel.__file__)")
+    where = run(bare.with_name("python"), "-c", "import cloudaccel; print(cloudaccel.__file__)")
     assert str(ROOT) not in where
-    assert _project()["version"] in run(scripts / "cloudaccel", "--version")
-    answer = json.loads(run(scripts / "cloudaccel", "--offline", "quote", "H100:8", "--limit", "3", "--json"))
+    assert _project()["version"] in run(bare, "--version")
+    answer = json.loads(run(bare, "--offline", "quote", "H100:8", "--limit", "3", "--json"))
     assert len(answer["offers"]) == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [
+            "plan",
+            "--task",
+            "finetune",
+            "--method",
+            "lora",
+            "--model",
+            "llama-3-8b",
+            "--tokens",
+            "1e6",
+            "--deadline",
+            "9h",
+        ],
+        ["plan", "job.yaml"],
+        ["compare", "--demand", "1M-tokens/month", "--option", "api:price=1/Mtok", "--png", "x.png"],
+        ["roadmap", "x.yaml"],
+        ["provision", "list"],
+        ["provision", "up", "H100:1"],
+        ["refresh"],
+        ["refresh", "--schedule", "24h"],
+        ["prices", "import", "--focus", "x.csv"],
+        ["policy", "list"],
+        ["serve"],
+        ["token", "list"],
+        ["mcp"],
+        ["advise"],
+        ["doctor"],
+    ],
+    ids=" ".join,
+)
+def test_without_extras_a_verb_answers_or_says_what_to_install(
+    words: list[str], bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    for name in ("job.yaml", "x.yaml", "x.csv"):
+        (tmp_path / name).write_text("task: finetune\n", encoding="utf-8")
+    done = subprocess.run([bare, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert "ModuleNotFoundError" not in done.stderr
+    if done.returncode:
+        assert done.returncode == 2
+        assert re.search(r"^error: .*pip install '?(cloudaccel\[\w+\]|[\w-]+)'?", done.stderr, re.MULTILINE), (
+            done.stderr
+        )
 
 
 def _lend_dependencies(environment: Path) -> None:
