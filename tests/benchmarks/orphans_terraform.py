@@ -86,8 +86,8 @@ def left_after(at: int | None, *, after: bool) -> tuple[list[str], list[str]]:
     folder = Path(tempfile.mkdtemp())
     try:
         with Server(killing) as server:  # pyright: ignore[reportArgumentType] - any application will do
-            environment = _prepare(folder, server.url)
-            _terraform(folder, environment, "init")
+            environment = prepare(folder, server.url)
+            terraform(folder, environment, "init")
             process = subprocess.Popen(
                 ["terraform", "apply", "-auto-approve", "-input=false"], cwd=folder, env=environment,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -97,13 +97,14 @@ def left_after(at: int | None, *, after: bool) -> tuple[list[str], list[str]]:
             if at is None and process.returncode:
                 raise RuntimeError("the undisturbed apply failed")
             killing.group = None
-            _terraform(folder, environment, "destroy", "-auto-approve", "-input=false", may_fail=at is not None)
-            return killing.changes, _left(killing.fake)
+            terraform(folder, environment, "destroy", "-auto-approve", "-input=false", may_fail=at is not None)
+            return killing.changes, left_in(killing.fake)
     finally:
         shutil.rmtree(folder)
 
 
-def _prepare(folder: Path, url: str) -> dict[str, str]:
+def prepare(folder: Path, url: str) -> dict[str, str]:
+    """Write the export into `folder`; the environment in which terraform talks to the fake at `url`."""
     import boto3
 
     (folder / "main.tf.json").write_text(
@@ -120,12 +121,19 @@ def _prepare(folder: Path, url: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _terraform(folder: Path, environment: dict[str, str], *words: str, may_fail: bool = False) -> None:
+def terraform(folder: Path, environment: dict[str, str], *words: str, may_fail: bool = False) -> str:
+    """Run terraform; what it said."""
     command = ["terraform", *words, "-no-color"]
-    subprocess.run(command, cwd=folder, env=environment, check=not may_fail, timeout=900, capture_output=True)
+    answer = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
+    )
+    if answer.returncode and not may_fail:
+        raise RuntimeError(f"terraform {words[0]}: {answer.stderr}")
+    return answer.stdout
 
 
-def _left(fake: Any) -> list[str]:
+def left_in(fake: Any) -> list[str]:
+    """What still stands in the account of the fake."""
     live = [f"{thing['kind']} {thing['id']}" for thing in fake.live() if thing["kind"] != "interface"]
     templates = fake.templates("us-east-1")
     return [*live, *(f"launch template {name}" for name in templates)]
