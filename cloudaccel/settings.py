@@ -40,6 +40,7 @@ SETTINGS = (
     Setting("mirrors", "CLOUDACCEL_MIRRORS", "", "addresses to ask in place of price lists: PUBLISHED=MIRROR,..."),
     Setting("proxy", "CLOUDACCEL_PROXY", "", "proxy for price lists (default: HTTPS_PROXY and NO_PROXY)"),
     Setting("trusted_key", "CLOUDACCEL_TRUSTED_KEY", "", "public keys (PEM) of whom snapshots are taken from"),
+    Setting("smtp", "CLOUDACCEL_SMTP", "", "mail server for alerts: smtps://user@host:465?from=ADDRESS"),
     Setting("ca_file", "CLOUDACCEL_CA_FILE", "", "certificates (PEM) to trust for price lists (or SSL_CERT_FILE)"),
 )
 

@@ -27,6 +27,7 @@ VERBS = {
     "explain": "what a name means, and where a price comes from",
     "refresh": "read the sellers' price lists; --from and --out to carry prices, --status",
     "prices": "import: your own prices out of your bills (FinOps FOCUS), as a price file",
+    "alert": "messages when a price falls, a run needs you, or a refresh fails",
     "serve": "the prices over HTTP, read-only, on this machine unless told otherwise",
     "token": "who may use the service: tokens, budgets of projects, the audit log",
     "mcp": "the read-only verbs as tools of an assistant (Model Context Protocol)",

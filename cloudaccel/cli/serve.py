@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -10,9 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
+from cloudaccel.api.attending import Tasks
 from cloudaccel.catalog.session import open_session
 from cloudaccel.cli import common, serve_sign_in
+from cloudaccel.cli.attendant import attending
 from cloudaccel.errors import ConfigError, QueryError
+from cloudaccel.jobs import parse_schedule
+from cloudaccel.settings import load_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -26,6 +31,7 @@ EXAMPLES = """\
   cloudaccel serve --auth token,jwt --jwt-issuer https://login.example.org/ --jwt-audience cloudaccel \\
       --jwt-keys https://login.example.org/keys
   cloudaccel serve --workers 4                             four processes behind the one port
+  cloudaccel serve --refresh 6h --watch 1m --alerts        keep prices, runs and people up to date
 """
 _DAY_S = 86_400
 _CONNECTIONS = 256  # at once; more are answered with 503 instead of being queued without end
@@ -37,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the verb."""
     p = common.verb_parser(
         "serve",
-        "Prices over HTTP, read-only: the filters and the JSON of quote. Connects to nothing, but to --jwt-keys.",
+        "Prices over HTTP, read-only: the filters and the JSON of quote. Connects to nothing unless it is asked to.",
         EXAMPLES,
     )
     s = p.add_argument_group("service")
@@ -54,6 +60,11 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument(
         "--workers", default="1", metavar="N", help="processes that answer (default 1); one per core is enough"
     )
+    j = p.add_argument_group("by itself (in a process of its own; several services on one database share the work)")
+    j.add_argument("--refresh", metavar="WHEN", help="read the sellers' price lists: every 6h, or as cron says in UTC")
+    j.add_argument("--watch", metavar="TIME", help="end runs that are over their lease or budget, look this often: 1m")
+    j.add_argument("--alerts", action="store_true", help="send what 'cloudaccel alert' defines")
+    j.add_argument("--alert-private", action="store_true", help="alerts may go to addresses of private networks")
     serve_sign_in.add_sign_in(p)
     s.add_argument("-q", "--quiet", action="store_true", help="no line per request on stderr")
     return p
@@ -68,6 +79,7 @@ def run(a: argparse.Namespace) -> int:
     if rate is not None and rate <= 0:
         raise QueryError(f"--rate: {a.rate} must be above 0. Leave it out for any number.")
     workers = _workers(a.workers)
+    tasks = _tasks(a)
     try:
         import uvicorn
 
@@ -87,15 +99,40 @@ def run(a: argparse.Namespace) -> int:
     )  # fmt: skip
     with open_session(a.catalog):  # prices that cannot be read are said now, not at the first request
         pass
+    # uvicorn ends its work on SIGTERM and then sends it once more, to whom it was for: what is around it is to end too.
+    signal.signal(signal.SIGTERM, _leave)
     with _listening(a.host, port) as listener:
         host, real_port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         common.note(f"serving http://{shown}:{real_port}/ ({serve_sign_in.said(ways)}; stop with Ctrl-C)")
-        if workers == 1:
-            uvicorn.Server(settings).run(sockets=[listener])
-        else:
-            _run_workers(settings, listener)
+        with attending(tasks, catalog=a.catalog, quiet=a.quiet):
+            if workers == 1:
+                uvicorn.Server(settings).run(sockets=[listener])
+            else:
+                _run_workers(settings, listener)
     return 0
+
+
+def _leave(_number: int, _frame: object) -> None:
+    sys.exit(0)
+
+
+def _tasks(a: argparse.Namespace) -> Tasks:
+    """What to do by itself; checked now, since it is done in another process."""
+    tasks = Tasks(refresh=a.refresh, watch=a.watch, alerts=a.alerts, private=a.alert_private)
+    if tasks.private and not tasks.alerts:
+        raise QueryError("--alert-private is about messages; add --alerts.")
+    if tasks and a.offline:
+        raise ConfigError("--offline was given, and --refresh, --watch and --alerts need the network.")
+    if tasks.refresh and (a.catalog or load_settings()["catalog"]):
+        raise QueryError("--refresh writes the user's own catalog; leave --catalog out.")
+    for flag, when in (("--refresh", tasks.refresh), ("--watch", tasks.watch)):
+        if when is not None:
+            try:
+                parse_schedule(when)
+            except QueryError as error:
+                raise QueryError(str(error).replace("--schedule", flag)) from None
+    return tasks
 
 
 def make_app(*, quiet: bool, ways: frozenset[str], issuer: "Issuer | None", **options: Any) -> "FastAPI":

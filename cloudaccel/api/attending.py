@@ -1,0 +1,148 @@
+"""What a service does by itself: prices are refreshed, runs watched, leftovers looked for, alerts sent."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudaccel import registry
+from cloudaccel.api import alerting
+from cloudaccel.api.renewing import renew_prices
+from cloudaccel.errors import CloudAccelError, ProviderUnavailable
+from cloudaccel.jobs import parse_schedule
+from cloudaccel.jobs.alerts import Alerts
+from cloudaccel.jobs.leases import Leases
+from cloudaccel.jobs.runner import Job, run_jobs
+from cloudaccel.protocols import Provider
+
+_LOG = logging.getLogger("cloudaccel.jobs")
+_ALERTS_EVERY = "1m"
+_REAP_EVERY = "1h"
+Still = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """What to do by itself.
+
+    Attributes
+    ----------
+    refresh
+        Schedule of reading the sellers' price lists; None: never.
+    watch
+        How often runs are looked at; with it, leftovers are looked for every hour. None: never.
+    alerts
+        Whether price alerts are asked and messages sent, every minute.
+    private
+        Whether messages may go to addresses of private networks.
+    """
+
+    refresh: str | None = None
+    watch: str | None = None
+    alerts: bool = False
+    private: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.refresh or self.watch or self.alerts)
+
+
+def attend(tasks: Tasks, *, catalog: str | None = None, stop: threading.Event) -> None:
+    """Do `tasks` until `stop` is set, as one of any number of processes on the same state store.
+
+    Raises
+    ------
+    QueryError
+        If a schedule cannot be read.
+    ConfigError, StorageError
+        If a package is missing, or the state store cannot be opened.
+    """
+    from cloudaccel import state  # SQLAlchemy, for who keeps jobs
+
+    engine = state.open_state()
+    try:
+        run_jobs(Leases(engine), jobs_of(tasks, Alerts(engine), engine, catalog), stop, told=_told)
+    finally:
+        engine.dispose()
+
+
+def jobs_of(tasks: Tasks, alerts: Alerts, engine: Any, catalog: str | None) -> Sequence[Job]:
+    """The jobs that `tasks` ask for. Raises `QueryError` for a schedule that cannot be read."""
+    jobs: list[Job] = []
+    if tasks.refresh:
+        jobs.append(
+            Job(name="refresh", schedule=parse_schedule(tasks.refresh), work=lambda still: _refresh(alerts, still))
+        )
+    if tasks.watch:
+        watch, reap = _run_jobs_of(engine, alerts, tasks.watch)
+        jobs.append(Job(name="watch", schedule=parse_schedule(tasks.watch), work=watch))
+        jobs.append(Job(name="reap", schedule=parse_schedule(_REAP_EVERY), work=reap))
+    if tasks.alerts:
+        send = alerting.sender(private=tasks.private)
+
+        def speak(still: Still) -> None:
+            alerting.tell_prices(alerts, catalog)
+            alerts.deliver(send, still)
+
+        jobs.append(Job(name="alerts", schedule=parse_schedule(_ALERTS_EVERY), work=speak))
+    return jobs
+
+
+def _refresh(alerts: Alerts, still: Still) -> None:
+    done = renew_prices(still=still)
+    for one in done.providers:
+        _LOG.info("refresh %s: %s, %d offers", one.provider, one.status, one.offers)
+        if one.status in ("failed", "refused"):
+            text = f"The prices of {one.provider} were not refreshed ({one.status}): {' '.join(one.messages)}"
+            day = datetime.now(UTC).date().isoformat()
+            alerting.tell(alerts, "refresh", f"{one.provider} {one.status} {day}", text, {"provider": one.provider})
+    tried = [one for one in done.providers if one.status != "skipped"]
+    if tried and all(one.status in ("failed", "refused") for one in tried):
+        raise ProviderUnavailable(f"none of {len(tried)} price lists could be taken; the old prices stay.")
+
+
+def _run_jobs_of(engine: Any, alerts: Alerts, every: str) -> tuple[Callable[[Still], None], Callable[[Still], None]]:
+    from cloudaccel.provision.clock import SystemClock
+    from cloudaccel.provision.journal import Journal
+    from cloudaccel.provision.reap import Reaper
+    from cloudaccel.provision.watching import Watcher
+
+    providers: dict[str, Provider] = {}
+
+    def load(name: str) -> Provider:
+        if name not in providers:
+            providers[name] = registry.load(name)
+        return providers[name]
+
+    clock = SystemClock()
+    journal = Journal(engine, clock)
+    next_look_s = parse_schedule(every).interval_s or 3600.0
+    watcher = Watcher(journal, load, clock, next_look_s=next_look_s)
+
+    def watch(_still: Still) -> None:
+        # A run is claimed before anything is decided about it, so that two looks at once do no harm.
+        for notice in watcher.look().notices:
+            _LOG.warning("run %s: %s", notice.run, notice.text)
+            facts = {"run": notice.run, "news": notice.kind, "may_bill": list(notice.may_bill)}
+            alerting.tell(alerts, "runs", notice.key, f"Run {notice.run}: {notice.text}", facts)
+
+    def reap(_still: Still) -> None:
+        reaper = Reaper(journal, load, clock)
+        for found in reaper.reconcile(reaper.places()):
+            # Told, never deleted: what no run of this journal knows is for a person to decide.
+            if found.ours:
+                text = f"{found.provider} {found.region}: {found.what} has our tag and no run ({found.kind}). "
+                text += "It may be billing: 'cloudaccel provision reap --reconcile' shows it, --yes ends it."
+                key = f"{found.kind} {found.provider} {found.what}"
+                alerting.tell(alerts, "runs", key, text, {"news": found.kind, "provider": found.provider})
+
+    return watch, reap
+
+
+def _told(job: str, error: CloudAccelError | None) -> None:
+    if error is None:
+        _LOG.info("%s: done", job)
+    else:
+        _LOG.error("%s: %s", job, error)

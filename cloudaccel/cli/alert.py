@@ -1,0 +1,183 @@
+"""``cloudaccel alert``: say what is worth a message, and where it goes; ``cloudaccel serve --alerts`` sends it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from cloudaccel.api import alerting
+from cloudaccel.cli import common
+from cloudaccel.errors import ConfigError, QueryError
+from cloudaccel.jobs.alerts import STYLES, Alert, Message
+
+EXAMPLES = """\
+  cloudaccel alert add H100-SXM:8 --below '2.50 USD' --residency EU --to https://hooks.example.org/T1
+  cloudaccel alert add H100 --below 2 --market spot --to https://chat.example.org/hook --style slack
+  cloudaccel alert add --on runs --to mailto:ops@example.org
+  cloudaccel alert list                                      and what waits or could not be delivered
+  cloudaccel alert test 3fa2c1d0
+  cloudaccel alert retry                                     the dead letters once more
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the verb and its own verbs."""
+    p = common.verb_parser("alert", "Messages when a price falls, a run needs you, or a refresh fails.", EXAMPLES)
+    verbs = p.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = _action(verbs, "add", "define an alert")
+    add.add_argument("accelerator", nargs="?", metavar="ACCEL", help="such as H100:8; with --below")
+    add.add_argument("--below", metavar="MONEY", help="per accelerator-hour; at or under it is news")
+    add.add_argument("--provider", action="append", metavar="NAME", help="only this seller")
+    add.add_argument("--region", action="append", metavar="NAME", help="only these regions")
+    add.add_argument("--country", action="append", metavar="CODE", help="country of the region: DE,FR or a name")
+    add.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries")
+    add.add_argument("--market", action="append", metavar="NAME", help="on-demand (default), spot, any …")
+    add.add_argument("--on", choices=("runs", "refresh"), help="news of runs, or of price lists, in place of a price")
+    add.add_argument("--to", required=True, metavar="URL", help="https://… or mailto:NAME@EXAMPLE.ORG")
+    add.add_argument("--style", choices=STYLES, help='slack: only {"text": …}, as chats take it (default: json)')
+    add.add_argument("--private", action="store_true", help="the address may be one of a private network")
+    listed = _action(verbs, "list", "alerts, and messages that wait or are dead")
+    listed.add_argument("--all", action="store_true", help="also messages that arrived")
+    for name, text in (("test", "send a test message now"), ("remove", "forget an alert and its messages")):
+        sub = _action(verbs, name, text)
+        sub.add_argument("id", metavar="ID", help="of the alert")
+        if name == "test":
+            sub.add_argument("--private", action="store_true", help="the address may be one of a private network")
+    _action(verbs, "retry", "try dead letters again")
+    return p
+
+
+def _action(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
+    sub: argparse.ArgumentParser = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=common.HelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
+    common.add_output(sub, ("table", "json"))
+    return sub
+
+
+def run(a: argparse.Namespace) -> int:
+    """Add, list, test, remove or retry."""
+    actions = {"add": _add, "list": _list, "test": _test, "remove": _remove, "retry": _retry}
+    actions[a.action](a)
+    return 0
+
+
+def _add(a: argparse.Namespace) -> None:
+    kind, question = _question(a)
+    style = alerting.style_of(a.to, a.style, private=a.private)
+    alert = alerting.open_alerts().add(kind, question, a.to, style)
+    if a.output == "json":
+        _json({"kind": "alert", "alert": {**_alert_json(alert), "secret": alert.secret}})
+        return
+    common.write(f"alert {alert.id}: {_words(alert)} → {_masked(alert.target)}\n")
+    if style == "json":
+        common.write(f"Its messages are signed with {alert.secret} (shown only now; Standard Webhooks).\n")
+    common.note("'cloudaccel serve --alerts' sends; 'cloudaccel alert test' tries it now.", quiet=a.quiet)
+
+
+def _question(a: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    filters: dict[str, Any] = {name: getattr(a, name) for name in alerting.FILTERS}
+    if a.on:
+        if a.accelerator or a.below or any(filters.values()):
+            raise QueryError(f"--on {a.on} has no accelerator, --below or filters. Make two alerts.")
+        return a.on, {}
+    if not a.accelerator or not a.below:
+        raise QueryError("say ACCEL and --below MONEY for a price, or --on runs, or --on refresh.")
+    return "price", alerting.price_question(a.accelerator, a.below, filters)
+
+
+def _list(a: argparse.Namespace) -> None:
+    alerts = alerting.open_alerts()
+    messages = alerts.messages() if a.all else alerts.messages("waiting", "dead")
+    if a.output == "json":
+        _json(
+            {"kind": "alerts", "alerts": [_alert_json(alert) for alert in alerts.all()],
+             "messages": [_message_json(message) for message in messages]}
+        )  # fmt: skip
+        return
+    rows = [[alert.id, _words(alert), alert.style, _masked(alert.target)] for alert in alerts.all()]
+    if not rows:
+        common.write("No alert is defined. 'cloudaccel alert add --help' shows how.\n")
+        return
+    width = common.screen_width()
+    common.write("\n".join(common.table(["ID", "WHEN", "STYLE", "TO"], rows, frozenset(), width)) + "\n")
+    if messages:
+        told = [[m.alert, m.state, str(m.attempts), f"{m.created_at:%Y-%m-%d %H:%MZ}", m.error or ""] for m in messages]
+        heads = ["ALERT", "MESSAGE", "TRIES", "OF", "REASON"]
+        common.write("\n" + "\n".join(common.table(heads, told, frozenset({2}), width)) + "\n")
+
+
+def _test(a: argparse.Namespace) -> None:
+    if a.offline:
+        raise ConfigError("--offline was given, and a message needs the network.")
+    alerts = alerting.open_alerts()
+    alert = alerts.get(a.id)
+    now = datetime.now(UTC)
+    body = {"id": f"test-{alert.id}-{int(now.timestamp())}", "alert": alert.id, "kind": "test",
+            "text": f"A test of alert {alert.id} ({_words(alert)}). Nothing has happened."}  # fmt: skip
+    message = Message(
+        id=body["id"], alert=alert.id, body=json.dumps(body), state="waiting", attempts=0, next_at=now, error=None,
+        created_at=now,
+    )  # fmt: skip
+    alerting.sender(private=a.private)(alert, message)
+    if a.output == "json":
+        _json({"kind": "alert.test", "alert": alert.id, "delivered": True})
+    else:
+        common.write(f"{_masked(alert.target)} has taken the message.\n")
+
+
+def _remove(a: argparse.Namespace) -> None:
+    alerting.open_alerts().remove(a.id)
+    if a.output == "json":
+        _json({"kind": "alert.remove", "alert": a.id})
+    else:
+        common.write(f"alert {a.id} and its messages are gone.\n")
+
+
+def _retry(a: argparse.Namespace) -> None:
+    number = alerting.open_alerts().retry()
+    if a.output == "json":
+        _json({"kind": "alert.retry", "messages": number})
+    else:
+        common.write(f"{number} dead letters wait to be sent again.\n")
+
+
+def _words(alert: Alert) -> str:
+    if alert.kind == "runs":
+        return "news of a run"
+    if alert.kind == "refresh":
+        return "a price list is not taken"
+    asked = dict(alert.question)
+    text = f"{asked.pop('accelerators')} at or under {asked.pop('below')}"
+    narrowed = "; ".join(f"{key} {','.join(v) if isinstance(v, list) else v}" for key, v in sorted(asked.items()))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return text + (f" ({narrowed})" if narrowed else "")
+
+
+def _masked(target: str) -> str:
+    """The address without what may be a secret in it: the path of a chat's hook is its password."""
+    if target.startswith("mailto:"):
+        return target
+    parts = urlsplit(target)
+    return f"{parts.scheme}://{parts.netloc}/…"
+
+
+def _alert_json(alert: Alert) -> dict[str, Any]:
+    return {
+        "id": alert.id, "on": alert.kind, "question": dict(alert.question), "to": _masked(alert.target),
+        "style": alert.style, "created_at": alert.created_at.isoformat(timespec="seconds"),
+    }  # fmt: skip
+
+
+def _message_json(message: Message) -> dict[str, Any]:
+    return {**asdict(message), "body": json.loads(message.body), "next_at": message.next_at.isoformat(),
+            "created_at": message.created_at.isoformat()}  # fmt: skip
+
+
+def _json(body: Mapping[str, Any]) -> None:
+    indent = 1 if sys.stdout.isatty() else None
+    common.write_data(json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=indent) + "\n")
