@@ -32,6 +32,8 @@ from cloudaccel.facts.listing import (
 from cloudaccel.facts.loader import read_table
 from cloudaccel.model import HOURS_PER_MONTH, Availability, Offer, PricePart, Source
 from cloudaccel.protocols import Scope
+from cloudaccel_gcp import offered
+from cloudaccel_gcp.sdk import Sdk
 from cloudaccel_gcp.skus import FLEX, Named, description_of, gpu_key, named
 
 PROVIDER = "gcp"
@@ -113,8 +115,17 @@ class GcpPrices(PriceList):
         MalformedResponse
             If a page has not the documented shape, or pages never end.
         """
-        if scope.partition == "gcp":
-            yield from offers_of_skus(self._skus(), now=self._now(), region=scope.region)
+        if scope.partition != "gcp":
+            return
+        found = offers_of_skus(self._skus(), now=self._now(), region=scope.region)
+        if not offered.wanted():
+            yield from found
+            return
+        told, priced = offered.ask(Sdk(), self._now()), set[tuple[str, str]]()
+        for offer in found:
+            priced.add((offer.region, offer.instance))
+            yield told.seen(offer)
+        yield from told.unpriced(priced, scope.region)
 
     def _skus(self) -> Iterator[Mapping[str, object]]:
         headers = {"X-Goog-Api-Key": api_key(PROVIDER, *KEYS)}

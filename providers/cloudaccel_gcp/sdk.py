@@ -57,6 +57,13 @@ class Sdk:
         """All entries of a listing, over every page."""
         return [_plain(found) for found in self._send(service, method, request, every=True)]
 
+    def by_zone(self, service: str, method: str, /, **request: Any) -> dict[str, list[dict[str, Any]]]:
+        """Answers of an aggregated listing by zone, over every page; each answer is what one page says of a zone."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for place, answer in self._send(service, method, request, every=True):
+            found.setdefault(str(place).removeprefix("zones/"), []).append(_plain(answer))
+        return found
+
     def finished(self, operation: dict[str, Any]) -> dict[str, Any]:
         """The operation once it is done, failed ones included.
 
