@@ -76,8 +76,8 @@ class FakeCloud:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def serve(self, path: str, answer: bytes | Route) -> None:
-        """Answer `path` with a body, or with what a function of the call says."""
-        self._routes[path] = answer if callable(answer) else lambda _: Reply(body=answer)
+        """Answer `path` with a body, or with what a function of the call says; ``""`` is the address itself."""
+        self._routes[path or "/"] = answer if callable(answer) else lambda _: Reply(body=answer)
 
     def serve_json(self, path: str, answer: object) -> None:
         """Answer `path` with `answer` as JSON."""
@@ -93,7 +93,7 @@ class FakeCloud:
         self.asked.append(asked)
         if self._next:
             return self._next.pop(0)
-        route = self._routes.get(asked.path)
+        route = self._routes.get(asked.path or "/")
         reply = route(asked) if route else Reply(status=404)
         return self.damage(number, reply) if self.damage else reply
 

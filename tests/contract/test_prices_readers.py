@@ -38,7 +38,6 @@ class TestAzure(PricesContract):
             return Reply(body=json.dumps({"Items": items, "NextPageLink": following}).encode())
 
         cloud.serve("", route)
-        cloud.serve("/", route)
         cloud.serve("/2026/AzureRetailPrices.csv", (GOLDEN / "azure_china_2026.csv").read_bytes())
 
 
@@ -62,7 +61,6 @@ class TestGcp(PricesContract):
             return Reply(body=json.dumps(body).encode())
 
         cloud.serve("", route)
-        cloud.serve("/", route)
 
 
 class TestOci(PricesContract):
@@ -98,4 +96,3 @@ class TestLambda(PricesContract):
             )
         }
         cloud.serve_json("", {"data": data})
-        cloud.serve_json("/", {"data": data})

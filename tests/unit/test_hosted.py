@@ -41,8 +41,7 @@ class TestNebius(PricesContract):
         return NebiusPrices()
 
     def serve(self, cloud: FakeCloud) -> None:
-        for path in ("", "/"):
-            cloud.serve(path, text(HOST, H100, FREE).encode())
+        cloud.serve("", text(HOST, H100, FREE).encode())
 
 
 def offers(body: str) -> list[Offer]:

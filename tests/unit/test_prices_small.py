@@ -65,7 +65,6 @@ def reply(value: object) -> Reply:
 
 def runpod(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
     cloud.serve_json("", {"data": {"gpuTypes": list(kinds)}})
-    cloud.serve_json("/", {"data": {"gpuTypes": list(kinds)}})
 
 
 def digitalocean(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
@@ -80,7 +79,6 @@ def digitalocean(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
         return reply({"sizes": list(kinds[1:]), "links": None})
 
     cloud.serve("", route)
-    cloud.serve("/", route)
 
 
 def verda(cloud: FakeCloud, *kinds: Mapping[str, Any], free: Mapping[str, list[str]] | None = None) -> None:
@@ -111,7 +109,6 @@ def vultr(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
         return reply({"plans": list(kinds[1:]), "meta": {"total": 2, "links": {"next": "", "prev": "x"}}})
 
     cloud.serve("", route)
-    cloud.serve("/", route)
 
 
 def vast(cloud: FakeCloud, *kinds: Mapping[str, Any], cut: int = 2) -> None:
@@ -123,7 +120,6 @@ def vast(cloud: FakeCloud, *kinds: Mapping[str, Any], cut: int = 2) -> None:
         return reply({"offers": [kind for kind in kinds if kind["id"] > query["id"]["gt"]][:cut]})
 
     cloud.serve("", route)
-    cloud.serve("/", route)
 
 
 class TestRunpod(PricesContract):
@@ -223,7 +219,6 @@ def test_trap_80_runpods_memory_is_in_gb() -> None:
 def test_an_answer_of_errors_is_refused() -> None:
     with FakeCloud() as cloud:
         cloud.serve_json("", {"errors": [{"message": "no"}]})
-        cloud.serve_json("/", {"errors": [{"message": "no"}]})
         prices = RunpodPrices(TestRunpod().web(cloud))
         with pytest.raises(MalformedResponse, match="data"):
             list(prices.offers(Scope(provider="runpod", partition="runpod")))
@@ -251,7 +246,6 @@ def test_pages_that_do_not_end_are_refused() -> None:
     with FakeCloud() as cloud:
         page: Mapping[str, Any] = {"sizes": [], "links": {"pages": {"next": "x"}}}
         cloud.serve_json("", page)
-        cloud.serve_json("/", page)
         prices = DigitalOceanPrices(TestDigitalOcean().web(cloud))
         with pytest.raises(MalformedResponse, match="do not end"):
             list(prices.offers(Scope(provider="digitalocean", partition="digitalocean")))
