@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
@@ -141,8 +141,17 @@ def _tell(done: Renewed, a: argparse.Namespace) -> None:
         _json({"kind": "refresh", **_renewal(done, with_changes=a.diff)})
     else:
         common.write("".join(f"{line}\n" for line in renewal_lines(done, with_changes=a.diff)))
-    for message in [m for p in done.providers for m in p.messages]:
+    for message in _together([m for p in done.providers for m in p.messages]):
         common.note(f"note: {message}", quiet=a.quiet)
+
+
+def _together(messages: Iterable[str]) -> Iterator[str]:
+    """What is said of several sellers in the same words (``seller: words``) is said once."""
+    sellers: dict[str, list[str]] = {}
+    for message in messages:
+        seller, _, words = message.partition(": ")
+        sellers.setdefault(words, []).append(seller)
+    return (f"{', '.join(names)}: {words}" for words, names in sellers.items())
 
 
 def _keep_fresh(a: argparse.Namespace) -> int:
@@ -223,7 +232,7 @@ def _verdict(p: ProviderRenewal) -> str:
         "partly": f"partly read{kept}",
         "refused": f"rejected{kept}",
         "failed": f"failed{kept}",
-        "skipped": "no key",
+        "skipped": "not set up",
     }
     return words[p.status] + held
 

@@ -39,8 +39,8 @@ class SkypilotPrices(LineList):
         """Every type with accelerators, on demand and, where it has a price, spot."""
         if not os.environ.get(WANTED, "").strip():
             raise AuthError(
-                f"{self.provider}: its prices are read at second hand, from the catalog that SkyPilot hosts and whose "
-                f"licence nobody states. Set {WANTED}=yes to read it.",
+                f"{self.provider}: read at second hand only, from the catalog that SkyPilot hosts and whose "
+                f"licence nobody states. Set {WANTED}=yes to read that.",
                 provider=self.provider, operation="prices", code="no-key",
             )  # fmt: skip
         # Asked with a header, so that it is never taken for seen today because the file is unchanged.
