@@ -269,6 +269,12 @@ def sequence(value: object, *, provider: str, operation: str, what: str) -> list
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
+def text(item: Mapping[str, object], name: str) -> str:
+    """The text of a field, "" where it is missing or no text."""
+    value = item.get(name)
+    return value if isinstance(value, str) else ""
+
+
 def amount(value: object) -> Decimal | None:
     """The amount of money in a JSON number or a decimal text; None for 0, "" and null, which are no prices.
 

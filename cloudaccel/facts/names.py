@@ -7,6 +7,7 @@ and memory, a share of a card (MIG, vGPU), and last whatever `instance_lookup` k
 Cloud names live in data only: ``spellings.csv``, ``instance_names.csv``, ``names.csv``.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -154,6 +155,18 @@ def group_name(ids: tuple[str, ...]) -> str | None:
     """The name that people use for just these rows of several families (``RTX6000``, ``Gaudi``); None when none is."""
     joined = "|".join(ids)
     return next((row["name"] for row in _name_rows("group") if row["target"] == joined), None)
+
+
+@cache
+def slices(accelerator_id: str) -> tuple[tuple[str, int, int], ...]:
+    """Name, chips and hosts of each slice that a pod of the accelerator is sold by; no machine types."""
+    return tuple(
+        (name, int(row["count"]), int(row["hosts"]))
+        for row in read_table("instance_names.csv")
+        if row["accelerator_id"] == accelerator_id and row["hosts"]
+        for name in row["names"].split("|")[:1]
+        if re.fullmatch(r"[a-z]+\d\w*-\d+", name)
+    )
 
 
 def resolved_ids(name: str) -> tuple[str, ...]:

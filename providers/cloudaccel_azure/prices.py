@@ -27,6 +27,7 @@ from cloudaccel.facts.listing import (
     mapping,
     per_hour,
     sequence,
+    text,
 )
 from cloudaccel.facts.loader import read_table
 from cloudaccel.model import Offer, Source
@@ -164,7 +165,7 @@ def offers_of_items(
     for item in items:
         if not _is_linux_machine(item) or region not in (None, _region(item)):
             continue
-        if (effective := _moment(_text(item, "effectiveStartDate"))) > now.strftime("%Y-%m-%dT%H:%M:%SZ"):
+        if (effective := _moment(text(item, "effectiveStartDate"))) > now.strftime("%Y-%m-%dT%H:%M:%SZ"):
             continue
         for terms, per_hour_amount, note in _prices(item):
             offer = _offer(item, terms, _listed(item, per_hour_amount, effective, note, now, source))
@@ -173,14 +174,14 @@ def offers_of_items(
 
 
 def _is_linux_machine(item: Mapping[str, object]) -> bool:
-    product, names = _text(item, "productName"), f"{_text(item, 'skuName')} {_text(item, 'meterName')}"
+    product, names = text(item, "productName"), f"{text(item, 'skuName')} {text(item, 'meterName')}"
     return (
-        _ACCELERATED.match(_text(item, "armSkuName")) is not None
-        and bool(_text(item, "armRegionName"))
+        _ACCELERATED.match(text(item, "armSkuName")) is not None
+        and bool(text(item, "armRegionName"))
         # DevTestConsumption is a rate for subscribers.
         and item.get("type") in ("Consumption", "Reservation", "SavingsPlanConsumption")
         and item.get("isPrimaryMeterRegion") is not False  # else a second copy under another billing region
-        and _text(item, "serviceName") in ("", "Virtual Machines")
+        and text(item, "serviceName") in ("", "Virtual Machines")
         and not _WINDOWS.search(product)
         and not _OTHER_PRODUCT.search(product)
         and not _NOT_FOR_SALE.search(names)
@@ -194,16 +195,16 @@ def _prices(item: Mapping[str, object]) -> Iterator[tuple[Terms, Decimal | None,
         yield _reservation(item)
         return
     if item.get("type") == "SavingsPlanConsumption":  # a row of its own, in China
-        terms = Terms(market="savings_plan", term=_SHORT_TERM.get(_text(item, "reservationTerm")), payment="monthly")
+        terms = Terms(market="savings_plan", term=_SHORT_TERM.get(text(item, "reservationTerm")), payment="monthly")
         price, note = _hourly(item, item.get("retailPrice"))
         yield (terms, price, note) if terms.term else (terms, None, "the list does not say for which term the plan is")
         return
-    spot = any(_text(item, name).endswith(" Spot") for name in ("skuName", "meterName"))
+    spot = any(text(item, name).endswith(" Spot") for name in ("skuName", "meterName"))
     yield Terms(market="spot" if spot else "on_demand"), *_hourly(item, item.get("retailPrice", item.get("unitPrice")))
     plans = item.get("savingsPlan")
     for entry in sequence(plans, provider=PROVIDER, operation=OPERATION, what="savingsPlan") if plans else ():
         plan = mapping(entry, provider=PROVIDER, operation=OPERATION, what="a savings plan")
-        term = _SHORT_TERM.get(_text(plan, "term"))
+        term = _SHORT_TERM.get(text(plan, "term"))
         if term is not None:
             # Paid by the month or at once, at the same price.
             yield Terms(market="savings_plan", term=term, payment="monthly"), *_hourly(item, plan.get("unitPrice"))
@@ -211,7 +212,7 @@ def _prices(item: Mapping[str, object]) -> Iterator[tuple[Terms, Decimal | None,
 
 def _reservation(item: Mapping[str, object]) -> tuple[Terms, Decimal | None, str]:
     """A reservation's price is the total of its term, though the unit of measure says one hour."""
-    term = _text(item, "reservationTerm")
+    term = text(item, "reservationTerm")
     terms = Terms(market="reserved", term=_SHORT_TERM.get(term), payment="monthly")
     total = _amount(item, item.get("retailPrice", item.get("unitPrice")))
     if term not in _HOURS_OF_TERM:
@@ -220,7 +221,7 @@ def _reservation(item: Mapping[str, object]) -> tuple[Terms, Decimal | None, str
 
 
 def _hourly(item: Mapping[str, object], value: object) -> tuple[Decimal | None, str]:
-    if (unit := _text(item, "unitOfMeasure")) != "1 Hour":
+    if (unit := text(item, "unitOfMeasure")) != "1 Hour":
         return None, f"priced per {unit[:20] or 'unknown unit'}, not per hour"
     return _amount(item, value), ""
 
@@ -229,15 +230,15 @@ def _amount(item: Mapping[str, object], value: object) -> Decimal | None:
     try:
         return amount(value)
     except ValueError as error:
-        raise malformed(PROVIDER, OPERATION, f"{_text(item, 'armSkuName')[:60]}: {error}") from None
+        raise malformed(PROVIDER, OPERATION, f"{text(item, 'armSkuName')[:60]}: {error}") from None
 
 
 def _listed(
     item: Mapping[str, object], price: Decimal | None, effective: str, note: str, now: datetime, source: Source
 ) -> Listed:
-    currency = _text(item, "currencyCode")
+    currency = text(item, "currencyCode")
     if not re.fullmatch("[A-Z]{3}", currency):
-        raise malformed(PROVIDER, OPERATION, f"{_text(item, 'armSkuName')[:60]}: no currency")
+        raise malformed(PROVIDER, OPERATION, f"{text(item, 'armSkuName')[:60]}: no currency")
     return Listed(
         amount=price, currency=currency, observed_at=now, source=source, effective_at=effective or None, note=note
     )
@@ -254,7 +255,7 @@ def _moment(text: str) -> str:
 
 def _region(item: Mapping[str, object]) -> str:
     """The region as the other interfaces spell it: lists write ``WestUS3`` now and then."""
-    return _text(item, "armRegionName").lower()
+    return text(item, "armRegionName").lower()
 
 
 def partition_of(region: str) -> str:
@@ -265,7 +266,7 @@ def partition_of(region: str) -> str:
 def _offer(item: Mapping[str, object], terms: Terms, listed: Listed) -> Offer:
     region = _region(item)
     place = Place(provider=PROVIDER, partition=partition_of(region), region=region)
-    size = _text(item, "armSkuName")
+    size = text(item, "armSkuName")
     return make_offer(place, sizes().get(size.lower()) or _unknown_size(size), terms, listed)
 
 
@@ -315,12 +316,6 @@ def _shape(row: Mapping[str, str]) -> Shape:
         memory_gib=float(row["memory_gib"]) if row["memory_gib"] else None,
         hosts=1 if row["count"] else None,
     )
-
-
-def _text(item: Mapping[str, object], name: str) -> str:
-    """The text of a field, "" where it is missing."""
-    value = item.get(name)
-    return value if isinstance(value, str) else ""
 
 
 __all__ = ["BASE_URL", "AzurePrices", "items_of_page", "offers_of_items", "partition_of", "sizes"]

@@ -28,13 +28,15 @@ from cloudaccel.facts.listing import (
     malformed,
     mapping,
     sequence,
+    text,
 )
 from cloudaccel.facts.loader import read_table
+from cloudaccel.facts.names import slices
 from cloudaccel.model import HOURS_PER_MONTH, Availability, Offer, PricePart, Source
 from cloudaccel.protocols import Scope
 from cloudaccel_gcp import offered
 from cloudaccel_gcp.sdk import Sdk
-from cloudaccel_gcp.skus import FLEX, Named, description_of, gpu_key, named
+from cloudaccel_gcp.skus import FLEX, Named, gpu_key, named
 
 PROVIDER = "gcp"
 OPERATION = "services.skus.list"
@@ -137,7 +139,7 @@ class GcpPrices(PriceList):
         for _ in range(MAX_PAGES):
             page = self.page(query, headers, url=url)
             yield from skus_of_page(page)
-            if not (token := _text(page, "nextPageToken")):
+            if not (token := text(page, "nextPageToken")):
                 return
             query["pageToken"] = token
         raise self.malformed("the pages do not end")
@@ -175,13 +177,13 @@ def offers_of_skus(
         if kind == "gpu":
             yield from _with_accelerator(book, where, what, unit, now)
         elif kind in ("tpu", "device", "pod"):
-            yield _tpu(where, what.terms, kind, name, unit, now)
+            yield from _tpu(where, what.terms, kind, name, unit, now)
 
 
 def _named(sku: Mapping[str, object]) -> Named | None:
     """What a SKU is of; None for what no machine with accelerators is made of."""
     category = mapping(sku.get("category"), provider=PROVIDER, operation=OPERATION, what="category")
-    found = named(description_of(sku), _text(category, "usageType"), _text(category, "resourceGroup"))
+    found = named(text(sku, "description"), text(category, "usageType"), text(category, "resourceGroup"))
     if found is None:
         return None
     kind, _, name = found.resource.partition(" ")
@@ -192,25 +194,39 @@ def _named(sku: Mapping[str, object]) -> Named | None:
     return found._replace(resource=f"gpu {known[0].gpu}") if known else found
 
 
-def _tpu(place: Place, terms: Terms, kind: str, version: str, unit: _Unit, now: datetime) -> Offer:
-    """A chip, its part of the machine included (how many there are is the slice's to say), or a device of four."""
-    device = kind == "device"
-    price = unit.price
-    if price and kind == "pod":
-        price = (price / _CHIPS).quantize(NANO_UNIT)
+def _tpu(place: Place, terms: Terms, kind: str, version: str, unit: _Unit, now: datetime) -> Iterator[Offer]:
+    """A chip, its part of the machine included, and the slices that are so many chips; or a device of four."""
+    model = _TPU_IDS.get(version)
+    known = slices(model) if model else ()
+    if kind == "device":
+        device = [found for found in known if found[1] == _CHIPS][:1]
+        yield from (_slice(place, terms, version, one, _listed(unit, unit.price, now)) for one in device)
+        return
+    price = (unit.price / _CHIPS).quantize(NANO_UNIT) if unit.price and kind == "pod" else unit.price
     shape = Shape(
         # Of v2 and v3 a chip of a pod has another price than one of a device.
-        instance=f"{version}-8" if device else f"tpu-{version}" + ("-pod" if kind == "pod" and version != "v4" else ""),
-        accelerator_id=_TPU_IDS.get(version), accelerator_name=f"TPU{version}",
-        count=Fraction(_CHIPS if device else 1), sold_per="instance" if device else "accelerator",
-        hosts=1 if device else None,
+        instance=f"tpu-{version}" + ("-pod" if version in ("v2", "v3") else ""),
+        accelerator_id=model, accelerator_name=f"TPU{version}", count=Fraction(1), sold_per="accelerator", hosts=None,
     )  # fmt: skip
-    note = "for one device of eight cores" if device else "for one chip, its part of the machine included"
-    return make_offer(place, shape, terms, _listed(unit, price, now, note=note if price else _NO_PRICE))
+    note = "for one chip, its part of the machine included" if price else _NO_PRICE
+    yield make_offer(place, shape, terms, _listed(unit, price, now, note=note))
+    for one in known:
+        if version not in ("v2", "v3") or one[1] > _CHIPS:
+            note = f"{one[1]} chips at the price of one" if price else _NO_PRICE
+            yield _slice(place, terms, version, one, _listed(unit, price * one[1] if price else None, now, note=note))
+
+
+def _slice(place: Place, terms: Terms, version: str, one: tuple[str, int, int], listed: Listed) -> Offer:
+    name, chips, hosts = one
+    shape = Shape(
+        instance=name, accelerator_id=_TPU_IDS[version], accelerator_name=f"TPU{version}", count=Fraction(chips),
+        hosts=hosts,
+    )  # fmt: skip
+    return make_offer(place, shape, terms, listed)
 
 
 def _unit(sku: Mapping[str, object], resource: str) -> _Unit:
-    name = _text(sku, "skuId")
+    name = text(sku, "skuId")
     entries = sequence(sku.get("pricingInfo"), provider=PROVIDER, operation=OPERATION, what="pricingInfo")
     if not entries:
         return _Unit(None, name, "USD", "")
@@ -219,8 +235,8 @@ def _unit(sku: Mapping[str, object], resource: str) -> _Unit:
         entry.get("pricingExpression"), provider=PROVIDER, operation=OPERATION, what="pricingExpression"
     )
     rate, currency = _rate(expression, name)
-    factor = _per_hour_factor(_text(expression, "usageUnit"), resource)
-    return _Unit(rate * factor if rate and factor else None, name, currency, _text(entry, "effectiveTime"))
+    factor = _per_hour_factor(text(expression, "usageUnit"), resource)
+    return _Unit(rate * factor if rate and factor else None, name, currency, text(entry, "effectiveTime"))
 
 
 def _rate(expression: Mapping[str, object], sku: str) -> tuple[Decimal | None, str]:
@@ -229,7 +245,7 @@ def _rate(expression: Mapping[str, object], sku: str) -> tuple[Decimal | None, s
     for entry in sequence(expression.get("tieredRates"), provider=PROVIDER, operation=OPERATION, what="tieredRates"):
         tier = mapping(entry, provider=PROVIDER, operation=OPERATION, what="a tier")
         price = mapping(tier.get("unitPrice"), provider=PROVIDER, operation=OPERATION, what="unitPrice")
-        currency = _text(price, "currencyCode") or currency
+        currency = text(price, "currencyCode") or currency
         try:
             whole, nanos = amount(price.get("units")) or Decimal(0), amount(price.get("nanos")) or Decimal(0)
         except ValueError as error:
@@ -336,12 +352,6 @@ def machine_types() -> Mapping[str, tuple[_Machine, ...]]:
 def _series() -> frozenset[str]:
     """Series of machines whose vCPUs and memory are parts of a price."""
     return frozenset(machine.series for machines in machine_types().values() for machine in machines)
-
-
-def _text(item: Mapping[str, object], name: str) -> str:
-    """The text of a field, "" where it is missing."""
-    value = item.get(name)
-    return value if isinstance(value, str) else ""
 
 
 __all__ = ["BASE_URL", "TPU_URL", "VERTEX_URL", "GcpPrices", "machine_types", "offers_of_skus", "skus_of_page"]

@@ -7,7 +7,6 @@ no machine with accelerators.
 """
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from cloudaccel.facts.listing import Terms
@@ -127,10 +126,4 @@ def gpu_key(name: str) -> str:
     return " ".join(sorted(words - {"nvidia", "tesla", "gpu"}))
 
 
-def description_of(sku: Mapping[str, object]) -> str:
-    """The text of a SKU's description, "" where it is missing."""
-    value = sku.get("description")
-    return value if isinstance(value, str) else ""
-
-
-__all__ = ["CALENDAR", "FLEX", "Named", "description_of", "gpu_key", "named"]
+__all__ = ["CALENDAR", "FLEX", "Named", "gpu_key", "named"]

@@ -602,3 +602,24 @@ def test_a_rack_at_a_customers_is_no_machine_of_the_region() -> None:
         serve(cloud, {"us-east-1": out.getvalue().encode()})
         (offer,) = adapter(cloud).offers(VIRGINIA)
     assert offer.price.amount == Decimal("55.04")
+
+
+def test_trap_17_a_machine_has_no_figures_of_its_own_for_its_accelerator() -> None:
+    """Typed by hand beside each machine, memory and capability drift from the model's; here they are the model's."""
+    for shape in instances().values():
+        if shape.accelerator_id and shape.count:
+            nominal = by_id(shape.accelerator_id).memory_gib
+            assert nominal, shape.instance
+            assert shape.accelerator_memory_gib == pytest.approx(nominal * min(shape.count, 1)), shape.instance
+
+
+def test_trap_27_an_accelerator_is_its_makers_whatever_the_column_is_called() -> None:
+    makers = {
+        name: by_id(offer.accelerator_id or "").vendor
+        for name in ("trn1.32xlarge", "inf2.48xlarge", "dl1.24xlarge", "g4ad.xlarge", "p5.48xlarge", "dl2q.24xlarge")
+        for offer in offers(row(Instance_Type=name))
+    }
+    assert makers == {
+        "trn1.32xlarge": "aws", "inf2.48xlarge": "aws", "dl1.24xlarge": "intel", "g4ad.xlarge": "amd",
+        "p5.48xlarge": "nvidia", "dl2q.24xlarge": "qualcomm",
+    }  # fmt: skip

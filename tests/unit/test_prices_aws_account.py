@@ -256,3 +256,21 @@ def test_a_new_type_is_described_by_ec2_and_only_such_types_are_asked_for() -> N
     assert (bare.count, offer.count, offer.accelerator_id) == (None, Fraction(1, 8), "nvidia-l4")
     assert (offer.accelerator_memory_gib, offer.vcpus, offer.memory_gib) == (3, 2, 8)
     assert (offer.apart, identified(offer).id) == ((), offer.id)
+
+
+def test_trap_15_a_device_whose_memory_ec2_leaves_out_has_its_models() -> None:
+    known = next(answer for answer in TYPES_OF_EC2 if answer["InstanceType"] == "inf1.24xlarge")
+    (device,) = known["NeuronInfo"]["NeuronDevices"]
+    bare = {name: value for name, value in device.items() if name != "MemoryInfo"}
+    found = offered.shape_of({**known, "NeuronInfo": {"NeuronDevices": [bare]}})
+    assert found is not None
+    assert (found.accelerator_id, found.count, found.accelerator_memory_gib) == ("aws-inferentia1", 16, 8)
+
+
+def test_trap_30_one_odd_type_is_unknown_and_the_region_is_read() -> None:
+    """A type with two kinds of accelerators once failed the whole region."""
+    two = {"GpuInfo": {"Gpus": [{"Name": "L4", "Count": 1}, {"Name": "T4", "Count": 2}]}, "InstanceType": "g9x.large"}
+    pages = offerings({"g9x.large": ["use2-az1"], "p5e.48xlarge": ["use2-az1"]})
+    here = told(pages | {"DescribeInstanceTypes": [{"InstanceTypes": [two]}]})
+    found = {offer.instance: (offer.accelerator_id, offer.count) for offer in here.unpriced(())}
+    assert found == {"g9x.large": (None, None), "p5e.48xlarge": ("nvidia-h200-sxm", 8)}

@@ -14,7 +14,7 @@ from cloudaccel.catalog.web import decoded
 from cloudaccel.errors import MalformedResponse
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Scope
-from cloudaccel_gcp.prices import BASE_URL, GcpPrices, offers_of_skus, skus_of_page
+from cloudaccel_gcp.prices import BASE_URL, GcpPrices, machine_types, offers_of_skus, skus_of_page
 from tests.support import Canned
 
 GOLDEN = Path(__file__).parents[1] / "golden/prices"
@@ -233,6 +233,11 @@ def test_a_card_without_its_maker_in_the_name_is_spot_too_and_a_new_one_is_shown
     assert new["attach/B300 288GB GPU", "on_demand", None].price.amount == 9
 
 
+def chips(found: Mapping[tuple[str, str, str | None], Offer]) -> dict[tuple[str, str, str | None], Offer]:
+    """Those of `found` that are sold by the accelerator."""
+    return {key: offer for key, offer in found.items() if offer.sold_per == "accelerator"}
+
+
 def tpu(text: str, price: str, usage: str = "OnDemand") -> dict[str, object]:
     return sku(text, price, usage=usage) | {"category": {"usageType": usage, "resourceGroup": "TPU"}}
 
@@ -246,6 +251,10 @@ def test_traps_43_44_45_a_tpu_of_v5_and_newer_is_sold_by_the_chip() -> None:
         tpu("TpuV6e in Iowa", "2.7"),
         tpu("TpuV8x in Iowa", "11"),
     )
+    slice_ = found["v5litepod-16", "on_demand", None]
+    assert (slice_.price.amount, slice_.count, slice_.hosts) == (Decimal("19.2"), 16, 4)
+    assert found["v6e-8", "on_demand", None].price.amount == Decimal("21.6")
+    found = chips(found)
     assert {key: (offer.accelerator_id, offer.price.amount) for key, offer in found.items()} == {
         ("tpu-v5e", "on_demand", None): ("google-tpu-v5e", Decimal("1.2")),
         ("tpu-v5e", "spot", None): ("google-tpu-v5e", Decimal("0.4")),
@@ -319,10 +328,13 @@ def test_traps_45_48_a_tpu_of_v2_to_v4_is_sold_by_eight_cores_which_are_four_chi
     device = ways()["vm", "v2-8", "on_demand", None]
     assert (device.count, device.hosts, device.price.amount) == (4, 1, Decimal("4.5"))
     found = offers(tpu("Tpu-v2 Pod in Iowa", "6"), tpu("Tpu-v4 Pod in Iowa", "12.88"), tpu("Tpu-v3 in Iowa", "8"))
-    assert {key[0]: (o.accelerator_id, o.count, o.price.amount) for key, o in found.items()} == {
-        "tpu-v2-pod": ("google-tpu-v2", 1, Decimal("1.5")), "tpu-v4": ("google-tpu-v4", 1, Decimal("3.22")),
-        "v3-8": ("google-tpu-v3", 4, Decimal(8)),
+    prices = {key[0]: (o.accelerator_id, o.count, o.price.amount) for key, o in found.items()}
+    assert prices["tpu-v2-pod"] == ("google-tpu-v2", 1, Decimal("1.5"))
+    assert prices["tpu-v4"] == ("google-tpu-v4", 1, Decimal("3.22"))
+    assert {name: prices[name][1:] for name in ("v2-32", "v4-8", "v3-8")} == {
+        "v2-32": (16, Decimal(24)), "v4-8": (4, Decimal("12.88")), "v3-8": (4, Decimal(8)),
     }  # fmt: skip
+    assert not {"v2-8", "v3-32"} & prices.keys()
 
 
 def test_trap_38_a_new_spelling_of_a_name_is_the_same_accelerator() -> None:
@@ -341,3 +353,47 @@ def test_an_a3_ultra_has_its_own_hosts_whichever_way_they_are_written() -> None:
         found = offers(gpu, sku(core, "0.025"), sku(ram, "0.002", unit="GiBy.h"), CORE, RAM, SSD)
         offer = found["a3-ultragpu-8g", "on_demand", None]
         assert (offer.price.amount, offer.availability.state) == (Decimal("87.19792"), "not_sold")
+
+
+MACHINES = {machine.shape.instance: machine for found in machine_types().values() for machine in found}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_traps_32_34_every_machine_of_the_table_is_all_its_parts_and_none_is_without_its_accelerators(
+    name: str,
+) -> None:
+    """Whole families were priced as hosts without accelerators, at a tenth of what they cost, or not at all."""
+    machine = MACHINES[name]
+    gpu = sku(f"{machine.gpu} running in Iowa", "3")
+    hosts = [
+        sku(f"{machine.series} Instance Core running in Iowa", "0.03"),
+        sku(f"{machine.series} Instance Ram running in Iowa", "0.003", unit="GiBy.h"),
+    ]
+    parts = [*(hosts if machine.series else []), SSD]
+    offer = offers(gpu, *parts)[name, "on_demand", None]
+    least = 3 * Decimal(machine.shape.count.numerator) / machine.shape.count.denominator if machine.shape.count else 0
+    assert offer.price.amount is not None
+    assert offer.price.amount >= least
+    assert offers(*parts) == {}
+
+
+def test_trap_47_what_one_region_has_no_price_of_has_none_from_another() -> None:
+    """A chip at 0 in a new region was given the price of an old one: a number that nobody listed."""
+    priced = tpu("TpuV6e running in Columbus", "2.7") | {"serviceRegions": ["us-east5"]}
+    free = tpu("TpuV6e running in Dallas", "0") | {"serviceRegions": ["us-south1"]}
+    found = {o.region: o.price for o in offers_of_skus([priced, free], now=NOW) if o.instance == "tpu-v6e"}
+    assert {region: price.amount for region, price in found.items()} == {"us-east5": Decimal("2.7"), "us-south1": None}
+    assert found["us-south1"].status == "unknown"
+
+
+def test_trap_53_a_part_is_of_its_own_series_alone() -> None:
+    """By a part of its name the core of an M3, or of a sole tenant, once priced another machine."""
+    for other in ("A3Plus Instance Core running in Iowa", "A3 Sole Tenancy Instance Core running in Iowa",
+                  "M3 Instance Core running in A3 Iowa", "A33 Instance Core running in Iowa"):  # fmt: skip
+        assert eight(GPU, sku(other, "0.03"), RAM, SSD).price.amount is None, other
+
+
+def test_trap_56_no_spot_price_is_made_of_a_price_on_demand() -> None:
+    found = offers(GPU, CORE, RAM, SSD)
+    assert {offer.market for offer in found.values()} == {"on_demand"}
+    assert {offer.price.status for offer in found.values()} == {"exact"}

@@ -1,0 +1,82 @@
+"""Prices that the readers make of the kept samples, beside those that ship: what differs is known, and explained.
+
+docs/explanation/price-sources.md says why of each difference. One that is not named here fails.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+from cloudaccel.catalog.web import decoded
+from cloudaccel.model import Offer
+from cloudaccel_azure.prices import items_of_page, offers_of_items
+from cloudaccel_gcp.prices import offers_of_skus, skus_of_page
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests/golden/prices"
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+Key = tuple[str, ...]
+
+
+@cache
+def shipped(provider: str) -> Mapping[Key, frozenset[Decimal]]:
+    """Prices of the snapshot by region, service, instance and terms; several where zones differ."""
+    found: dict[Key, set[Decimal]] = {}
+    for path in (ROOT / f"pricing_cache/{provider}.csv", ROOT / f"pricing_cache/optional/{provider}.csv"):
+        with open(path, encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row["price_per_hour"]:
+                    key = tuple(
+                        row[name] for name in ("region", "service", "instance", "market", "term", "offering_class")
+                    )
+                    found.setdefault(key, set()).add(Decimal(row["price_per_hour"]))
+    return {key: frozenset(prices) for key, prices in found.items()}
+
+
+def compared(provider: str, offers: Iterable[Offer]) -> tuple[int, dict[Key, tuple[Decimal, ...]]]:
+    """How many prices are the snapshot's to a millionth, and those that are not: read, then shipped."""
+    same, differ = 0, dict[Key, tuple[Decimal, ...]]()
+    for offer in offers:
+        key = (offer.region, offer.service, offer.instance, offer.market, offer.term or "", offer.offering_class or "")
+        known, read = shipped(provider).get(key), offer.price.amount
+        if known is None or read is None:
+            continue
+        if all(abs(price - read) < Decimal("1e-6") for price in known):
+            same += 1
+        else:
+            differ[key] = (read.normalize(), *sorted(known))
+    return same, differ
+
+
+def page(name: str) -> Mapping[str, object]:
+    found = decoded((GOLDEN / name).read_bytes())
+    assert isinstance(found, Mapping)
+    return found
+
+
+def test_googles_sample_of_2023_has_the_prices_that_ship() -> None:
+    assert compared("gcp", offers_of_skus(skus_of_page(page("gcp_a100_2023.json")), now=NOW)) == (15, {})
+
+
+def test_what_ships_of_googles_newest_is_known_to_differ() -> None:
+    """A4 ships with the calendar's price as if it were on demand, and v6e with flex-start's, or an older, as spot."""
+    found = list(offers_of_skus(skus_of_page(page("gcp_ways_2025-08_to_2026-08.json")), now=NOW))
+    same, differ = compared("gcp", found)
+    assert same == 9  # a device of v2, and eight slices of v6e on demand
+    a4, v6e = ("us-central1", "vm", "a4-highgpu-8g"), ("us-east5", "vm", "v6e-8")
+    assert {key: prices for key, prices in differ.items() if not key[2].startswith("v6e") or key[2] == v6e[2]} == {
+        (*a4, "on_demand", "", ""): (Decimal("128.88"), Decimal("90.216")),
+        (*a4, "spot", "", ""): (Decimal("39.6336"), Decimal("32.6064")),
+        (*v6e, "spot", "", ""): (Decimal("11.2264"), Decimal("10.8")),
+    }
+    read = {(offer.instance, offer.market): offer.price.amount for offer in found}
+    assert read["a4-highgpu-8g", "capacity_block"] == Decimal("90.216")
+    assert read["v6e-8", "flex_start"] == Decimal("10.8")
+
+
+def test_azures_capture_of_2026_has_the_prices_that_ship() -> None:
+    offers = offers_of_items(items_of_page(page("azure_h100_eastus_2026-09-16.json")), now=NOW)
+    assert compared("azure", offers) == (2, {})
