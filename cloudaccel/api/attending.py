@@ -1,24 +1,30 @@
 """What a service does by itself: prices are refreshed, runs watched, leftovers looked for, alerts sent."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudaccel import registry
 from cloudaccel.api import alerting
+from cloudaccel.api.pulling import pull_catalog
 from cloudaccel.api.renewing import renew_prices
+from cloudaccel.client import Client
 from cloudaccel.errors import CloudAccelError, ProviderUnavailable
 from cloudaccel.jobs import parse_schedule
-from cloudaccel.jobs.alerts import Alerts
-from cloudaccel.jobs.leases import Leases
 from cloudaccel.jobs.runner import Job, run_jobs
 from cloudaccel.protocols import Provider
 
+if TYPE_CHECKING:
+    from cloudaccel.jobs.alerts import Alerts
+
 _LOG = logging.getLogger("cloudaccel.jobs")
 _ALERTS_EVERY = "1m"
+_PULL_EVERY_S = 60.0
+_PULL_TIMEOUT_S = 60.0
 _REAP_EVERY = "1h"
 Still = Callable[[], None]
 
@@ -37,16 +43,25 @@ class Tasks:
         Whether price alerts are asked and messages sent, every minute.
     private
         Whether messages may go to addresses of private networks.
+    source
+        Address of a service whose catalog is taken whenever it changes, asked every minute; None: none. This is done by
+        each process for itself, since each has a file of its own.
     """
 
     refresh: str | None = None
     watch: str | None = None
     alerts: bool = False
     private: bool = False
+    source: str | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether there is anything that the processes on a state store share."""
+        return bool(self.refresh or self.watch or self.alerts)
 
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.refresh or self.watch or self.alerts)
+        return self.shared or self.source is not None
 
 
 def attend(tasks: Tasks, *, catalog: str | None = None, stop: threading.Event) -> None:
@@ -59,7 +74,22 @@ def attend(tasks: Tasks, *, catalog: str | None = None, stop: threading.Event) -
     ConfigError, StorageError
         If a package is missing, or the state store cannot be opened.
     """
+    puller = threading.Thread(target=_pull, args=(tasks.source, stop)) if tasks.source else None
+    if puller is not None:
+        puller.start()
+    try:
+        if tasks.shared:
+            _attend_together(tasks, catalog, stop)
+        while puller is not None and puller.is_alive():
+            puller.join(1.0)
+    finally:
+        stop.set()
+
+
+def _attend_together(tasks: Tasks, catalog: str | None, stop: threading.Event) -> None:
     from cloudaccel import state  # SQLAlchemy, for who keeps jobs
+    from cloudaccel.jobs.alerts import Alerts
+    from cloudaccel.jobs.leases import Leases
 
     engine = state.open_state()
     try:
@@ -68,7 +98,31 @@ def attend(tasks: Tasks, *, catalog: str | None = None, stop: threading.Event) -
         engine.dispose()
 
 
-def jobs_of(tasks: Tasks, alerts: Alerts, engine: Any, catalog: str | None) -> Sequence[Job]:
+def source_of(address: str) -> Client:
+    """The service whose catalog is taken; its token, if it wants one, is in ``CLOUDACCEL_SERVICE_TOKEN``.
+
+    Raises
+    ------
+    ConfigError
+        If the address cannot be used.
+    """
+    return Client(address, token=os.environ.get("CLOUDACCEL_SERVICE_TOKEN"), timeout_s=_PULL_TIMEOUT_S)
+
+
+def _pull(address: str, stop: threading.Event) -> None:
+    service = source_of(address)
+    while not stop.is_set():
+        try:
+            found = pull_catalog(service)
+        except CloudAccelError as error:
+            _told("pull", error)
+        else:
+            if found is not None:
+                _LOG.info("pull: catalog %s", found[:19])
+        stop.wait(_PULL_EVERY_S)
+
+
+def jobs_of(tasks: Tasks, alerts: "Alerts", engine: Any, catalog: str | None) -> Sequence[Job]:
     """The jobs that `tasks` ask for. Raises `QueryError` for a schedule that cannot be read."""
     jobs: list[Job] = []
     if tasks.refresh:
@@ -90,7 +144,7 @@ def jobs_of(tasks: Tasks, alerts: Alerts, engine: Any, catalog: str | None) -> S
     return jobs
 
 
-def _refresh(alerts: Alerts, still: Still) -> None:
+def _refresh(alerts: "Alerts", still: Still) -> None:
     done = renew_prices(still=still)
     for one in done.providers:
         _LOG.info("refresh %s: %s, %d offers", one.provider, one.status, one.offers)
@@ -103,7 +157,7 @@ def _refresh(alerts: Alerts, still: Still) -> None:
         raise ProviderUnavailable(f"none of {len(tried)} price lists could be taken; the old prices stay.")
 
 
-def _run_jobs_of(engine: Any, alerts: Alerts, every: str) -> tuple[Callable[[Still], None], Callable[[Still], None]]:
+def _run_jobs_of(engine: Any, alerts: "Alerts", every: str) -> tuple[Callable[[Still], None], Callable[[Still], None]]:
     from cloudaccel.provision.clock import SystemClock
     from cloudaccel.provision.journal import Journal
     from cloudaccel.provision.reap import Reaper

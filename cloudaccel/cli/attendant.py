@@ -29,9 +29,10 @@ def attending(tasks: Tasks, *, catalog: str | None, quiet: bool) -> Generator[No
     if not tasks:
         yield
         return
-    from cloudaccel import state  # SQLAlchemy, for who keeps jobs
+    if tasks.shared:
+        from cloudaccel import state  # SQLAlchemy, for who keeps jobs
 
-    state.open_state().dispose()  # a store that cannot be used is said now, not by another process again and again
+        state.open_state().dispose()  # a store that cannot be used is said now, not by another process again and again
     stop = threading.Event()
     keeper = threading.Thread(target=_keep, args=(tasks, catalog, quiet, stop))
     keeper.start()

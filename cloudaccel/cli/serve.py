@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
-from cloudaccel.api.attending import Tasks
+from cloudaccel.api.attending import Tasks, source_of
 from cloudaccel.catalog.session import open_session
 from cloudaccel.cli import common, serve_sign_in
 from cloudaccel.cli.attendant import attending
@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     )
     j = p.add_argument_group("by itself (in a process of its own; several services on one database share the work)")
     j.add_argument("--refresh", metavar="WHEN", help="read the sellers' price lists: every 6h, or as cron says in UTC")
+    j.add_argument("--catalog-from", metavar="URL", help="take the catalog of this other service when it changes")
     j.add_argument("--watch", metavar="TIME", help="end runs that are over their lease or budget, look this often: 1m")
     j.add_argument("--alerts", action="store_true", help="send what 'cloudaccel alert' defines")
     j.add_argument("--alert-private", action="store_true", help="alerts may go to addresses of private networks")
@@ -119,13 +120,17 @@ def _leave(_number: int, _frame: object) -> None:
 
 def _tasks(a: argparse.Namespace) -> Tasks:
     """What to do by itself; checked now, since it is done in another process."""
-    tasks = Tasks(refresh=a.refresh, watch=a.watch, alerts=a.alerts, private=a.alert_private)
+    tasks = Tasks(refresh=a.refresh, watch=a.watch, alerts=a.alerts, private=a.alert_private, source=a.catalog_from)
     if tasks.private and not tasks.alerts:
         raise QueryError("--alert-private is about messages; add --alerts.")
     if tasks and a.offline:
-        raise ConfigError("--offline was given, and --refresh, --watch and --alerts need the network.")
-    if tasks.refresh and (a.catalog or load_settings()["catalog"]):
-        raise QueryError("--refresh writes the user's own catalog; leave --catalog out.")
+        raise ConfigError("--offline was given, and --refresh, --catalog-from, --watch and --alerts need the network.")
+    if tasks.refresh and tasks.source:
+        raise QueryError("--refresh and --catalog-from both write the user's own catalog; leave one out.")
+    if (tasks.refresh or tasks.source) and (a.catalog or load_settings()["catalog"]):
+        raise QueryError("--refresh and --catalog-from write the user's own catalog; leave --catalog out.")
+    if tasks.source:
+        source_of(tasks.source)
     for flag, when in (("--refresh", tasks.refresh), ("--watch", tasks.watch)):
         if when is not None:
             try:

@@ -38,6 +38,7 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("GET", "/v1/providers"): "read",
     ("GET", "/v1/regions"): "read",
     ("GET", "/v1/catalog"): "read",
+    ("GET", "/v1/catalog/file"): "read",
     ("GET", "/v1/history"): "read",
     ("POST", "/v1/plan"): "plan",
     ("POST", "/v1/compare"): "plan",

@@ -1,18 +1,19 @@
 """The other read-only verbs over HTTP: plan, compare, advise, history, places and the catalog."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
-from fastapi import FastAPI, Query, Response
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from cloudaccel.api.explaining import explain
 from cloudaccel.catalog.session import Session, open_session
 from cloudaccel.cli.explain import history_json
 from cloudaccel.cli.quote_json import SCHEMA
-from cloudaccel.errors import QueryError
+from cloudaccel.errors import QueryError, SnapshotMissing
 from cloudaccel.facts import places
 from cloudaccel.service.asked import (
     AdviseRequest,
@@ -25,7 +26,10 @@ from cloudaccel.service.asked import (
     plan_text,
 )
 from cloudaccel.service.guard import Heavy
+from cloudaccel.service.repeated import has_tag
 
+_PIECE = 1 << 20
+_TIMES = 5  # a catalog is replaced every few minutes at most
 _AT_ONCE = 4  # plans and comparisons; more are told to come again
 
 
@@ -77,6 +81,16 @@ def add_tables(app: FastAPI, catalog: str | Path | None) -> None:
             ]
             return _envelope(session, "catalog", providers=_sellers(session), sources=sources)
 
+    def catalog_file(request: Request) -> Response:
+        """The file that answers come from, without prices of one's own; its entity tag is the id of the catalog."""
+        file, catalog_id = _opened_file(catalog)
+        headers = {"ETag": f'"{catalog_id}"', "Cache-Control": "no-cache"}
+        if has_tag(request.headers.get("if-none-match", ""), headers["ETag"]):
+            file.close()
+            return Response(status_code=304, headers=headers)
+        headers |= {"Content-Length": str(os.fstat(file.fileno()).st_size), "Content-Encoding": "identity"}
+        return StreamingResponse(_pieces(file), media_type="application/vnd.sqlite3", headers=headers)
+
     def history(offer: Annotated[Texts, Query(min_length=1, max_length=20, description="ids of offers")]) -> Any:
         """Every known price of some offers, oldest first; between two of them nobody looked."""
         found: list[dict[str, Any]] = []
@@ -92,7 +106,34 @@ def add_tables(app: FastAPI, catalog: str | Path | None) -> None:
     app.get("/v1/providers")(providers)
     app.get("/v1/regions")(regions)
     app.get("/v1/catalog")(catalog_state)
+    app.get("/v1/catalog/file", response_class=StreamingResponse)(catalog_file)
     app.get("/v1/history")(history)
+
+
+def _opened_file(catalog: str | Path | None) -> tuple[BinaryIO, str]:
+    """The catalog's file, open, and its id. One that is replaced meanwhile goes on to be readable, so they agree.
+
+    Raises
+    ------
+    PricingError
+        If the catalog is no file: one of prices in memory.
+    """
+    for _ in range(_TIMES):
+        with open_session(catalog) as session:
+            path, catalog_id = session.catalog.path, session.catalog.meta["catalog_id"]
+        if path is None:
+            break
+        file = path.open("rb")
+        with open_session(catalog) as session:
+            if session.catalog.meta["catalog_id"] == catalog_id:
+                return file, catalog_id
+        file.close()
+    raise SnapshotMissing("the catalog is not kept in a file, so that it cannot be given away.")
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        yield from iter(lambda: file.read(_PIECE), b"")
 
 
 def _envelope(session: Session, kind: str, **content: Any) -> dict[str, Any]:
