@@ -19,7 +19,7 @@ try:
 except ImportError as error:  # an extra, said in the words that mend it
     raise ConfigError("runs are kept in a database: pip install 'cloudaccel[provision]'.") from error
 
-HEAD = "0003"  # the newest revision in migrations/versions; a test compares
+HEAD = "0004"  # the newest revision in migrations/versions; a test compares
 _LOCK_WAIT_S = 30
 _ALONE = 0x636C6F75  # the number of our lock in PostgreSQL; any that no other program of that database uses
 
@@ -85,6 +85,7 @@ operation = sa.Table(
     sa.Column("message", sa.Text),
     sa.Column("created_at", sa.String(32), nullable=False),
     sa.Column("sent_at", sa.String(32)),
+    sa.Column("last_sent_at", sa.String(32)),
     sa.Column("ended_at", sa.String(32)),
 )
 

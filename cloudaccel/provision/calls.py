@@ -15,7 +15,7 @@ from cloudaccel.errors import (
     RateLimited,
     RequestInvalid,
 )
-from cloudaccel.protocols import Instance, InstanceRequest, Instances, Provider
+from cloudaccel.protocols import Instance, InstanceRequest, Instances, Provider, Resource
 from cloudaccel.provision.clock import Backoff, Clock
 
 T = TypeVar("T")
@@ -46,10 +46,37 @@ class Calls:
                     raise
                 self.clock.sleep(wait)
 
-    def create(self, instances: Instances, request: InstanceRequest, *, uncertain: bool) -> tuple[Instance, ...]:
+    def prepare(self, instances: Instances, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
+        """`request` with its groups; asked again until the answer is definite, or a listing must have shown them.
+
+        Raises
+        ------
+        OutcomeUnknown, RateLimited, ProviderUnavailable
+            If patience ran out and groups may exist, also when an earlier answer was none and this one is a refusal.
+            Every other error means that none do.
+        """
+        asked = 0
+
+        def prepare() -> tuple[InstanceRequest, tuple[Resource, ...]]:
+            nonlocal asked
+            asked += 1
+            return instances.prepare(request)
+
+        try:
+            return self.read(prepare, longer_s=instances.consistency_s)
+        except AGAIN:
+            raise
+        except ProviderError as error:
+            _give_up(error, asked > 1, "groups")
+
+    def create(
+        self, instances: Instances, request: InstanceRequest, *, uncertain: bool,
+        sending: Callable[[], None] = lambda: None,
+    ) -> tuple[Instance, ...]:  # fmt: skip
         """The machines of `request`; sent again, same token, until the answer is definite.
 
         `uncertain`: an earlier call with this token may have run, so that a refusal now proves nothing about it.
+        `sending` is called each time before the call is sent.
 
         Raises
         ------
@@ -59,21 +86,22 @@ class Calls:
         until = self.clock.now() + timedelta(seconds=self.patience_s)
         backoff = Backoff(1, 30, self.rng)
         while True:
+            sending()
             try:
                 return instances.create(request)
             except _SAYS_NOTHING as error:
                 uncertain = uncertain or isinstance(error, OutcomeUnknown)
                 wait = backoff.next_s()
                 if not isinstance(error, AGAIN) or self.clock.now() + timedelta(seconds=wait) > until:
-                    _give_up(error, uncertain)
+                    _give_up(error, uncertain, "machines")
                 self.clock.sleep(wait)
 
 
-def _give_up(error: ProviderError, uncertain: bool) -> NoReturn:
+def _give_up(error: ProviderError, uncertain: bool, what: str) -> NoReturn:
     if not uncertain or isinstance(error, OutcomeUnknown):
         raise error
     raise OutcomeUnknown(
-        f"{error} An earlier answer to the same call was lost, so machines may exist.",
+        f"{error} An earlier answer to the same call was lost, so {what} may exist.",
         provider=error.provider, operation=error.operation, code=error.raw_code,
     ) from error  # fmt: skip
 

@@ -24,7 +24,7 @@ from cloudaccel.provision.values import UNFINISHED, Operation, Run, Spec, Tracke
 GROUP_KINDS = ("placement_group", "security_group")  # named by us: the same name may exist again after its end
 HOLD = timedelta(minutes=5)  # longer than any single call
 _RUN_TIMES = ("created_at", "launched_at", "lease_until", "deadline_at", "ended_at", "idle_since", "held_until")
-_OPERATION_TIMES = ("created_at", "sent_at", "ended_at")
+_OPERATION_TIMES = ("created_at", "sent_at", "last_sent_at", "ended_at")
 
 
 class HoldLost(CloudAccelError):
@@ -174,11 +174,13 @@ class Journal:
             db.execute(state.operation.update().where(here).values(request=_dump(request_to_json(request))))
 
     def sending(self, run: Run, token: str) -> None:
-        """Write that the call is about to be sent: from here on, it may have run."""
+        """Write that the call is about to be sent, for the first time or again: from here on, it may have run."""
+        now, sent = self._now(), state.operation.c.sent_at
         with self._engine.begin() as db:
             self._guard(db, run, **self._hold())
             here = state.operation.c.token == token
-            db.execute(state.operation.update().where(here).values(state="sent", sent_at=self._now()))
+            values = {"state": "sent", "sent_at": sa.func.coalesce(sent, now), "last_sent_at": now}
+            db.execute(state.operation.update().where(here).values(**values))
 
     def settled(self, token: str, outcome: str, error: ProviderError | None = None) -> None:
         """Write what became of a call: ``done``, ``failed`` or ``absent``."""

@@ -7,6 +7,7 @@ the same call with the same token again. While nobody knows whether a call ran, 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from cloudaccel.errors import (
     AuthError,
@@ -185,13 +186,13 @@ class Launcher:
         preparing = not uncertain
         try:
             if preparing:
-                lag_s = cloud.instances.consistency_s
-                request, groups = self._calls.read(lambda: cloud.instances.prepare(request), longer_s=lag_s)
+                request, groups = self._calls.prepare(cloud.instances, request)
                 self._journal.seen(run.id, request.provider, request.region, [(g.kind, g.id) for g in groups])
                 self._journal.prepared(run, request)
-                self._journal.sending(run, token)
                 preparing = False
-            created = self._calls.create(cloud.instances, request, uncertain=uncertain)
+            created = self._calls.create(
+                cloud.instances, request, uncertain=uncertain, sending=lambda: self._journal.sending(run, token)
+            )
         except OutcomeUnknown:
             raise
         except ProviderError as error:
@@ -275,6 +276,8 @@ class Launcher:
         try:
             cloud = self._places.cloud(candidate)
             request = request_from_json(operation.request)
+            if request.deadline <= self._clock.now():
+                self._end_stale(run, operation, request)
             if operation.state == "done":
                 ids = [
                     r.id
@@ -293,6 +296,18 @@ class Launcher:
         except (ProviderError, LimitExceeded) as error:
             self._record(candidate, operation.zone, error)
             raise
+
+    def _end_stale(self, run: Run, operation: Operation, request: InstanceRequest) -> NoReturn:
+        """End what is left of a call whose machines should be gone by now; what follows is asked anew."""
+        text = f"what was begun at {operation.created_at:%Y-%m-%d %H:%MZ} was to end at {request.deadline:%H:%MZ}"
+        ending = self._ender.end(run, final_state="creating")
+        if ending.remaining:
+            raise OutcomeUnknown(
+                f"{text}, and is not proved gone.", provider=request.provider, operation="resume", code="stale"
+            )
+        raise CapacityUnavailable(
+            f"{text}: it is gone.", provider=request.provider, operation="resume", code="stale", ttl_s=0
+        )
 
     def _refuse_blocked(self, cloud: Cloud, candidate: Candidate, zone: str) -> None:
         family = family_of(cloud.provider, candidate)

@@ -137,7 +137,8 @@ class Reaper:
 
     def _tombstones(self, provider: str, instances: Instances, region: str) -> Iterator[Finding]:
         for operation in self._journal.operations(states=("absent",)):
-            recent = operation.sent_at is not None and self._clock.now() - operation.sent_at < TOMBSTONE
+            sent = operation.last_sent_at or operation.sent_at
+            recent = sent is not None and self._clock.now() - sent < TOMBSTONE
             if (operation.provider, operation.region) != (provider, region) or not recent:
                 continue
             for machine in self._calls.read(lambda o=operation: instances.find(o.token, region=region)):

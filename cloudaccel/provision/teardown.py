@@ -14,7 +14,7 @@ from cloudaccel.protocols import RESOURCE_KINDS, Instance, Instances, Provider, 
 from cloudaccel.provision import identity
 from cloudaccel.provision.calls import AGAIN, Calls, machines
 from cloudaccel.provision.clock import Backoff, Clock
-from cloudaccel.provision.journal import GROUP_KINDS, Journal, request_from_json
+from cloudaccel.provision.journal import Journal, request_from_json
 from cloudaccel.provision.values import OVER, Ending, Operation, Run, Tracked
 
 WAIT_S = 900.0
@@ -96,7 +96,7 @@ class Ender:
             self._regroup(run, instances, operation)
             self._journal.settled(operation.token, "failed")  # it was never sent
             return
-        window = operation.sent_at + timedelta(seconds=instances.consistency_s)
+        window = (operation.last_sent_at or operation.sent_at) + timedelta(seconds=instances.consistency_s)
         backoff = Backoff(1, 10, self._rng)
         while True:
             found = self._calls.read(lambda: instances.find(operation.token, region=operation.region))
@@ -115,19 +115,20 @@ class Ender:
     def _regroup(self, run: Run, instances: Instances, operation: Operation) -> None:
         """Learn which groups were made for a call that was never sent, by making them again under the same name.
 
-        The process may have died after it made them and before it wrote so, and a listing may not show them yet.
+        The process may have died after it made them and before it wrote so, and a listing may not show them yet. Where
+        making them is refused now, the listing is waited for: it may not have been refused then.
         """
-        live = self._journal.resources(run.id, live=True)
-        here = [r for r in live if (r.provider, r.region) == (operation.provider, operation.region)]
-        if any(r.kind in GROUP_KINDS for r in here):
-            return
         request = request_from_json(operation.request)
         try:
-            _, groups = self._calls.read(lambda: instances.prepare(request), longer_s=instances.consistency_s)
+            _, groups = self._calls.prepare(instances, request)
         except AGAIN:
             raise
-        except ProviderError:
-            return  # after which none is left
+        except ProviderError as error:
+            self._log(
+                f"run {run.id}: {error} Looking again in {instances.consistency_s:.0f} s, when listings are sure."
+            )
+            self._clock.sleep(instances.consistency_s)
+            return
         self._journal.seen(run.id, operation.provider, operation.region, [(g.kind, g.id) for g in groups])
 
     def _note(self, run: Run, provider: str, found: Iterable[Instance], token: str | None = None) -> None:

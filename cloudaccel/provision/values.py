@@ -141,7 +141,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One create call: what is sent, and what is known of it."""
+    """One create call: what is sent, and what is known of it. It may be sent again, so that it has two times."""
 
     token: str
     run: str
@@ -157,6 +157,7 @@ class Operation:
     message: str | None
     created_at: datetime
     sent_at: datetime | None
+    last_sent_at: datetime | None
     ended_at: datetime | None
 
 

@@ -138,8 +138,9 @@ class FakeAzure(RestFake):
     def _make(self, kind: str, name: str, body: Body, fault: Fault | None) -> None:
         made = {**body, "id": _id(kind, name), "name": name, "type": kind}
         made["properties"] = {**body["properties"], "provisioningState": "Succeeded"}
+        if (kind, name) not in self.things:  # what is only changed shows all the while
+            self._born[kind, name] = self.now()
         self.things[kind, name] = made
-        self._born[kind, name] = self.now()
         if kind == "virtualMachines":
             self.lives[name] = Life(self.now(), cast("dict[str, str]", made.get("tags") or {}))
             self._make_machine(name, made, fault)

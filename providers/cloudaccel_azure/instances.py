@@ -46,6 +46,7 @@ _PLAIN_IMAGE = {
     "publisher": "Canonical", "offer": "0001-com-ubuntu-server-jammy", "sku": "22_04-lts-gen2", "version": "latest",
 }  # fmt: skip
 _POWER = {"running": "running", "starting": "pending", "stopping": "stopping", "deallocating": "stopping"}
+_UNDECIDED = (OutcomeUnknown, RateLimited, ProviderUnavailable)  # the same call again decides
 _PASSING = (Conflict, RateLimited, ProviderUnavailable)  # what asking again may mend
 Found = dict[str, Any]
 
@@ -137,7 +138,7 @@ class AzureInstances:
         settled = {**request.settled, "group": str(found["id"])}
         if not needs_set(request):
             return replace(request, settled=settled), (made,)
-        near = self._sdk.call("compute.availability_sets.create_or_update", group, name, availability_set(request))
+        near = self._set(request, made)
         settled = {**settled, "set": str(near["id"])}
         return replace(request, settled=settled), (made, replace(made, kind="placement_group"))
 
@@ -208,7 +209,36 @@ class AzureInstances:
             return
         self._sdk.call(f"{path}.begin_delete", self._sdk.group, resource.id, polling=False)
 
-    # -- inside -------------------------------------------------------------------------------------------------------
+    # -- inside: groups -----------------------------------------------------------------------------------------------
+
+    def _set(self, request: InstanceRequest, made: Resource) -> Found:
+        """The run's availability set; where that is refused, what was `made` for it before goes as well."""
+        where = "compute.availability_sets.create_or_update"
+        try:
+            return self._sdk.call(where, self._sdk.group, request.name, availability_set(request))
+        except _UNDECIDED:
+            raise
+        except ProviderError as error:
+            self._undo_group(made, error)
+            raise
+
+    def _undo_group(self, made: Resource, error: ProviderError) -> None:
+        """Ask for the end of a group, which had been read, until it is gone; `error` is why."""
+        began, wait_s = self._monotonic(), 0.1
+        while self._monotonic() <= began + PATIENCE_S:
+            try:
+                self.remove(made)
+            except InstanceNotFound:
+                return
+            except Conflict:
+                pass
+            except ProviderError as left:
+                raise _group_left(made, error, left.raw_code) from error
+            self._sleep(wait_s)
+            wait_s = min(wait_s * 2, 10)
+        raise _group_left(made, error, "it would not go") from error
+
+    # -- inside: machines ---------------------------------------------------------------------------------------------
 
     def _put(self, request: InstanceRequest, name: str) -> None:
         try:
@@ -238,21 +268,22 @@ class AzureInstances:
 
     def _undo(self, request: InstanceRequest, error: ProviderError) -> None:
         """Delete all machines of the request, and see them gone: what failed stays there, and may bill."""
-        until = self._monotonic() + PATIENCE_S
+        began = self._monotonic()
         waiting, wait_s = set(names(request)), 0.1
         while True:
             for name in sorted(waiting):
                 try:
                     self._delete_own(name, request.token)
                 except InstanceNotFound:
-                    waiting.discard(name)
+                    if self._monotonic() - began >= self._consistency_s:  # until then a read may not show it yet
+                        waiting.discard(name)
                 except _PASSING:
                     continue
                 except ProviderError as second:
                     raise _unsure(request, f"{error} Then: {second}") from second
             if not waiting:
                 return
-            if self._monotonic() > until:
+            if self._monotonic() > began + PATIENCE_S:
                 raise _unsure(request, f"{error} {', '.join(sorted(waiting))} would not go") from error
             self._sleep(wait_s)
             wait_s = min(wait_s * 2, 10)
@@ -268,15 +299,17 @@ class AzureInstances:
 
     def _until_settled(self, path: str, *names_of_it: str, **more: Any) -> Found:
         """A resource once it is no longer being made."""
-        until = self._monotonic() + PATIENCE_S
+        began = self._monotonic()
         wait = 0.1
         while True:
+            found: Found = {}
             try:
                 found = self._sdk.call(path, *names_of_it, **more)
             except InstanceNotFound as error:
-                raise from_answer(
-                    "create", "AllocationFailed", f"{names_of_it[-1]} was made and is gone", 409
-                ) from error
+                if self._monotonic() - began >= self._consistency_s:  # until then a read may not show it yet
+                    raise from_answer(
+                        "create", "AllocationFailed", f"{names_of_it[-1]} was made and is gone", 409
+                    ) from error
             except ProviderError as error:
                 raise OutcomeUnknown(
                     f"azure: nobody knows what {names_of_it[-1]} became: {error}",
@@ -284,7 +317,7 @@ class AzureInstances:
                 ) from error  # fmt: skip
             if _row(found.get("properties")).get("provisioningState") in ("Succeeded", "Failed", "Canceled"):
                 return found
-            if self._monotonic() > until:
+            if self._monotonic() > began + PATIENCE_S:
                 raise OutcomeUnknown(
                     f"azure: {names_of_it[-1]} is still being made.",
                     provider="azure",
@@ -391,6 +424,13 @@ def _instance(found: Found, region: str) -> Instance:
 
 def _unsure(request: InstanceRequest, text: str) -> OutcomeUnknown:
     return OutcomeUnknown(f"azure: {text}", provider="azure", operation="create", code=request.token[:8])
+
+
+def _group_left(made: Resource, error: ProviderError, why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"{error} Made before that, and not removed yet: {made.id} ({why}).",
+        provider="azure", operation=error.operation, code=error.raw_code,
+    )  # fmt: skip
 
 
 def _not_found(identifier: str) -> ProviderError:

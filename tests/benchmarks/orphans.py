@@ -117,7 +117,7 @@ def _recover(way: str, world: World, spec: Spec, account: Account) -> str:
         open_runs = {run.id for run in world.journal().runs() if run.state not in OVER}
         unknown = [i for i, run in account.cloud.machines().items() if run not in open_runs]
         if outcome.exit_code or unknown:
-            return f"up again: exit {outcome.exit_code}, {unknown or 'none'} that no open run has."
+            return f"up again: exit {outcome.exit_code} ({outcome.reason[:200]}); unknown: {unknown or 'none'}."
     left = world.down()
     return f"down could not prove {left}." if left else ""
 

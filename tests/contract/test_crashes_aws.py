@@ -8,10 +8,23 @@ import pytest
 
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.values import Candidate
-from cloudaccel.testing.crashes import CrashContract, VirtualClock, open_world, spec_for
+from cloudaccel.testing.crashes import LEASE_S, CrashContract, Fuse, Killed, VirtualClock, open_world, spec_for
 
 if TYPE_CHECKING:
     from cloudaccel_aws.fake import FakeAws
+
+
+class _FuseAfter(Fuse):
+    """Kills at the first edge after one whose name ends so."""
+
+    def __init__(self, end: str) -> None:
+        super().__init__()
+        self._end = end
+
+    def edge(self, name: str) -> None:
+        if self.edges and self.edges[-1].endswith(f" {self._end}"):
+            self.at = len(self.edges)
+        super().edge(name)
 
 
 @pytest.mark.network
@@ -68,6 +81,65 @@ class TestAwsCrashes(CrashContract):
         fault.times = 0
         assert not world.down()
         assert not self.live()
+
+    @pytest.mark.parametrize("lag_s", [8, 240])
+    def test_u95_a_group_whose_answer_was_lost_is_found_though_making_it_is_refused_now(
+        self, tmp_path: Path, lag_s: float
+    ) -> None:
+        """Nobody would believe in that group: no answer told of it, no listing shows it, and the replay is refused."""
+        world = open_world(tmp_path, self.provider(), self.clock)
+        self.fake.lag_s = lag_s
+        self.fake.faults.append(self._fault("CreateSecurityGroup", lost=True))
+        self.fake.faults.append(
+            self._fault("CreateSecurityGroup", code="UnauthorizedOperation", status=403, times=99)
+        )  # fmt: skip
+        outcome = world.up(spec_for([self.candidate()]))
+        assert outcome.exit_code != 0
+        assert not self.live()
+        assert not outcome.may_bill
+
+    def test_u95_a_killed_process_and_a_right_that_was_taken_away_leave_no_group(self, tmp_path: Path) -> None:
+        """The group was made, its maker died, and whoever takes it down may make none: it is listed later."""
+        world = open_world(tmp_path, self.provider(), self.clock)
+        self.fake.lag_s = 240
+        with pytest.raises(Killed):
+            world.up(spec_for([self.candidate()]), self._after("prepare"))
+        assert [kind for kind, _ in self.live() if kind == "security_group"]
+        self.fake.faults.append(
+            self._fault("CreateSecurityGroup", code="UnauthorizedOperation", status=403, times=99)
+        )  # fmt: skip
+        assert not world.down()
+        assert not self.live()
+
+    def test_u95_a_call_that_is_sent_again_is_looked_for_from_then_on(self, tmp_path: Path) -> None:
+        """A second process sends the call long after it was meant, and dies. The listing lags: it seemed never made."""
+        world = open_world(tmp_path, self.provider(), self.clock)
+        self.fake.lag_s = 240
+        with pytest.raises(Killed):
+            world.up(spec_for([self.candidate()]), self._after("sending"))
+        self.clock.sleep(1200)
+        with pytest.raises(Killed):
+            world.up(spec_for([self.candidate()]), self._after("create"))
+        assert len(self._machines()) == 2
+        assert not world.down()
+        assert not self.live()
+
+    def test_what_was_begun_and_should_have_ended_by_now_is_begun_anew(self, tmp_path: Path) -> None:
+        """The machines of an old request would switch themselves off at once, and be reported as started."""
+        world = open_world(tmp_path, self.provider(), self.clock)
+        with pytest.raises(Killed):
+            world.up(spec_for([self.candidate()]), self._after("sending"))
+        self.clock.sleep(2 * LEASE_S)
+        outcome = world.up(spec_for([self.candidate()]))
+        assert outcome.exit_code == 0, outcome.reason
+        assert outcome.run.deadline_at is not None
+        assert outcome.run.deadline_at > self.clock.now()
+        assert len(self._machines()) == 2
+        assert not world.down()
+
+    def _after(self, edge: str) -> Fuse:
+        """Kills at the first edge that follows that write of the journal or that call."""
+        return _FuseAfter(edge)
 
     def _fault(self, action: str, **values: Any) -> Any:
         from cloudaccel_aws.fake import Fault

@@ -1,14 +1,16 @@
-"""Killed at any edge, nothing is left on Azure: the real SDK against the fake, whose listings lag by 8 seconds."""
+"""Killed at any edge, nothing is left on Azure: the real SDK on the fake, whose listings lag by 8 seconds."""
 
-from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.values import Candidate
-from cloudaccel.testing.crashes import CrashContract, VirtualClock
+from cloudaccel.testing.crashes import CrashContract, VirtualClock, open_world, spec_for
+from tests.clouds import simulated
 
 if TYPE_CHECKING:
     from cloudaccel_azure.fake import FakeAzure
@@ -16,31 +18,55 @@ if TYPE_CHECKING:
 
 @pytest.mark.network
 class TestAzureCrashes(CrashContract):
-    """A fresh fake on loopback."""
+    """A fresh fake in this process."""
 
     fake: "FakeAzure"
-    adapter: Provider | None = None
+    adapter: Provider
     edges: ClassVar = {"up": 18, "down": 33}
 
     @pytest.fixture(autouse=True)
-    def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def _cloud(self) -> None:
         for module in ("azure.mgmt.compute", "azure.mgmt.network", "sqlalchemy"):
             pytest.importorskip(module)
-        from cloudaccel_azure.fake import GROUP, SUBSCRIPTION, FakeAzure, Server
-
         self.clock = VirtualClock()
-        self.fake = FakeAzure(lag_s=8, now=self.clock.now)
-        with Server(self.fake) as server:
-            monkeypatch.setenv("CLOUDACCEL_AZURE_ENDPOINT", server.url)
-            monkeypatch.setenv("CLOUDACCEL_AZURE_RESOURCE_GROUP", GROUP)
-            monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
-            yield
+        cloud = simulated("azure", self.clock)
+        cloud.fake.lag_s = 8
+        self.fake, self.adapter = cloud.fake, cloud.provider
+
+    def test_u95_what_a_read_does_not_show_yet_is_not_gone(self, tmp_path: Path) -> None:
+        """A machine that could not be read yet was taken for one that Azure had refused: it ran on, known to nobody."""
+        world = open_world(tmp_path, self.provider(), self.clock)
+        self.fake.read_lag_s = 4
+        outcome = world.up(spec_for([self.candidate()]))
+        assert outcome.exit_code == 0, outcome.reason
+        assert len(self._machines()) == 2
+        assert not world.down()
+        assert not self.live()
+
+    def test_u95_machines_of_a_gang_that_failed_are_ended_though_no_read_shows_them_yet(self, tmp_path: Path) -> None:
+        """The first was made and the second refused: that the first could not be read was taken for its end."""
+        from cloudaccel_azure.fake import Fault
+
+        world = open_world(tmp_path, self.provider(), self.clock)
+        self.fake.read_lag_s = 4
+        self.fake.faults.append(Fault("PUT virtualMachines", code="", lost=True))
+        self.fake.faults.append(Fault("PUT virtualMachines", code="AuthorizationFailed", status=403, times=99))
+        assert world.up(spec_for([self.candidate()])).exit_code != 0
+        assert not world.down()
+        assert not self.live()
+
+    def test_u95_a_security_group_goes_when_the_availability_set_is_refused(self, tmp_path: Path) -> None:
+        """Groups half made were reported as none, and the first of them stayed."""
+        from cloudaccel_azure.fake import Fault
+
+        world = open_world(tmp_path, self.provider(), self.clock)
+        self.fake.read_lag_s = 4
+        self.fake.faults.append(Fault("PUT availabilitySets", code="AuthorizationFailed", status=403, times=99))
+        near = replace(self.candidate(), instance="Standard_ND96isr_H100_v5")
+        assert world.up(spec_for([near])).exit_code == 7
+        assert not self.live()
 
     def provider(self) -> Provider:
-        from cloudaccel_azure import provider
-
-        if self.adapter is None:  # clients take a while to make, and keep nothing between calls
-            self.adapter = provider()
         return self.adapter
 
     def candidate(self) -> Candidate:

@@ -1,6 +1,5 @@
-"""Killed at any edge, nothing is left on Google Cloud: the real SDK against the fake, whose listings lag by 8 s."""
+"""Killed at any edge, nothing is left on Google Cloud: the real SDK on the fake, whose listings lag by 8 s."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,6 +8,7 @@ import pytest
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.values import Candidate
 from cloudaccel.testing.crashes import CrashContract, VirtualClock
+from tests.clouds import simulated
 
 if TYPE_CHECKING:
     from cloudaccel_gcp.fake import FakeGcp
@@ -16,30 +16,22 @@ if TYPE_CHECKING:
 
 @pytest.mark.network
 class TestGcpCrashes(CrashContract):
-    """A fresh fake on loopback."""
+    """A fresh fake in this process."""
 
     fake: "FakeGcp"
-    adapter: Provider | None = None
+    adapter: Provider
     edges: ClassVar = {"up": 18, "down": 24}
 
     @pytest.fixture(autouse=True)
-    def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def _cloud(self) -> None:
         for module in ("google.cloud.compute_v1", "sqlalchemy"):
             pytest.importorskip(module)
-        from cloudaccel_gcp.fake import FakeGcp, Server
-
         self.clock = VirtualClock()
-        self.fake = FakeGcp(lag_s=8, now=self.clock.now)
-        with Server(self.fake) as server:
-            monkeypatch.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
-            monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
-            yield
+        cloud = simulated("gcp", self.clock)
+        cloud.fake.lag_s = 8
+        self.fake, self.adapter = cloud.fake, cloud.provider
 
     def provider(self) -> Provider:
-        from cloudaccel_gcp import provider
-
-        if self.adapter is None:  # clients take a while to make, and keep nothing between calls
-            self.adapter = provider()
         return self.adapter
 
     def candidate(self) -> Candidate:
