@@ -45,6 +45,7 @@ class Simulated:
     fault: Callable[..., Any]
     things: Callable[[], list[Thing]]
     empty: Callable[[], None]
+    take_back: Callable[[str], None]
     price_per_hour: Decimal = Decimal("1.006")
     markets: tuple[str, ...] = ("on_demand", "on_demand", "spot")
     ends_machines: bool = True  # by itself, at their deadline
@@ -82,6 +83,12 @@ class Simulated:
             found.append(self.fault(action=rng.choice(self.lost), lost=True, times=rng.choice((1, 2, 9))))
         return found
 
+    def lived_s(self, run: str) -> float:
+        """For how long all machines of a run together have lived, seconds."""
+        now = self.fake.now()
+        self.fake.settle()
+        return sum(life.seconds(now) for life in self.fake.lives.values() if life.tags.get(TAG_RUN) == run)
+
     def machines(self) -> dict[str, str]:
         """Machines that live, and the runs in their tags."""
         return {thing.id: thing.run for thing in self.things() if thing.kind == "machine"}
@@ -116,7 +123,7 @@ def _aws(clock: VirtualClock) -> Simulated:
             "RunInstances", "CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreatePlacementGroup",
             "TerminateInstances", "DeleteSecurityGroup", "DeletePlacementGroup",
         ),
-        fault=Fault, things=lambda: _things(fake.live()), empty=fake.forget, edges=45,
+        fault=Fault, things=lambda: _things(fake.live()), empty=fake.forget, take_back=fake.interrupt, edges=45,
     )  # fmt: skip
 
 
@@ -152,7 +159,7 @@ def _gcp(clock: VirtualClock) -> Simulated:
             "instances.insert", "instances.bulkInsert", "firewalls.insert", "instances.delete", "firewalls.delete",
             "zoneOperations.wait", "globalOperations.wait",
         ),
-        fault=Fault, things=lambda: _things_of_gcp(fake), empty=fake.forget,
+        fault=Fault, things=lambda: _things_of_gcp(fake), empty=fake.forget, take_back=fake.interrupt,
     )  # fmt: skip
 
 
@@ -186,7 +193,8 @@ def _azure(clock: VirtualClock) -> Simulated:
         lost=(
             machine, group, near, "DELETE virtualMachines", "DELETE networkSecurityGroups", "DELETE availabilitySets",
         ),
-        fault=Fault, things=lambda: _things_of_azure(fake), empty=fake.forget, ends_machines=False,
+        fault=Fault, things=lambda: _things_of_azure(fake), empty=fake.forget, take_back=fake.evict,
+        ends_machines=False,
     )  # fmt: skip
 
 

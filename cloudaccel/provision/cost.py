@@ -31,23 +31,31 @@ class Cost:
 
 
 def cost(journal: Journal, run: Run, now: datetime) -> Cost:
-    """Every machine that the run ever had, attempts that failed included, at the price frozen for its place."""
-    prices = {o.token: run.spec.candidates[o.candidate].price_per_hour for o in journal.operations(run.id)}
+    """Every machine that the run ever had, attempts that failed included, at the price frozen for its place.
+
+    A machine counts from when its call was first sent, which is before anybody saw it.
+    """
+    operations = journal.operations(run.id)
+    prices = {o.token: run.spec.candidates[o.candidate].price_per_hour for o in operations}
+    sent = {o.token: o.sent_at for o in operations}
     machines = [r for r in journal.resources(run.id) if r.kind == "machine"]
-    lines = tuple(_line(r, prices.get(r.token or "", run.price_per_hour), run, now) for r in machines)
+    lines = tuple(
+        _line(r, sent.get(r.token or "") or r.first_seen_at, prices.get(r.token or "", run.price_per_hour), run, now)
+        for r in machines
+    )
     amounts = [line.amount for line in lines]
     total = None if any(a is None for a in amounts) else sum((a for a in amounts if a is not None), Decimal(0))
     return Cost(run=run, lines=lines, total=total)
 
 
-def _line(tracked: Tracked, price: Decimal | None, run: Run, now: datetime) -> CostLine:
+def _line(tracked: Tracked, began: datetime, price: Decimal | None, run: Run, now: datetime) -> CostLine:
     end = tracked.gone_at or now
     if run.deadline_at is not None:
         end = min(end, run.deadline_at) if tracked.gone_at is None and run.state == "ready" else end
-    spent = money.hours(max((end - tracked.first_seen_at).total_seconds(), 0))
+    spent = money.hours(max((end - began).total_seconds(), 0))
     return CostLine(
         id=tracked.id,
-        began_at=tracked.first_seen_at,
+        began_at=began,
         ended_at=tracked.gone_at,
         hours=spent,
         price_per_hour=price,

@@ -6,7 +6,9 @@ the same call with the same token again. While nobody knows whether a call ran, 
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import NoReturn
 
 from cloudaccel.errors import (
@@ -29,10 +31,11 @@ from cloudaccel.protocols import Instance, InstanceRequest, Provider
 from cloudaccel.provision import blocks, money
 from cloudaccel.provision.calls import AGAIN, Calls
 from cloudaccel.provision.clock import Backoff, Clock
+from cloudaccel.provision.cost import cost
 from cloudaccel.provision.journal import Journal, request_from_json
 from cloudaccel.provision.places import Cloud, Places, build_request, family_of
 from cloudaccel.provision.teardown import Ender
-from cloudaccel.provision.values import Attempt, Candidate, Operation, Outcome, Run, Spec
+from cloudaccel.provision.values import Attempt, Candidate, Limits, Operation, Outcome, Run, Spec
 
 START_S = 900.0  # a machine that is not running by then is taken down again
 REPLAY_S = 24 * 3600.0  # for how long a token certainly still means the same call
@@ -169,15 +172,29 @@ class Launcher:
 
     def _start(self, run: Run, index: int, candidate: Candidate, zone: str) -> tuple[Run, tuple[Instance, ...]]:
         spec = run.spec
-        money.check_limits(candidate, spec.limits, spec.lease_s)
+        limits = self._left(run)
+        try:
+            money.check_limits(candidate, limits, spec.lease_s)
+        except LimitExceeded as error:
+            if limits == spec.limits:
+                raise
+            raise LimitExceeded(f"{error} The rest was paid for machines that this run had before.") from error
         cloud = self._places.cloud(candidate)
         self._refuse_blocked(cloud, candidate, zone)
         self._places.check_quota(cloud, candidate, spec)
         attempt = len(self._journal.operations(run.id)) + 1
-        request = build_request(run, candidate, zone, attempt, self._journal.install_id(), self._clock.now())
+        request = build_request(run, candidate, zone, attempt, self._journal.install_id(), self._clock.now(), limits)
         request = self._calls.read(lambda: cloud.instances.settle(request))
         self._journal.intend(run, attempt, index, request)
         return self._send(run, index, request, cloud, uncertain=False)
+
+    def _left(self, run: Run) -> Limits:
+        """The limits, with what machines of earlier attempts have cost taken off `max_total`."""
+        limits = run.spec.limits
+        spent = cost(self._journal, run, self._clock.now()).total
+        if limits.max_total is None or not spent:
+            return limits
+        return replace(limits, max_total=max(limits.max_total - spent, Decimal(0)))
 
     def _send(
         self, run: Run, index: int, request: InstanceRequest, cloud: Cloud, *, uncertain: bool

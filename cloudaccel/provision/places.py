@@ -10,7 +10,7 @@ from cloudaccel.protocols import InstanceRequest, Instances, Provider, Quota
 from cloudaccel.provision import identity, money, userdata
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import Clock
-from cloudaccel.provision.values import Candidate, Run, Spec
+from cloudaccel.provision.values import Candidate, Limits, Run, Spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +116,11 @@ class Places:
 
 
 def build_request(
-    run: Run, candidate: Candidate, zone: str, attempt: int, install: str, now: datetime
+    run: Run, candidate: Candidate, zone: str, attempt: int, install: str, now: datetime, limits: Limits
 ) -> InstanceRequest:
-    """The request of one attempt; everything in it follows from the journal and the clock."""
+    """The request of one attempt within `limits`; everything in it follows from the journal and the clock."""
     spec = run.spec
-    until = money.deadline(candidate, spec.limits, spec.lease_s, now)
+    until = money.deadline(candidate, limits, spec.lease_s, now)
     return InstanceRequest(
         token=identity.create_token(install, run.id, attempt, zone, candidate),
         name=identity.group_name(run.id, candidate.region),

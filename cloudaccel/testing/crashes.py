@@ -5,10 +5,13 @@ stands in a ``finally``, which is what SIGKILL leaves. Time is a `VirtualClock`,
 """
 
 import random
+import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -16,12 +19,15 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from cloudaccel import state
+from cloudaccel.errors import LimitExceeded
 from cloudaccel.protocols import Instances, Provider, Quotas
+from cloudaccel.provision import lease
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.reap import Reaper, in_order
 from cloudaccel.provision.teardown import Ender
 from cloudaccel.provision.values import OVER, Candidate, Limits, Options, Outcome, Spec
+from cloudaccel.provision.watching import Watcher
 
 _WRITES = (
     "install_id", "open_run", "take", "update", "let_go", "intend", "prepared", "sending", "settled", "seen", "gone",
@@ -165,6 +171,21 @@ class World:
         done += [reaper.remove(finding) for finding in in_order(reaper.reconcile(reaper.places()))]
         return tuple(finding.what for finding in done if finding.ours and not finding.gone)
 
+    def watch(self, fuse: Fuse | None = None) -> None:
+        """One look of a scheduler at every run."""
+        Watcher(self.journal(fuse), self._loader(fuse), self._clock, workers=1).look()
+
+    def extend(self, seconds: float, fuse: Fuse | None = None) -> None:
+        """Want every run that runs for longer, where its deadline allows."""
+        journal = self.journal(fuse)
+        for run in journal.runs(states=("ready",)):
+            with suppress(LimitExceeded):
+                lease.extend(journal, run, seconds)
+
+    def close(self) -> None:
+        """Close the journal's file."""
+        self._engine.dispose()
+
     def _loader(self, fuse: Fuse | None) -> Callable[[str], Provider]:
         provider = self._provider if fuse is None else _MortalProvider(self._provider, fuse)
         return lambda _: provider
@@ -172,10 +193,21 @@ class World:
 
 def open_world(folder: Path, provider: Provider, clock: VirtualClock, *, seed: int = 0) -> World:
     """A world whose journal is a new file in `folder`; only processes die, so nothing waits for the disk."""
-    engine = state.open_state(f"sqlite:///{folder / f'state-{seed}.db'}")
+    file = folder / f"state-{seed}.db"
+    file.write_bytes(_new_journal())
+    engine = state.open_state(f"sqlite:///{file}")
     engine.dispose()
     event.listen(engine, "connect", _hasty)
     return World(engine, provider, clock, seed=seed)
+
+
+@cache
+def _new_journal() -> bytes:
+    """A file with the newest schema and nothing in it: to make one takes half a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "state.db"
+        state.open_state(f"sqlite:///{file}").dispose()
+        return file.read_bytes()
 
 
 def _hasty(connection: Any, _record: Any) -> None:
