@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel.api.finding import hours_finder, price_finder, speed_finder
+from cloudaccel.api.money import read_money
 from cloudaccel.decide.compare import compare as _compare
 from cloudaccel.decide.judged import JudgeFor, judge_for
 from cloudaccel.decide.options import OptionSpec, parse_number, parse_option, parse_rates
 from cloudaccel.decide.owning import Place, named_accelerators
-from cloudaccel.decide.ways import Circumstances, PriceFinder, make_candidate
+from cloudaccel.decide.ways import Candidate, Circumstances, PriceFinder, make_candidate
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.model import HOURS_PER_MONTH
 from cloudaccel.model.decision import Comparison, Estimate
@@ -64,6 +65,9 @@ def compare(
     rules: "Rules | None" = None,
     input_tokens: int | None = None,
     output_tokens: int | None = None,
+    currency: str | None = None,
+    fx_file: str | Path | None = None,
+    tax: str | None = None,
 ) -> Comparison:
     """Ways of getting the same result, costed side by side; docs/reference/compare.md has the words of an option.
 
@@ -83,6 +87,9 @@ def compare(
         Draws of the Monte Carlo (0: none), and its seed.
     input_tokens, output_tokens
         Of one request, for machines that are sized; None: 1,024 and 256.
+    currency, fx_file, tax
+        Show sums in this currency too, by the ECB's rates in `fx_file` (else those of the settings), which then also
+        convert offers in other currencies; and the tax on them (``19%``), which no sum has in itself.
     rules
         Packs to judge the place of every way by; what they do not show to be allowed is never the cheapest.
 
@@ -96,6 +103,7 @@ def compare(
     if scope not in SCOPES:
         raise QueryError(f"--scope: {scope!r} is none of {', '.join(SCOPES)}.")
     day = (today or datetime.now(UTC).date()).isoformat()
+    money = read_money(currency, fx_file, tax)
     specs = [parse_option(text, today=day) for text in options]
     tokens = _tokens(demand)
     judge = None if rules is None else _judge_for(rules, today)
@@ -109,22 +117,27 @@ def compare(
         place=Place(country=country, rates=parse_rates("--fx", fx)),
         scope=scope,
         today=day,
-        find_price=price_finder(price_file, catalog, today, judge),
+        find_price=price_finder(price_file, catalog, today, judge, money.file),
         find_speed=speed_finder(model, dtype, day, tokens_in=tokens_in, tokens_out=tokens_out),
         find_hours=hours_finder(model, dtype, day),
         measured=tuple(_measured(specs)),
         judge=judge,
     )
-    candidates = [make_candidate(spec, around) for spec in specs]
-    labels = [c.label for c in candidates]
-    named = [
-        replace(c, label=f"{c.label} ({i})") if labels.count(c.label) > 1 else c for i, c in enumerate(candidates, 1)
-    ]
-    return _compare(
-        named, tokens_per_month=tokens, demand_text=demand or f"{around.hours:g} h/month", months=around.months,
+    compared = _compare(
+        _told_apart([make_candidate(spec, around) for spec in specs]), tokens_per_month=tokens,
+        demand_text=demand or f"{around.hours:g} h/month", months=around.months,
         rents=_rents(rents), with_swings=sensitivity, samples=samples, seed=seed,
         shared=_shared(day, around, model, years=years, hours=hours, tokens_in=input_tokens, tokens_out=output_tokens),
     )  # fmt: skip
+    return replace(compared, shown=money.shown)
+
+
+def _told_apart(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Candidates of one label are numbered."""
+    labels = [c.label for c in candidates]
+    return [
+        replace(c, label=f"{c.label} ({i})") if labels.count(c.label) > 1 else c for i, c in enumerate(candidates, 1)
+    ]
 
 
 def _judge_for(rules: "Rules", today: date | None) -> JudgeFor:

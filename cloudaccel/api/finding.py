@@ -25,11 +25,16 @@ _MOST = 100_000  # offers that are judged in turn: more than one accelerator has
 
 
 def price_finder(
-    price_file: str | Path | None, catalog: str | Path | None, today: date | None, judge: JudgeFor | None = None
+    price_file: str | Path | None,
+    catalog: str | Path | None,
+    today: date | None,
+    judge: JudgeFor | None = None,
+    fx_file: str | Path | None = None,
 ) -> Callable[[OptionSpec], Found | Unknown]:
     """Looks the cheapest price of an option up in the catalog: the same answer as ``quote`` gives.
 
-    With `judge`, the cheapest that the rules allow; where they allow none, the one with the fewest open questions.
+    With `fx_file`, rates of the ECB, offers in other currencies are converted. With `judge`, the cheapest that the
+    rules allow; where they allow none, the one with the fewest open questions.
     """
 
     def find(spec: OptionSpec) -> Found | Unknown:
@@ -46,7 +51,8 @@ def price_finder(
         limit = _MOST if judge is not None else 50 if by_instance else 1
         try:
             answer = quote(
-                **expression, price_file=price_file, catalog=catalog, today=today, limit=limit, **filters
+                **expression, price_file=price_file, catalog=catalog, today=today, limit=limit,
+                fx_file=fx_file, **filters,
             )  # fmt: skip
         except UnknownName:
             if not by_instance:

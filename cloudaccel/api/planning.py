@@ -2,7 +2,7 @@
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cloudaccel import units
 from cloudaccel.api.holding import Holding, hold, read_holding
 from cloudaccel.api.judging import Rules, judge_by, row_judge
+from cloudaccel.api.money import Money, job_money
 from cloudaccel.api.quoting import build_query, relaxations
 from cloudaccel.catalog.session import accelerator_table, open_session, own_session
 from cloudaccel.compliance import conflicts
@@ -69,6 +70,8 @@ def plan(
     window: str | None = None,
     paid: str | Decimal | None = None,
     now: datetime | None = None,
+    fx_file: str | Path | None = None,
+    tax: str | None = None,
     **filters: "Unpack[Filters]",
 ) -> Plan:
     """The cheapest way (or the fastest, or of least carbon) to do a workload with what the catalog has on offer.
@@ -93,6 +96,11 @@ def plan(
         Id of capacity that you hold, its window such as ``2027-01-10T11:30Z/24h``, and what you paid for it (None: as
         the catalog's capacity blocks cost). The run is planned on the machines that `accelerators`, provider and region
         name: their hours cost nothing more, and what does not end within the window is no answer.
+    fx_file
+        Euro reference rates (else the setting of that name, when a currency is named): offers in other currencies are
+        then converted, a budget in one is read, and totals are shown in ``currency`` beside USD.
+    tax
+        Tax to show beside totals (``19%``); no total has it in itself.
     now
         From when a window that has begun is counted; None: the clock's.
     filters
@@ -103,9 +111,8 @@ def plan(
     QueryError, ConfigError
         If the job or a flag cannot be read. A job that nothing fits is no error: the plan has no options.
     """
-    parsed = _job(job, overrides or {})
-    _check_asked(parsed, rank_by)
-    _check_numbers(mfu, measured, options, max_nodes)
+    parsed, money = job_money(_job(job, overrides or {}), filters.pop("currency", None), fx_file, tax)
+    _check_numbers(rank_by, mfu, measured, options, max_nodes)
     wanted = _wanted(parsed, filters)
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
@@ -122,8 +129,8 @@ def plan(
             rank_by=rank_by,
             max_nodes=max_nodes,
             setup_h=_setup_hours(setup),
-            disk_price=_price(disk_price, DISK_PRICE, "--disk-price"),
-            transfer_price=_price(transfer_price, TRANSFER_PRICE, "--transfer-price"),
+            disk_price=_price(disk_price, DISK_PRICE, "--disk-price", money),
+            transfer_price=_price(transfer_price, TRANSFER_PRICE, "--transfer-price", money),
             limit=options,
             startable_only=startable,
             assumptions=tuple(_assumed(parsed, setup, disk_price, transfer_price)),
@@ -133,11 +140,17 @@ def plan(
         )
         judged = row_judge(judge, named=by.named) if judge.packs else None
         found = session.read_laid(
-            lambda db: _planned(request, _context(db, parsed, mfu, measured, judged, holding), holding)
+            lambda db: _planned(request, _context(db, parsed, mfu, measured, judged, holding), holding),
+            money.convert,
         )
-    wanting = tuple(closed) if inventory is None else ()
+    found = _ruled(found, by, judge, closed if inventory is None else [])
+    return replace(found, shown=money.shown)
+
+
+def _ruled(found: Plan, by: Rules, judge: "Judge", closed: Sequence[str]) -> Plan:
+    """The plan with what the rules are, and which of them leave nothing."""
     against = conflicts(tuple(judge.known.values())) if found.best is None else ()
-    found = replace(found, no_public_cloud=wanting, conflicts=against)
+    found = replace(found, no_public_cloud=tuple(closed), conflicts=against)
     return replace(found, pack_digests=_digests(judge), request={**found.request, "rules": by.plain()})
 
 
@@ -205,15 +218,10 @@ def _training_flop(job: Job) -> float | None:
     return 6.0 * float(job.model.params_active or job.model.params) * work.tokens
 
 
-def _check_asked(job: Job, rank_by: str) -> None:
-    if job.workload.budget is not None:
-        _same_currency(job.workload.budget_currency, "budget")
+def _check_numbers(rank_by: str, mfu: float | None, measured: float | None, options: int, max_nodes: int) -> None:
+    """Refuse what would divide by zero, run for ever, or answer nonsense; a nan passes no comparison."""
     if rank_by not in RANKS:
         raise QueryError(f"--rank: {rank_by!r} is none of {', '.join(RANKS)}.")
-
-
-def _check_numbers(mfu: float | None, measured: float | None, options: int, max_nodes: int) -> None:
-    """Refuse what would divide by zero, run for ever, or answer nonsense; a nan passes no comparison."""
     if mfu is not None and not 0 < mfu <= 1:
         raise QueryError(f"--mfu: {mfu} is no share of the peak. Write a number above 0 and up to 1, such as 0.40.")
     if measured is not None and not 0 < measured < math.inf:
@@ -324,20 +332,11 @@ def _setup_hours(setup: str | None) -> Decimal:
     return Decimal(str(units.parse_duration_s(setup, "--setup"))) / 3600
 
 
-def _price(given: str | Decimal | None, default: Assumption, flag: str) -> Decimal:
+def _price(given: str | Decimal | None, default: Assumption, flag: str, money: Money) -> Decimal:
     if given is None:
         return Decimal(str(default.value))
     amount, currency = units.parse_money(str(given), flag)
-    _same_currency(currency or CURRENCY, flag)
-    return amount
-
-
-def _same_currency(currency: str, what: str) -> None:
-    if currency != CURRENCY:
-        raise QueryError(
-            f"{what}: it is in {currency}, a plan's sums are in {CURRENCY}, and no exchange rate is loaded. "
-            f"Write it in {CURRENCY}."
-        )
+    return money.in_sums(amount, currency or CURRENCY, flag)
 
 
 def _assumed(job: Job, setup: str | None, disk: object, transfer: object) -> Iterator[Assumption]:

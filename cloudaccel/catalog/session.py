@@ -72,13 +72,20 @@ class Session:
         """Remember the overlay's rows for `read_laid`."""
         self._laid = rows, sources
 
-    def read_laid(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """As `read`, of one catalog in which the overlay's offers stand in place of those that they replace."""
-        if self.overlay is None:
+    def read_laid(
+        self, question: Callable[[sqlite3.Connection], T], change: Callable[[sqlite3.Connection], None] | None = None
+    ) -> T:
+        """As `read`, of one catalog in which the overlay's offers stand in place of those that they replace.
+
+        `change` may write into it first: it is a copy then.
+        """
+        if self.overlay is None and change is None:
             return self.read(question)
         from cloudaccel.catalog.overlay import merged
 
         with closing(self.read(lambda db: merged(db, *self._laid, self.replaced))) as db:
+            if change is not None:
+                change(db)
             return question(db)
 
     def query(self, query: Query) -> QueryResult:

@@ -199,3 +199,8 @@ def plain(value: Value) -> str:
     if isinstance(value, Decimal):
         return format(value.normalize() if value != value.to_integral_value() else value.quantize(Decimal(1)), "f")
     return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def amount_in(amount: Decimal | None, currency: str) -> str:
+    """A sum as a table has it: two decimals, or none where the currency has none; ``—`` when it is unknown."""
+    return "—" if amount is None else f"{amount:,.{0 if currency in NO_DECIMALS else 2}f}"

@@ -84,6 +84,14 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     )
 
 
+def add_money(p: argparse.ArgumentParser) -> None:
+    """The flags that say in which money sums are read."""
+    g = p.add_argument_group("money")
+    g.add_argument("--currency", metavar="CODE", help="also show sums in this currency, by the rates of --fx-file")
+    g.add_argument("--fx-file", metavar="FILE", help="euro reference rates of the ECB (CSV or XML) to convert by")
+    g.add_argument("--tax", metavar="PERCENT", help="show your tax, such as 19%%, beside sums, which stay without it")
+
+
 def add_pictures(p: argparse.ArgumentParser) -> None:
     """The flags that write a page and a picture beside the answer."""
     group = p.add_argument_group("pages and pictures")

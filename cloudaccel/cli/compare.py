@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     v.add_argument("--inventory", metavar="CSV", help="machines that you own: shown with what they cost per hour")
     v.add_argument("--write-prices", metavar="CSV", help="with --inventory: write them as a price file for quote, plan")
+    common.add_money(p)
     common.add_pictures(p)
     common.add_output(p, ("table", "json"))
     return p
@@ -74,6 +75,7 @@ def run(a: argparse.Namespace) -> int:
         people=a.people, data=a.data, country=a.country, fx=a.fx, scope=a.scope, sensitivity=a.sensitivity,
         samples=a.samples, seed=a.seed, price_file=a.price_file, catalog=a.catalog,
         rules=common.asked_rules(a), input_tokens=a.input_tokens, output_tokens=a.output_tokens,
+        currency=a.currency, fx_file=a.fx_file, tax=a.tax,
     )  # fmt: skip
     if a.html:
         from cloudaccel.cli.compare_html import render

@@ -22,7 +22,8 @@ def text(found: Comparison) -> str:
         "months": found.months,
         "currency": {"code": found.currency, "fx": []},
         "tax": "excluded",
-        "ways": [_way(way) for way in found.ways],
+        "shown": None if found.shown is None else found.shown.plain(),
+        "ways": [{**_way(way), **_way_shown(way, found)} for way in found.ways],
         "cheapest": None if found.cheapest is None else found.ways[found.cheapest].label,
         "break_evens": [b._asdict() for b in found.break_evens],
         "shared": [asdict(estimate) for estimate in found.shared],
@@ -34,6 +35,14 @@ def text(found: Comparison) -> str:
         "not_counted": list(found.not_counted),
     }  # fmt: skip
     return json.dumps(body, ensure_ascii=False, default=_plain, indent=1) + "\n"
+
+
+def _way_shown(way: Way, found: Comparison) -> dict[str, Any]:
+    """Month and total in the currency that was asked for, and the tax on them."""
+    shown = found.shown
+    if shown is None:
+        return {}
+    return {"shown": {"per_month": shown.of(way.per_month), "total": shown.of(way.total)}}
 
 
 def _plain(value: object) -> str:

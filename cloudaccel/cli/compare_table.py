@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from cloudaccel.cli import common
+from cloudaccel.cli.columns import amount_in
 from cloudaccel.decide.judged import judged_reasons, judged_words, may_be_chosen
 from cloudaccel.model.decision import Comparison, Estimate, Facility, Factor, Line, Swing, Way
 
@@ -18,7 +19,7 @@ def render(found: Comparison, *, explain: bool) -> str:
     """The text of the answer."""
     lines = [f"{found.demand_text} · horizon {found.months:f} months · {found.currency} excl. tax", ""]
     lines += common.table(*way_rows(found), frozenset(range(1, len(found.ways) + 1)), None)
-    lines += ["", *verdict_lines(found), *_facilities(found)]
+    lines += ["", *shown_note(found), *verdict_lines(found), *_facilities(found)]
     lines += _swings(found) + _spreads(found)
     lines += [f"Read      {way.label}: {note}" for way in found.ways for note in way.notes]
     lines += [f"Not counted in {way.label}: {', '.join(way.not_counted)}." for way in found.ways if way.not_counted]
@@ -44,8 +45,39 @@ def way_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
     ]
     if any(w.premium for w in ways):
         rows.insert(1, ["over the raw machine", *(_premium(w) for w in ways)])
+    rows += _shown_rows(found)
     kept = [row for row in rows if any(cell != "—" for cell in row[1:])]
     return ["", *(w.label for w in ways)], kept
+
+
+def _shown_rows(found: Comparison) -> list[list[str]]:
+    """Month and total in the currency that was asked for, and with the stated tax, each on a row of its own."""
+    shown = found.shown
+    if shown is None:
+        return []
+    rows: list[list[str]] = []
+    for name, sums in (("per month", [w.per_month for w in found.ways]), ("total", [w.total for w in found.ways])):
+        if shown.source is not None:
+            rows.append([f"{name}, {shown.currency}", *(amount_in(shown.amount(s), shown.currency) for s in sums)])
+        if shown.tax_percent is not None:
+            rows.append([f"tax on it, {shown.currency}", *(amount_in(shown.tax(s), shown.currency) for s in sums)])
+    return rows
+
+
+def shown_note(found: Comparison) -> list[str]:
+    """By which rate sums were converted, and whose word the tax is."""
+    shown = found.shown
+    if shown is None:
+        return []
+    lines: list[str] = []
+    if shown.source is not None:
+        lines.append(
+            f"{shown.currency} at 1 {found.currency} = {shown.rate.normalize():f} {shown.currency}, {shown.source} of "
+            f"{shown.as_of}; what is cheapest is the same."
+        )
+    if shown.tax_percent is not None:
+        lines.append(f"Tax of {shown.tax_percent.normalize():f}% (as you state) is in no sum but its own row.")
+    return lines
 
 
 def _copies(way: Way) -> str:

@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     f.add_argument("--inventory", metavar="CSV", help="plan on machines that you own, instead of what is for rent")
     _add_holding(p)
+    common.add_money(p)
     common.add_rules(p)
     v = p.add_argument_group("answer")
     v.add_argument("--rank", default="cost", metavar="BY", help="cost (default), time or carbon")
@@ -136,6 +137,7 @@ def run(a: argparse.Namespace) -> int:
         country=a.country, market=a.market or "on-demand", residency=a.residency, interconnect=a.interconnect,
         require_available=a.require_available, rules=common.rules_of(a),
         inventory=a.inventory, reservation=a.reservation, window=a.window, paid=a.paid,
+        currency=a.currency, fx_file=a.fx_file, tax=a.tax,
     )  # fmt: skip
     text = api.lock_text(found)
     saved = _save(text, a.lock) if found.best else None

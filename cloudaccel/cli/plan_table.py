@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from cloudaccel import export
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import display_name, part_text, plain
+from cloudaccel.cli.columns import amount_in, display_name, part_text, plain
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
 from cloudaccel.planner.reasons import duration
 
@@ -15,6 +15,7 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
     shown = [*plan.options, *plan.near[: max(0, 5 - len(plan.options))]]
     if shown:
         lines += [*_table(plan, shown), ""]
+    lines += shown_lines(plan)
     lines += _rejected(plan)
     lines += [f"Or       {relaxation.text}" for relaxation in plan.relaxations]
     lines += rules_lines(plan)
@@ -25,6 +26,29 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
     if saved:
         lines.append(f"Saved    {saved} (catalog {plan.catalog_id[:19]}, {plan.evaluated:,} candidates)")
     return "\n".join(lines) + "\n"
+
+
+def shown_lines(plan: Plan) -> list[str]:
+    """The total of option 1 in the currency and with the tax that were asked for, each on a line of its own."""
+    shown, best = plan.shown, plan.best
+    if shown is None or best is None:
+        return []
+    code, own = shown.currency, best.offer.price.currency
+    amount, tax = shown.amount(best.total), shown.tax(best.total)
+    lines: list[str] = []
+    if shown.source is not None:
+        rate = f"1 {own} = {plain(shown.rate)} {code}"
+        lines.append(f"In {code}   option 1: {in_money(amount, code)}, at {rate}, {shown.source} of {shown.as_of}")
+    if tax is not None and amount is not None:
+        percent = plain(shown.tax_percent)
+        both = in_money(amount + tax, code)
+        lines.append(f"Tax      {percent}% (as you state): {in_money(tax, code)}, in no total; with it {both}")
+    return lines
+
+
+def in_money(amount: Decimal | None, code: str) -> str:
+    """An amount with its currency."""
+    return "unknown" if amount is None else f"{amount_in(amount, code)} {code}"
 
 
 def rules_lines(plan: Plan) -> list[str]:
@@ -136,6 +160,7 @@ def what(option: Option) -> str:
 
 def _table(plan: Plan, shown: list[Option]) -> list[str]:
     serving = plan.workload.serve is not None
+    other_money = plan.shown if plan.shown is not None and plan.shown.source is not None else None
     headings = [
         "",
         "OPTION",
@@ -145,6 +170,7 @@ def _table(plan: Plan, shown: list[Option]) -> list[str]:
         "COMPUTE",
         "OTHER",
         "TOTAL",
+        *([f"TOTAL {other_money.currency}"] if other_money else []),
         "VERDICT",
     ]
     rows: list[list[str]] = []
@@ -155,9 +181,12 @@ def _table(plan: Plan, shown: list[Option]) -> list[str]:
             str(number) if not option.blocked else "·",
             _place(option) + (f" (+{len(option.also)})" if option.also else ""),
             what(option), market_words(option, plan), _wall(option, serving),
-            _money(compute), _money(other), _money(option.total), verdict_words(option, number, plan),
+            _money(compute), _money(other), _money(option.total),
+            *([amount_in(other_money.amount(option.total), other_money.currency)] if other_money else []),
+            verdict_words(option, number, plan),
         ])  # fmt: skip
-    return common.table(headings, rows, frozenset({0, 4, 5, 6, 7}), common.screen_width())
+    right = {0, 4, 5, 6, 7, *([8] if other_money else [])}
+    return common.table(headings, rows, frozenset(right), common.screen_width())
 
 
 def _wall(option: Option, serving: bool) -> str:

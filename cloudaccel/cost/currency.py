@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cloudaccel.errors import QueryError
 from cloudaccel.model import Price, PricePart
+from cloudaccel.model.shown import Shown
 
 _MAX_BYTES = 50_000_000  # the file of every day since 1999 has about 8 MB
 _RATE = Context(prec=12)  # digits of a rate: what is printed is what was multiplied by
@@ -78,6 +79,29 @@ def parse_percent(text: str, what: str) -> Decimal:
     if not number.endswith("%") or not percent.is_finite() or not 0 <= percent <= 100:
         raise QueryError(f"{what}: {text!r} is no percentage from 0% to 100%. Write it with the sign, such as 19%.")
     return percent
+
+
+def shown_in(currency: str | None, rates: Rates | None, tax: str | None, sums_in: str) -> Shown | None:
+    """How sums in `sums_in` are shown: in `currency` by `rates`, with the user's `tax`; None when neither is asked for.
+
+    Raises
+    ------
+    QueryError
+        If there is no rate, or `tax` is no percentage.
+    """
+    percent = None if tax is None else parse_percent(tax, "--tax")
+    code = (currency or sums_in).upper()
+    if code == sums_in:
+        return None if percent is None else Shown(currency=code, tax_percent=percent)
+    if rates is None:
+        raise QueryError(
+            f"--currency {code}: the sums are in {sums_in}, and no exchange rate is loaded. Name the ECB's table with "
+            "--fx-file or CLOUDACCEL_FX_FILE, or leave --currency out."
+        )
+    rate = rates.rate(sums_in, code)
+    if rate is None:
+        raise QueryError(f"--currency: {rates.source} of {rates.as_of} has no rate for {code}.")
+    return Shown(currency=code, rate=rate, as_of=rates.as_of.isoformat(), source=rates.source, tax_percent=percent)
 
 
 def tax_on(amount: Decimal | None, percent: Decimal) -> Decimal | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from cloudaccel.model.shown import Shown
 from cloudaccel.model.unknown import Unknown
 from cloudaccel.model.verdict import Verdict
 
@@ -237,5 +238,6 @@ class Comparison:
     swings: tuple[Swing, ...] = ()
     spreads: tuple[Spread, ...] = ()
     seed: int | None = None
+    shown: Shown | None = None  # how sums are shown beside themselves
     not_counted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from operator import mul
 from typing import Any, NamedTuple
 
 from cloudaccel.model.offer import Offer
+from cloudaccel.model.shown import Shown
 from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
 
 STARTABLE, EXPORT_ONLY, QUOTE_ONLY = "startable", "export-only", "quote-only"  # channels of an option
@@ -209,6 +210,7 @@ class Plan:
     conflicts: tuple[tuple[str, str], ...] = ()  # packs that leave no place together, though each leaves some
     without_rules: Option | None = None
     if_settled: Option | None = None
+    shown: Shown | None = None  # how sums are shown beside themselves; the sums are in the offers' currency
     reservation: Reservation | None = None  # in which the run is planned; its machines are the only option
 
     @property

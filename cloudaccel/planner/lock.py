@@ -47,6 +47,7 @@ def lock(plan: Plan) -> dict[str, Any]:
             "currency": workload.budget_currency,
             "deadline_s": workload.deadline_s,
         },
+        "shown": _shown(plan) if plan.shown else None,
         "reservation": _reservation(plan.reservation) if plan.reservation else None,
         "assumptions": [{**asdict(a), "value": str(a.value)} for a in plan.assumptions],
         "packs": dict(plan.pack_digests),
@@ -59,6 +60,15 @@ def lock(plan: Plan) -> dict[str, Any]:
         "evaluated": plan.evaluated,
         "considered": {"columns": " ".join(CONSIDERED), "rows": [_considered(option) for option in plan.considered]},
     }  # fmt: skip
+
+
+def _shown(plan: Plan) -> dict[str, Any] | None:
+    """In what else the totals were shown, by offer and machines; nothing else in the lock rests on it."""
+    shown = plan.shown
+    if shown is None:
+        return None
+    totals = [{"offer_id": o.offer.id, "nodes": o.nodes, **shown.of(o.total)} for o in plan.options]
+    return {**shown.plain(), "totals": totals}
 
 
 def _reservation(held: Reservation) -> dict[str, Any]:

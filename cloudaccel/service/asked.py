@@ -24,6 +24,10 @@ Text = Annotated[str, Field(max_length=200)]
 Texts = Annotated[list[Text], Field(max_length=50)]
 
 
+_CURRENCY = "show sums in this currency too, by the rates that the service was given"
+_TAX = "show this tax, such as 19%, beside sums, which stay without it"
+
+
 class OfferQuestion(BaseModel):
     """The filters of ``cloudaccel quote``, with underscores."""
 
@@ -104,6 +108,8 @@ class PlanRequest(RuleFields):
     setup: Text | None = None
     disk_price: Text | None = None
     transfer_price: Text | None = None
+    currency: Text | None = Field(default=None, description=_CURRENCY)
+    tax: Text | None = Field(default=None, description=_TAX)
     limit: int = Field(default=10, ge=1, le=50)
     startable: bool = False
 
@@ -123,6 +129,8 @@ class CompareRequest(_Body):
     data: Text | None = None
     country: Text | None = None
     fx: Text | None = None
+    currency: Text | None = Field(default=None, description=_CURRENCY)
+    tax: Text | None = Field(default=None, description=_TAX)
     scope: Text = "full"
     sensitivity: bool = False
     samples: int = Field(default=0, ge=0, le=_MOST_SAMPLES)
@@ -172,7 +180,8 @@ def _planned(body: PlanRequest, catalog: str | Path | None) -> Any:
     return planning.plan(
         job, accelerators=body.accelerators, rank_by=body.rank, mfu=body.mfu, measured=body.measured,
         max_nodes=body.max_nodes, setup=body.setup, disk_price=body.disk_price, transfer_price=body.transfer_price,
-        options=body.limit, startable=body.startable, catalog=catalog, rules=rules, **filters,
+        options=body.limit, startable=body.startable, catalog=catalog, rules=rules,
+        currency=body.currency, tax=body.tax, **filters,
     )  # fmt: skip
 
 

@@ -184,3 +184,98 @@ def test_u119_bad_files_and_currencies_end_with_2(tmp_path: Path, rates: Path) -
     packed.write_bytes(b"PK\x03\x04\xff\xfe")
     assert "unpack a .zip" in run(*words, "--fx-file", str(packed)).err
     assert run(*words, "--fx-file", str(tmp_path)).code == 2
+
+
+PLANNED = (
+    "lambda,us-east-1,,big,H100-SXM,8,80,96,on-demand,20,USD,2026-07-01,l",
+    "ovh,GRA,,gros,H100-SXM,8,80,96,on-demand,12,EUR,2026-07-01,l",
+    "alibaba,cn-beijing,,chf,H100-SXM,8,80,96,on-demand,1,CHF,2026-07-01,l",
+)
+JOB = ("--task", "finetune", "--method", "lora", "--model", "llama-3.1-8b", "--tokens", "200e6", "--accel", "H100:8")
+
+
+def test_u119_a_plan_ranks_every_currency_with_a_rate_and_shows_its_total_in_euros(
+    tmp_path: Path, rates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He would have believed that the cheapest is the dollar offer, since the one in euros was left out."""
+    monkeypatch.chdir(tmp_path)
+    base = ("--catalog", str(price_file(tmp_path, *PLANNED)), "plan", *JOB)
+    plain = run(*base, "--json").json
+    assert plain["chosen"]["instance"] == "big"
+    assert plain["shown"] is None
+    body = run(*base, "--currency", "EUR", "--fx-file", str(rates), "--tax", "20%", "--json").json
+    chosen, shown = body["chosen"], body["shown"]
+    assert (chosen["instance"], chosen["price"]["price_per_hour"], chosen["price"]["currency"]) == ("gros", "15", "USD")
+    assert (shown["currency"], shown["rate"], shown["as_of"], shown["tax_percent"]) == (
+        "EUR",
+        "0.8",
+        "2026-11-26",
+        "20",
+    )
+    total = Decimal(chosen["total"]) * Decimal("0.8")
+    first = shown["totals"][0]
+    assert Decimal(first["amount"]) == total.quantize(Decimal("0.0001"))
+    assert Decimal(first["with_tax"]) == Decimal(first["amount"]) + Decimal(first["tax"])
+    assert "chf" not in {option["instance"] for option in body["options"]}
+    said = run(*base, "--currency", "JPY", "--fx-file", str(rates), "--tax", "10%", "--explain").out
+    assert "TOTAL JPY" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("In JPY")]
+    assert "." not in line.split(" JPY, at ")[0]  # yen have no decimals
+    assert "1 USD = 120 JPY" in line
+    assert "Tax      10% (as you state)" in said
+    assert "listed EUR: 12 × 1.25 = 15" in said
+    assert run("verify", "plan.lock.json").code == 0
+
+
+def test_u119_a_budget_in_euros_needs_rates_and_is_kept_to(
+    tmp_path: Path, rates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = ("--catalog", str(price_file(tmp_path, *PLANNED)), "plan", *JOB, "--lock", "-", "--json")
+    total = Decimal(run(*base, "--fx-file", str(rates)).json["chosen"]["total"])
+    euros = (total * Decimal("0.8")).quantize(Decimal("0.01"))
+    refused = run(*base, "--budget", f"{euros} EUR")
+    assert refused.code == 2
+    assert "--fx-file" in refused.err
+    enough, little = (run(*base, "--fx-file", str(rates), "--budget", f"{euros + cent} EUR")
+                      for cent in (Decimal("0.01"), Decimal("-0.01")))  # fmt: skip
+    assert (enough.code, little.code) == (0, 4)
+    monkeypatch.setenv("CLOUDACCEL_FX_FILE", str(rates))
+    assert run(*base, "--budget", f"{euros + 1} EUR").code == 0
+    assert run(*base, "--disk-price", "1 CHF", "--disk", "1GB").code == 2
+
+
+def test_u119_a_comparison_shows_month_total_and_tax_in_yen(tmp_path: Path, rates: Path) -> None:
+    base = ("--catalog", str(price_file(tmp_path, *PLANNED)), "compare", "--demand", "400M-tokens/month")
+    options = ("--option", "rent:H100-SXM:8@ovh,throughput=1500tok/s", "--option", "api:price=1/Mtok")
+    money = ("--currency", "JPY", "--fx-file", str(rates), "--tax", "10%")
+    said = run(*base, *options, *money).out
+    assert [line.split()[-1] for line in said.splitlines() if "JPY  " in line] == [
+        "48,000", "4,800", "576,000", "57,600",
+    ]  # fmt: skip
+    body = run(*base, *options, *money, "--json").json
+    assert body["shown"]["rate"] == "120"
+    assert body["ways"][1]["shown"]["total"] == {"amount": "576000", "tax": "57600", "with_tax": "633600"}
+    assert body["ways"][0]["per_month"] == "10950"  # 12 EUR × 1.25 × 730 h
+    assert run(*base, *options, "--currency", "JPY").code == 2
+
+
+def test_u119_the_service_answers_in_the_currency_that_it_has_rates_for(
+    tmp_path: Path, rates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    from cloudaccel.service.asked import CompareRequest, PlanRequest, compare_text, plan_text
+
+    catalog = price_file(tmp_path, *PLANNED)
+    monkeypatch.setenv("CLOUDACCEL_FX_FILE", str(rates))
+    job = {"task": "finetune", "method": "lora", "model": "llama-3.1-8b", "tokens": "200e6"}
+    asked = PlanRequest(job=job, accelerators="H100:8", currency="EUR", tax="19%")
+    body = json.loads(plan_text(asked, catalog))
+    assert (body["shown"]["currency"], body["shown"]["tax_percent"]) == ("EUR", "19")
+    compared = json.loads(
+        compare_text(CompareRequest(options=["api:price=1/Mtok"], demand="400M-tokens/month", currency="EUR"), catalog)
+    )
+    assert compared["ways"][0]["shown"]["per_month"]["amount"] == "320"
+    with pytest.raises(QueryError, match="no rate for XXX"):
+        plan_text(PlanRequest(job=job, currency="XXX"), catalog)
