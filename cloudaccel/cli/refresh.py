@@ -28,6 +28,7 @@ EXAMPLES = """\
   cloudaccel refresh --verify                      whether what is stored is as it was written
   cloudaccel refresh --out snap.zip                write the catalog in use as a snapshot
   cloudaccel refresh --from tables/ --out snap/    turn price tables into a snapshot
+  cloudaccel refresh --coverage > coverage.md      the same by region and accelerator, with sources and licences
   cloudaccel refresh --compare catalogs/v8         our prices beside those of SkyPilot's catalog, carried here
 """
 
@@ -47,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--status", action="store_true", help="what the catalog holds, by provider")
     p.add_argument("--diff", action="store_true", help="show what the lists would change, and write nothing")
+    p.add_argument(
+        "--coverage",
+        action="store_true",
+        help="what the catalog holds by provider, region and accelerator, how old, from which source and licence",
+    )
     p.add_argument(
         "--compare",
         metavar="PATH",
@@ -68,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Refresh, or show the status."""
+    if a.coverage and a.compare is None:
+        from cloudaccel.cli.refresh_coverage import show
+
+        return show(a)
     if a.compare is not None:
         from cloudaccel.cli.refresh_compare import compare
 

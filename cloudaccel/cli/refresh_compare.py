@@ -16,7 +16,18 @@ SHOWN = 20  # lines for each provider; --json has all
 
 def compare(a: argparse.Namespace) -> int:
     """Say what differs; 6 with --strict when anything does."""
-    if a.source or a.out or a.status or a.diff or a.accept or a.schedule or a.verify or a.sign_with or a.trusted_key:
+    if (
+        a.source
+        or a.out
+        or a.status
+        or a.coverage
+        or a.diff
+        or a.accept
+        or a.schedule
+        or a.verify
+        or a.sign_with
+        or a.trusted_key
+    ):
         raise QueryError("--compare only shows; with it go PROVIDER, --catalog, --strict and --json.")
     done = side_by_side(a.compare, a.provider, catalog=a.catalog)
     if a.output == "json":

@@ -12,14 +12,14 @@ import pytest
 
 from cloudaccel.catalog.pricefile import COLUMNS
 from cloudaccel.errors import CloudAccelError
-from tests.docs import cli, python
+from tests.docs import cli, coverage, python
 from tests.support import run
 
 DOCS = Path(__file__).parents[2] / "docs"
 README = Path(__file__).parents[2] / "README.md"
 
 
-@pytest.mark.parametrize("made", [cli, python], ids=["cli", "python"])
+@pytest.mark.parametrize("made", [cli, coverage, python], ids=["cli", "coverage", "python"])
 def test_a_page_that_is_made_from_code_is_current(made: ModuleType) -> None:
     assert made.PAGE.read_text(encoding="utf-8") == made.page(), f"run: python -m {made.__name__}"
 
