@@ -39,8 +39,8 @@ class Offered:
             return offer
         if offer.instance in self.regions.get(offer.region, {}):
             return replace(offer, availability=Availability("offered", self.now.date().isoformat()))
-        if offer.region not in self.asked or not offer.vcpus:
-            return offer  # a zone that did not answer may have it; a TPU device is no machine type
+        if offer.region not in self.asked or not offer.vcpus or "+" in offer.instance:
+            return offer  # a zone that did not answer may have it; a slice, and a host with cards, is no machine type
         return replace(offer, availability=Availability("not_seen"), apart=(*offer.apart, "not_seen"))
 
     def unpriced(self, priced: Collection[tuple[str, str]], region: str | None) -> Iterator[Offer]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 from cloudaccel.facts.accelerators import by_id
@@ -27,6 +28,7 @@ from cloudaccel.facts.listing import (
     make_offer,
     malformed,
     mapping,
+    one_accelerator,
     sequence,
     text,
 )
@@ -51,6 +53,10 @@ _TPU_IDS = {
     version: f"google-tpu-{version}" for version in ("v2", "v3", "v4", "v5e", "v5p", "v6e", "v7x")
 }  # fmt: skip
 _CHIPS = 4  # of the eight cores that v2 to v4 are sold by, two a chip (cloud.google.com/tpu/docs, v4; read 2026-11)
+# Sizes of N1 that accelerators are attached to (cloud.google.com/compute/docs/general-purpose-machines, as of 2026-07).
+_N1 = "N1"
+_N1_VCPUS = (4, 8, 16, 32, 64, 96)
+_N1_GIB = {"standard": 3.75, "highmem": 6.5}  # for each vCPU
 _NO_PRICE = "no price per hour in the catalog"
 _SOURCE = Source(
     id="gcp-billing-catalog", name="Google Cloud Billing Catalog", path="services/6F81-5844-456A/skus", revision="v1",
@@ -269,6 +275,8 @@ def _with_accelerator(book: _Book, place: Place, what: Named, unit: _Unit, now: 
     gpu = what.resource.removeprefix("gpu ")
     machines = machine_types().get(gpu_key(gpu), ())
     for machine in machines:
+        if machine.series == _N1 and what.service != "vm":
+            continue  # nobody says whether Vertex AI's price of an N1 is with its fee or without
         # Of a machine that waits for capacity Vertex AI bills a fee, and Compute Engine the machine.
         terms = FLEX if what.fee else what.terms
         parts = _parts(machine, what._replace(terms=FLEX, service="vm", fee=False)) if what.fee else []
@@ -345,7 +353,27 @@ def machine_types() -> Mapping[str, tuple[_Machine, ...]]:
             shape, row["series"], row["gpu"], Decimal(row["local_ssd_gib"]), frozenset(row["not_sold"].split())
         )
         grouped.setdefault(gpu_key(machine.gpu), []).append(machine)
+    for machine in _hosts_with_attached():
+        grouped.setdefault(gpu_key(machine.gpu), []).append(machine)
     return {gpu: tuple(machines) for gpu, machines in grouped.items()}
+
+
+def _hosts_with_attached() -> Iterator[_Machine]:
+    """N1 hosts with the accelerators that Google allows on them, four vCPUs and more for each (attachable_gpus.csv)."""
+    table = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "attachable_gpus.csv")
+    for row in read_table(table):
+        if row["zones"]:
+            continue  # tighter in single zones: the catalog has prices of regions
+        name = row["attachment"].rpartition("-")[2].upper()
+        for (size, each), vcpus in product(_N1_GIB.items(), _N1_VCPUS):
+            memory = vcpus * each
+            if int(row["min_vcpus"]) <= vcpus <= int(row["max_vcpus"]) and memory <= float(row["max_memory_gib"]):
+                shape = Shape(
+                    instance=f"n1-{size}-{vcpus}+{row['attachment']}x{row['count']}",
+                    accelerator_id=one_accelerator(row["attachment"]), accelerator_name=name,
+                    count=Fraction(row["count"]), vcpus=float(vcpus), memory_gib=memory,
+                )  # fmt: skip
+                yield _Machine(shape, _N1, f"Nvidia Tesla {name} GPU", Decimal(0), frozenset())
 
 
 @cache

@@ -41,6 +41,8 @@ _HOST = re.compile(
     r" (?:running )?in ",
     re.IGNORECASE,
 )
+# What is left of a commitment without a series is N1's, the only series when commitments came.
+_N1_COMMITMENT = re.compile(r"(?P<part>Cpu|Ram) in ")
 _SERIES = {"A3High": "A3", "A3Mega": "A3Plus"}
 # Most names begin with the maker and end with GPU; the newer ones do one of the two, or neither.
 _GPU = re.compile(r"(?P<gpu>(?:Nvidia|RTX|[HB]\d{3}|GB\d{3}|A\dX? Nvidia) .+?)(?: running)? in\b", re.IGNORECASE)
@@ -99,6 +101,8 @@ def _way(text: str, usage: str) -> tuple[Terms | None, str]:
 def _part(rest: str, group: str) -> str | None:
     if group == "TPU":
         return _tpu(rest)
+    if host := _N1_COMMITMENT.match(rest):
+        return f"{'ram' if host['part'] == 'Ram' else 'core'} N1"
     if host := _HOST.match(rest):
         series = host["series"].replace(" ", "")
         return f"{'ram' if host['part'].lower() == 'ram' else 'core'} {_SERIES.get(series, series)}"

@@ -1,5 +1,6 @@
 """Google's billing catalog: machines put together from their parts. ``trap_NN`` names the mistake kept out."""
 
+import csv
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -93,8 +94,8 @@ def test_trap_54_a_missing_part_leaves_the_machine_without_a_price(left_out: int
 def test_trap_33_whole_units_count() -> None:
     gpu = sku("Nvidia L4 GPU attached to nothing", "2.25")
     assert offers(gpu) == {}
-    found = offers(sku("Nvidia Tesla T4 GPU running in Americas", "2.25"))
-    assert found["attach/Nvidia Tesla T4 GPU", "on_demand", None].price.amount == Decimal("2.25")
+    found = offers(sku("Nvidia Tesla K80 GPU running in Americas", "2.25"))
+    assert found["attach/Nvidia Tesla K80 GPU", "on_demand", None].price.amount == Decimal("2.25")
 
 
 def test_trap_35_an_unknown_accelerator_is_shown_and_never_free() -> None:
@@ -365,9 +366,10 @@ def test_traps_32_34_every_machine_of_the_table_is_all_its_parts_and_none_is_wit
     """Whole families were priced as hosts without accelerators, at a tenth of what they cost, or not at all."""
     machine = MACHINES[name]
     gpu = sku(f"{machine.gpu} running in Iowa", "3")
+    series = f"{machine.series} Predefined" if machine.series == "N1" else machine.series
     hosts = [
-        sku(f"{machine.series} Instance Core running in Iowa", "0.03"),
-        sku(f"{machine.series} Instance Ram running in Iowa", "0.003", unit="GiBy.h"),
+        sku(f"{series} Instance Core running in Iowa", "0.03"),
+        sku(f"{series} Instance Ram running in Iowa", "0.003", unit="GiBy.h"),
     ]
     parts = [*(hosts if machine.series else []), SSD]
     offer = offers(gpu, *parts)[name, "on_demand", None]
@@ -397,3 +399,34 @@ def test_trap_56_no_spot_price_is_made_of_a_price_on_demand() -> None:
     found = offers(GPU, CORE, RAM, SSD)
     assert {offer.market for offer in found.values()} == {"on_demand"}
     assert {offer.price.status for offer in found.values()} == {"exact"}
+
+
+def test_an_attached_accelerator_is_priced_with_each_host_that_may_carry_it() -> None:
+    """Alone at 0.35 a T4 looked like the cheapest machine; the smallest that carries it costs more than half again."""
+    found = offers(
+        sku("Nvidia Tesla T4 GPU running in Americas", "0.35"),
+        sku("N1 Predefined Instance Core running in Americas", "0.031611"),
+        sku("N1 Predefined Instance Ram running in Americas", "0.004237", unit="GiBy.h"),
+        sku("Commitment v1: Nvidia Tesla T4 GPU in Americas for 1 Year", "0.22", usage="Commit1Yr"),
+        sku("Commitment v1: Cpu in Americas for 1 Year", "0.019915", usage="Commit1Yr"),
+        sku("Commitment v1: Ram in Americas for 1 Year", "0.002669", usage="Commit1Yr", unit="GiBy.h"),
+    )
+    offer = found["n1-standard-4+nvidia-tesla-t4x1", "on_demand", None]
+    assert (offer.price.amount, offer.accelerator_id, offer.count) == (Decimal("0.539999"), "nvidia-t4", 1)
+    assert found["n1-highmem-16+nvidia-tesla-t4x4", "on_demand", None].price.amount == Decimal("2.346424")
+    assert found["n1-standard-4+nvidia-tesla-t4x1", "reserved", "1y"].price.status == "exact"
+    assert "n1-highmem-96+nvidia-tesla-t4x1" not in {key[0] for key in found}
+
+
+def test_the_hosts_that_are_put_together_are_those_that_ship() -> None:
+    with open(Path(__file__).parents[2] / "pricing_cache/optional/gcp.csv", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["instance"].startswith("n1-")]
+    shipped = {
+        (r["instance"], r["accelerator_id"], r["count"], float(r["vcpus"]), float(r["memory_gib"])) for r in rows
+    }
+    made = {
+        (s.instance, s.accelerator_id, str(s.count), s.vcpus, s.memory_gib)
+        for s in (machine.shape for machine in MACHINES.values())
+        if s.instance.startswith("n1-")
+    }
+    assert made == shipped
