@@ -37,6 +37,7 @@ SETTINGS = (
     ),
     Setting("inventory", "CLOUDACCEL_INVENTORY", "", "machines that you own; for plans without a public cloud"),
     Setting("statements", "CLOUDACCEL_STATEMENTS", "", "file of what you stated (default: beside the configuration)"),
+    Setting("history_days", "CLOUDACCEL_HISTORY_DAYS", "", "keep every past price for so many days, then one a month"),
     Setting("mirrors", "CLOUDACCEL_MIRRORS", "", "addresses to ask in place of price lists: PUBLISHED=MIRROR,..."),
     Setting("proxy", "CLOUDACCEL_PROXY", "", "proxy for price lists (default: HTTPS_PROXY and NO_PROXY)"),
     Setting("trusted_key", "CLOUDACCEL_TRUSTED_KEY", "", "public keys (PEM) of whom snapshots are taken from"),

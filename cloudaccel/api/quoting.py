@@ -269,19 +269,23 @@ def build_query(
     """The query of an expression and filters, with names resolved against the open catalog; raises as `quote` does."""
     if limit is not None and limit < 1:
         raise QueryError(f"--limit: {limit} must be 1 or more. Leave it out for {DEFAULT_LIMIT}, or say 'all'.")
+    place = {"providers": _providers(session, provider), "regions": _regions(session, region)}
+    place |= _place(country, residency)
+    if any("(" in str(value) for value in (max_price, max_hourly)):
+        from cloudaccel.api.limiting import limits_of  # only for a limit that is another offer's price
+
+        max_price, max_hourly = limits_of(session, max_price, max_hourly, place)
     return Query(
         terms=_terms(session, accelerators, instance, allow_fraction),
         instance=_known_instance(session, instance),
         kinds=frozenset(_chosen("--kind", kind, KINDS)),
-        providers=_providers(session, provider),
-        regions=_regions(session, region),
         markets=_markets(market),
         interconnect=_one("--interconnect", interconnect, LINKS),
         require_available=require_available,
         allow_fraction=allow_fraction,
         sort=_one("--sort", sort, tuple(SORTS)) or "price",
         limit=None if limit is not None and limit > _EVERYTHING else limit,
-        **_place(country, residency),
+        **place,
         **_sizes(min_mem, min_total_mem, host_mem, vcpu),
         **_money(max_price, max_hourly, currency),
         max_age_days=units.parse_duration_s(max_age, "--max-age") / _DAY_S if max_age else None,
@@ -323,6 +327,7 @@ def _answer(session: Session, query: Query, today: date, show_hidden: bool) -> Q
         today=today,
     )
     notices = [*(Notice(code="catalog", text=text) for text in session.warnings), *_notices(session, answer)]
+    notices += [Notice(code="limit", text=text) for text in session.said]
     if not result.total and (query.providers or query.regions):
         notices += _without_prices(session, query)
     return replace(answer, notices=tuple(notices))

@@ -1,5 +1,6 @@
 """`renew`: read the sellers' own price lists, judge them, and put what can be believed into the catalog."""
 
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from cloudaccel import registry, settings
 from cloudaccel.catalog import fetch, guard, renew, store
+from cloudaccel.catalog.compact import compact, keep_days
 from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.catalog.rows import Row
@@ -85,8 +87,14 @@ class _Work:
     believe: bool
     write: bool
     still: Callable[[], None]
+    keep_days: int | None = None
     changes: list[guard.Change] = field(default_factory=list[guard.Change])
     catalog_id: str | None = None
+
+    def thin(self, db: sqlite3.Connection) -> None:
+        """Drop what the policy on past prices lets go."""
+        if self.keep_days is not None:
+            compact(db, self.keep_days, self.now.date())
 
     def current(self) -> store.Catalog:
         named = str(self.target) if self.target.parent != self.cache and self.target.exists() else None
@@ -131,12 +139,13 @@ def renew_prices(
         If nothing can be written.
     """
     sign = signer_of(sign_with) if sign_with else None  # before anybody is asked
+    kept = keep_days(settings.load_settings()["history_days"])
     names = list(dict.fromkeys(providers)) or list(registry.price_lists())
     lists = {name: registry.price_list(name) for name in names}
     cache = settings.cache_dir()
     with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
         target = Path(temporary) / "catalog.sqlite" if out or diff else cache / "catalog.sqlite"
-        work = _Work(cache, target, Notebook(cache), now or _now(), believe, not diff, still)
+        work = _Work(cache, target, Notebook(cache), now or _now(), believe, not diff, still, keep_days=kept)
         done = [_settled(work, name, reads, bool(providers)) for name, reads in _read(work, lists, progress)]
         if out:
             from cloudaccel.api.refreshing import export_snapshot
@@ -233,7 +242,9 @@ def _settled(work: _Work, name: str, reads: Sequence[fetch.Read], named: bool) -
                     "CLOUDACCEL_CACHE_DIR."
                 )
             sources: list[Source] = [source for read in reads for source in read.sources.values()]
-            work.catalog_id = renew.publish(work.target, current.path, segments, sources, LIVE, work.still)
+            work.catalog_id = renew.publish(
+                work.target, current.path, segments, sources, LIVE, work.still, thin=work.thin
+            )
         if work.write and work.target.parent == work.cache:
             work.notes.save()
     changes = [change for judged in found.values() for change in judged.changes]
@@ -304,6 +315,11 @@ def _summary(
     unknown = sorted({a for judged in found.values() for a in judged.unknown_accelerators})
     if unknown:
         messages.append(f"{name}: no table knows the accelerator of {', '.join(unknown)[:300]}.")
+    if vague := sorted({row["instance"] for read in reads for row in read.rows if _is_vague(row)}):
+        messages.append(
+            f"{name}: nobody says how many accelerators, or of which memory, are in {', '.join(vague)[:200]}; filters "
+            "on them leave these out."
+        )
     taken = len(found) - len(refused)
     status = "ok" if taken == len(reads) else "partly" if taken else "refused" if refused else "failed"
     return ProviderRenewal(
@@ -313,6 +329,11 @@ def _summary(
         held=sum(len(j.held) for j in found.values() if not j.refused),
         exit_code=_exit_code(errors[0]) if errors else 0,
     )  # fmt: skip
+
+
+def _is_vague(row: Row) -> bool:
+    """Whether an offer lacks its count, or the memory of an accelerator that no table knows."""
+    return not row["count"] or not (row["accelerator_id"] or row["accelerator_memory_gib"])
 
 
 def _exit_code(error: CloudAccelError) -> int:

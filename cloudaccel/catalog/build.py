@@ -28,7 +28,7 @@ from cloudaccel.catalog.schema import (
 )
 from cloudaccel.errors import StorageError
 from cloudaccel.model import Source, offer_id
-from cloudaccel.model.money import parse_amount, to_nano
+from cloudaccel.model.money import from_nano, parse_amount, to_nano
 
 _BUILDING = ".building-"
 _LEFT_OVER_S = 86_400
@@ -219,12 +219,30 @@ def _flags(row: Mapping[str, str], count: Fraction | None, amount: int | None) -
 
 
 def segment_hash(rows: Sequence[Mapping[str, str]]) -> str:
-    """What tells one set of rows of a segment from another, in whatever order they come."""
+    """What tells one set of rows of a segment from another, in whatever order they come.
+
+    Nor does it matter how a number is written: a catalog keeps 2.5 where a list said 2.50, and its checksum has to be
+    found again from what it keeps.
+    """
     digest = hashlib.sha256()
-    for line in sorted("\x1f".join(row[field] for field in OFFER_COLUMNS) for row in rows):
+    for line in sorted("\x1f".join(_as_kept(field, row[field]) for field in OFFER_COLUMNS) for row in rows):
         digest.update(line.encode())
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+_AMOUNTS = frozenset({"price_per_hour", "upfront"})
+_DECIMALS = 10  # characters from the point on that a catalog keeps
+_SIZES = frozenset({"accelerator_memory_gib", "vcpus", "memory_gib"})
+
+
+def _as_kept(field: str, text: str) -> str:
+    """A cell as the catalog gives it back."""
+    if field in _AMOUNTS and "." in text:
+        if len(text) - text.index(".") > _DECIMALS:
+            text = format(from_nano(to_nano(parse_amount(text))) or 0, "f")
+        return text.rstrip("0").rstrip(".")
+    return f"{float(text):.10g}" if field in _SIZES and text else text
 
 
 def root_hash(hashes: Iterable[str]) -> str:

@@ -64,7 +64,7 @@ def read_scope(prices: Prices, scope: Scope, *, past: Callable[[], bool] = lambd
             fault = f"more than {_MAX_OFFERS} offers"
         if fault:
             raise MalformedResponse(
-                f"{scope.provider}: {offer.instance[:80]} cannot be used: {fault}. Prices stay as they were; "
+                f"{scope.provider}: {_shown(offer.instance)} cannot be used: {fault}. Prices stay as they were; "
                 "report it to whoever wrote the adapter.",
                 provider=scope.provider, operation="prices",
             )  # fmt: skip
@@ -132,6 +132,11 @@ def _outcome(task: Task[T]) -> T | CloudAccelError:
             f"{task.provider}: its adapter failed ({kind}). Prices stay as they were; report it to whoever wrote it.",
             provider=task.provider, operation="prices", code=kind,
         )  # fmt: skip
+
+
+def _shown(name: str) -> str:
+    """A name as it may stand on a terminal, whatever a source sent."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:80])
 
 
 def _stray(row: Row, scope: Scope) -> str | None:

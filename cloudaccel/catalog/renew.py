@@ -45,10 +45,13 @@ def publish(
     sources: Iterable[Source],
     built_from: str,
     still: Callable[[], None] = lambda: None,
+    *,
+    thin: Callable[[sqlite3.Connection], object] = lambda _: None,
 ) -> str:
     """Write `current` with `segments` replaced to `target`, in one step; returns the catalog id.
 
-    `still` is asked when all is ready to be put in place; what it raises leaves `target` as it was.
+    `still` is asked when all is ready to be put in place; what it raises leaves `target` as it was. `thin` may drop
+    past prices from the new file.
 
     Raises
     ------
@@ -60,6 +63,7 @@ def publish(
         builder.add_sources(sources)
         for segment, rows in segments.items():
             builder.replace_segment(segment, rows)
+        thin(db)
         catalog_id = builder.finish(built_from=built_from)
         still()
         return catalog_id

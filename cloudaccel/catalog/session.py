@@ -42,6 +42,7 @@ class Session:
         self.overlay: store.Catalog | None = None
         self.replaced: frozenset[str] = frozenset()
         self.warnings = list(catalog.warnings)
+        self.said: list[str] = []  # how something of the question was read
         self.fx_file = ""
         self._again: Callable[[store.Catalog], store.Catalog] = lambda mended: mended
         self._laid: tuple[list[Row], list[Source]] = ([], [])

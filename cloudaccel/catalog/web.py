@@ -119,7 +119,10 @@ class HttpWeb:
             # What goes by POST or with a key cannot be asked again by address alone.
             plain = body is None and not headers
             self.asked.append(_noted(url, response.headers) if plain else Asked(_bare(url)))
-            yield HttpAnswer(response, self._limits, self._provider, address, lambda: self._now() > deadline)
+            yield HttpAnswer(
+                response, self._limits, self._provider, address, lambda: self._now() > deadline,
+                secrets=_secrets(headers or {}, body),
+            )  # fmt: skip
         finally:
             response.close()
 
@@ -208,8 +211,16 @@ class HttpAnswer:
     """A `cloudaccel.protocols.Answer`: bounded in size and time, whatever is sent."""
 
     def __init__(
-        self, response: "BaseHTTPResponse", limits: Limits, provider: str, address: str, late: Callable[[], bool]
+        self,
+        response: "BaseHTTPResponse",
+        limits: Limits,
+        provider: str,
+        address: str,
+        late: Callable[[], bool],
+        *,
+        secrets: Sequence[bytes] = (),
     ) -> None:
+        self._secrets = secrets
         self._response = response
         self._limits = limits
         self._provider = provider
@@ -239,13 +250,17 @@ class HttpAnswer:
         """The body's lines without their ends."""
         rest = b""
         for chunk in self.chunks():
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                yield self._text(line)
+            # Whole lines are decoded together: one call for some hundred of them. A newline is no part of a letter.
+            end = chunk.rfind(b"\n")
+            if end >= 0:
+                yield from self._text(rest + chunk[:end]).split("\n")
+                rest = chunk[end + 1 :]
+            else:
+                rest += chunk
             if len(rest) > self._limits.line_bytes:
                 raise self._malformed(f"has a line of more than {self._limits.line_bytes} bytes")
         if rest:
-            yield self._text(rest)
+            yield from self._text(rest).split("\n")
 
     def json(self) -> "Json":
         """The body as JSON."""
@@ -254,6 +269,7 @@ class HttpAnswer:
             body += chunk
             if len(body) > self._limits.json_bytes:
                 raise self._malformed(f"is longer than {self._limits.json_bytes} bytes of JSON")
+        self._keep_out(body)
         try:
             return decoded(body)
         except ValueError:
@@ -263,9 +279,15 @@ class HttpAnswer:
             )
             raise self._malformed(f"is no JSON but {what}") from None
 
-    def _text(self, line: bytes) -> str:
+    def _keep_out(self, body: bytes | bytearray) -> None:
+        """Refuse an answer that repeats a key: it would be kept as the name of something."""
+        if any(secret in body for secret in self._secrets):
+            raise self._malformed("repeats the key that it was asked with")
+
+    def _text(self, lines: bytes) -> str:
+        self._keep_out(lines)
         try:
-            return line.removesuffix(b"\r").decode()
+            return lines.replace(b"\r\n", b"\n").removesuffix(b"\r").decode()
         except UnicodeDecodeError:
             raise self._malformed("is no UTF-8") from None
 
@@ -286,6 +308,18 @@ def decoded(body: bytes | bytearray) -> "Json":
         return cast("Json", json.loads(body, parse_float=Decimal, parse_constant=_no_number))
     except (RecursionError, ArithmeticError) as error:  # Decimal refuses an exponent beyond any number so
         raise ValueError(f"no JSON ({type(error).__name__})") from None
+
+
+_PLAIN_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")
+_LEAST_SECRET = 8  # characters; less is no key, and would be met by chance
+
+
+def _secrets(headers: Mapping[str, str], body: "Json") -> tuple[bytes, ...]:
+    """What of a call is a key: the last word of each header that is none of the usual, and secrets of a body."""
+    found = [value.split()[-1] for name, value in headers.items() if value and name.lower() not in _PLAIN_HEADERS]
+    if isinstance(body, dict):
+        found += [v for name, v in body.items() if isinstance(v, str) and ("secret" in name or "token" in name)]
+    return tuple(word.encode() for word in found if len(word) >= _LEAST_SECRET)
 
 
 def _bare(url: str) -> str:

@@ -59,8 +59,8 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--host-mem", metavar="SIZE", help="memory of the host")
     f.add_argument("--vcpu", metavar="N", help="vCPUs of the host")
     f.add_argument("--interconnect", choices=api.LINKS, help="how the accelerators of a machine are linked")
-    f.add_argument("--max-price", metavar="MONEY", help="per accelerator-hour")
-    f.add_argument("--max-hourly", metavar="MONEY", help="per hour for the whole request, all nodes")
+    f.add_argument("--max-price", metavar="MONEY", help="per accelerator-hour; or that of another: 'od(g4dn.xlarge)'")
+    f.add_argument("--max-hourly", metavar="MONEY", help="per hour for the whole request; or 'spot(p5.48xlarge)'")
     f.add_argument("--max-age", metavar="TIME", help="mark older prices STALE: 24h, 30d")
     f.add_argument("--require-available", action="store_true", help="only what a source says is really sold there")
     f.add_argument("--allow-fraction", action="store_true", help="include shares of an accelerator")
@@ -71,6 +71,11 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--strict", action="store_true", help="exit 6 when a shown price is stale, or no row has a price")
     common.add_rules(p)
     common.add_output(p)
+    _add_view(p)
+    return p
+
+
+def _add_view(p: argparse.ArgumentParser) -> None:
     v = p.add_argument_group("view")
     v.add_argument(
         "--sort", default="price", metavar="BY", help="price (per accelerator, default), hourly, memory, age, provider"
@@ -87,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--jq", metavar="EXPR", help="filter the JSON (needs the package jq)")
     v.add_argument("--explain", action="store_true", help="how names were read, and where each price comes from")
     v.add_argument("--show-hidden", action="store_true", help="list what was hidden, by reason")
-    return p
+    v.add_argument(
+        "--show-filtered", action="store_true", help="also say what is left out by default, and how to lift it"
+    )
 
 
 def run(a: argparse.Namespace) -> int:
@@ -106,7 +113,8 @@ def run(a: argparse.Namespace) -> int:
         min_total_mem=a.min_total_mem, host_mem=a.host_mem, vcpu=a.vcpu, interconnect=a.interconnect,
         max_price=a.max_price, max_hourly=a.max_hourly, max_age=a.max_age, require_available=a.require_available,
         allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=_limit(a.limit),
-        price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.explain, rules=common.asked_rules(a),
+        price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.show_filtered or a.explain,
+        rules=common.asked_rules(a),
         fx_file=a.fx_file, tax=a.tax,
     )  # fmt: skip
     if a.history is not None and answer.conversion is not None:

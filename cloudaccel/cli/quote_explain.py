@@ -32,6 +32,29 @@ def render(answer: api.Quote) -> str:
     return "\n".join(lines) + "\n"
 
 
+def default_lines(answer: api.Quote) -> list[str]:
+    """The filters that hold without being asked for, how many rows each one met, and what lifts it."""
+    query = answer.query
+    met = {h.reason: h.rows for h in answer.hidden}
+    apart = [code for offer in answer.offers for code in offer.apart]
+    lines: list[str] = []
+    if query.markets == (("on_demand", None),):
+        lines.append("  markets other than on-demand; --market any lifts it")
+    if not query.allow_fraction:
+        lines.append("  shares of an accelerator; --allow-fraction lifts it")
+    counted = (
+        (met.get("per_accelerator", 0), "priced per accelerator, with no machine named, where several are asked"),
+        (met.get("not_sold", 0), "that have a price and are not sold in this market"),
+        (apart.count("community"), "of community hosts: shown last, never ranked"),
+        (apart.count("not_seen"), "that a source no longer lists: shown last, never ranked"),
+        (apart.count("unknown_price"), "without a price: shown last; a disk that is paid apart is in no price"),
+    )
+    lines += [f"  {rows} {'offer' if rows == 1 else 'offers'} {words}" for rows, words in counted if rows]
+    if not query.require_available:
+        lines.append("  nothing by availability; --require-available leaves only what a source says can be had")
+    return lines
+
+
 def hidden_lines(answer: api.Quote) -> list[str]:
     """Each reason with the number of rows, and the cheapest of them."""
     lines: list[str] = []

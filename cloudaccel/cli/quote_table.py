@@ -191,10 +191,15 @@ def _footer(answer: api.Quote, arguments: argparse.Namespace, per: str) -> list[
         hidden = ", ".join(f"{h.rows} {h.text}" for h in answer.hidden)
         lines[0] += f" Hidden: {hidden}."
     lines += _footnotes(answer, per)
-    if getattr(arguments, "show_hidden", False) and answer.hidden:
+    filtered = getattr(arguments, "show_filtered", False)
+    if (getattr(arguments, "show_hidden", False) or filtered) and answer.hidden:
         from cloudaccel.cli.quote_explain import hidden_lines
 
         lines += ["", "Hidden, by the first filter that a row failed, cheapest first", *hidden_lines(answer)]
+    if filtered:
+        from cloudaccel.cli.quote_explain import default_lines
+
+        lines += ["", "Left out or set apart although nobody asked", *default_lines(answer)]
     return lines
 
 

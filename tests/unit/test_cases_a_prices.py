@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudaccel.api.quoting import cost_of, quote
-from tests.support import column, hidden, names, offers_of, price_file, run
+from cloudaccel.api.quoting import Quote, cost_of, quote
+from tests.support import HEADER, column, hidden, names, offers_of, price_file, run
 
 
 def test_u01_host_and_accelerator_rows_are_one_price(tmp_path: Path) -> None:
@@ -321,3 +321,61 @@ def test_u72_spot_is_taken_only_below_a_price(tmp_path: Path) -> None:
     answer = quote("T4", market="on-demand,spot", max_hourly="0.526", catalog=path)
     assert names(answer) == ["g4dn.2xlarge", "g4dn.xlarge"]
     assert hidden(answer) == {"max_hourly": 1}
+
+
+U72 = (
+    "aws,us-east-1,,g4dn.xlarge,T4,1,16,4,on-demand,0.526,USD,2026-07-01,l",
+    "aws,eu-west-1,,g4dn.xlarge,T4,1,16,4,on-demand,0.587,USD,2026-07-01,l",
+    "aws,us-east-1,,g4dn.2xlarge,T4,1,16,8,spot,0.40,USD,2026-07-01,l",
+    "aws,us-east-1,,g4dn.4xlarge,T4,1,16,16,spot,0.55,USD,2026-07-01,l",
+    "aws,us-east-1,,g4dn.12xlarge,T4,4,16,48,spot,2.0,USD,2026-07-01,l",
+)
+
+
+def test_u72_a_limit_may_be_the_price_of_another_offer(tmp_path: Path) -> None:
+    """He would have believed that 0.55 is below the small machine's price, which it is only in another region."""
+    path = price_file(tmp_path, *U72)
+
+    def here(max_price: str | None = None, max_hourly: str | None = None) -> Quote:
+        return quote("T4", market="on-demand,spot", region="us-east-1", catalog=path, max_price=max_price,
+                     max_hourly=max_hourly)  # fmt: skip
+
+    answer = here(max_price="od(g4dn.xlarge)")
+    assert names(answer) == ["g4dn.2xlarge", "g4dn.12xlarge", "g4dn.xlarge"]  # 0.40, 0.50 and 0.526 an accelerator
+    assert hidden(answer)["max_price"] == 1
+    assert any("is 0.526 USD per accelerator-hour: aws us-east-1" in n.text for n in answer.notices)
+    whole = here(max_hourly="On-Demand( G4DN.xlarge )")
+    assert names(whole) == ["g4dn.2xlarge", "g4dn.xlarge"]
+    assert names(here(max_price="spot(g4dn.2xlarge)")) == ["g4dn.2xlarge"]
+    said = run("--catalog", str(path), "quote", "T4", "--market", "any", "--max-price", "od(g4dn.xlarge)")
+    assert said.code == 0, said.err
+    assert "--max-price od(g4dn.xlarge) is 0.526 USD" in said.err
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"), [("od(g4dn.2xlarge)", 2), ("od(g4dn.9xlarge)", 5), ("od()", 2), ("block(g4dn.xlarge)", 2)]
+)
+def test_u72_a_limit_that_nobody_knows_is_no_limit(tmp_path: Path, limit: str, code: int) -> None:
+    """He would have believed that everything is below a price that does not exist."""
+    answer = run("--catalog", str(price_file(tmp_path, *U72)), "quote", "T4", "--max-price", limit)
+    assert answer.code == code, answer.err
+    assert answer.out == ""
+
+
+def test_u76_what_is_left_out_by_default_is_said_and_can_be_lifted(tmp_path: Path) -> None:
+    """He would have believed that 0.43 is the cheapest there is, since nobody said what was filtered."""
+    path = price_file(
+        tmp_path,
+        "runpod,global,,secure,RTX4090,1,24,6,on-demand,0.43,USD,2026-07-01,l,secure",
+        "runpod,global,,host,RTX4090,1,24,6,on-demand,0.30,USD,2026-07-01,l,community",
+        "runpod,global,,bid,RTX4090,1,24,6,spot,0.20,USD,2026-07-01,l,secure",
+        "runpod,global,,third,RTX4090,1/3,8,6,on-demand,0.15,USD,2026-07-01,l,secure",
+        header=f"{HEADER},offering_class",
+    )
+    said = run("--catalog", str(path), "quote", "RTX4090", "--show-filtered").out
+    assert "1 offer of community hosts: shown last, never ranked" in said
+    assert "markets other than on-demand; --market any lifts it" in said
+    assert "shares of an accelerator; --allow-fraction lifts it" in said
+    lifted = run("--catalog", str(path), "quote", "RTX4090", "--show-filtered", "--market", "any", "--allow-fraction")
+    assert "lifts it" not in lifted.out
+    assert "0.15" in lifted.out

@@ -196,6 +196,15 @@ def test_a_price_changed_in_the_catalog_is_found(tmp_path: Path, change: str, sa
     assert path.exists()  # nothing is mended, it is only said
 
 
+@pytest.mark.parametrize("price", ["55.040", "55.0", "0.1234567894", "60"])
+def test_a_price_written_in_another_way_is_the_same_price(tmp_path: Path, price: str) -> None:
+    """He would have believed that a catalog is damaged because a seller writes 2.50 and it keeps 2.5."""
+    rows = [offer(price_per_hour=price, vcpus="96.0", memory_gib="1024.50")]
+    write_snapshot(tmp_path / "s.zip", offers=rows, history=[], sources=[FREE], created_at=WHEN)
+    assert run("refresh", "--from", str(tmp_path / "s.zip"), "-q").code == 0
+    assert run("refresh", "--verify").code == 0
+
+
 @pytest.mark.parametrize("end", [100, 5000, -1])
 def test_a_catalog_cut_short_or_overwritten_is_found(tmp_path: Path, end: int) -> None:
     path = take_in(tmp_path)
