@@ -11,7 +11,7 @@ from cloudaccel.catalog import store
 from cloudaccel.catalog.export import offer_rows
 from cloudaccel.catalog.rows import Row
 from cloudaccel.errors import QueryError, UnknownName
-from cloudaccel.facts.hosted import HostedRow, hosted_rows
+from cloudaccel.facts.hosted import NAMESAKES, HostedRow, hosted_rows
 from cloudaccel.facts.listing import ANYWHERE
 from cloudaccel.facts.places import resolve_provider
 
@@ -89,9 +89,11 @@ def _files(path: Path, wanted: Sequence[str]) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for file in path.glob(f"*/{FILE}"):
         try:
-            found[resolve_provider(file.parent.name)] = file
+            name = resolve_provider(file.parent.name)
         except UnknownName:
             continue  # a cloud that we do not know
+        if file.parent.name.lower() not in NAMESAKES:
+            found[name] = file
     files = {name: file for name, file in found.items() if not wanted or name in wanted}
     if not files:
         raise QueryError(

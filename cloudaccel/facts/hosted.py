@@ -15,6 +15,8 @@ from cloudaccel.facts.listing import amount, one_accelerator
 
 NEEDED = frozenset({"InstanceType", "AcceleratorName", "AcceleratorCount", "Region", "Price", "SpotPrice"})
 _FORMS = ("sxm", "pcie", "nvl")
+# Folders called as a provider of ours is, that are another company's: Yotta Labs there, Yotta Data Services here.
+NAMESAKES = frozenset({"yotta"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ def _text(row: Mapping[str, str | None], column: str) -> str:
 
 def _accelerator(name: str, instance: str) -> str | None:
     """The file has families (H100); the type of the machine may say the form (``gpu-h100-sxm_8gpu…``)."""
+    name = name.removesuffix("-NVLink")  # a bridge between PCIe cards, not another card
     forms = [form for form in _FORMS if form in instance.lower()]
     return one_accelerator(name) or (one_accelerator(f"{name} {forms[0]}") if len(forms) == 1 else None)
 
@@ -93,4 +96,4 @@ def _number(text: str | None) -> float | None:
     return float(number) if number.is_finite() and 0 < number < 1_000_000 else None
 
 
-__all__ = ["HostedRow", "hosted_rows"]
+__all__ = ["NAMESAKES", "HostedRow", "hosted_rows"]

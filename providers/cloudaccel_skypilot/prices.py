@@ -6,7 +6,7 @@ read are never taken from here; ``refresh --compare`` sets them side by side.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import ClassVar
 
@@ -26,6 +26,7 @@ class SkypilotPrices(LineList):
 
     operation = "vms.csv"
     folder: ClassVar[str]
+    forms: ClassVar[Mapping[str, str]] = {}  # names without a form factor, as the seller's own page has them
 
     def __init_subclass__(cls) -> None:
         url = f"{BASE_URL}/{cls.folder}/vms.csv"
@@ -53,8 +54,8 @@ class SkypilotPrices(LineList):
 
     def _lines(self, row: HostedRow) -> Iterator[Line]:
         shape = Shape(
-            instance=row.instance, accelerator_id=row.accelerator_id, accelerator_name=row.accelerator_name,
-            count=row.count, vcpus=row.vcpus, memory_gib=row.memory_gib,
+            instance=row.instance, accelerator_id=self.forms.get(row.accelerator_name) or row.accelerator_id,
+            accelerator_name=row.accelerator_name, count=row.count, vcpus=row.vcpus, memory_gib=row.memory_gib,
         )  # fmt: skip
         for market, price in row.prices.items():
             if price is not None or market != "spot":
@@ -82,6 +83,8 @@ class JarvislabsPrices(SkypilotPrices):
 
     provider = "jarvis-labs"
     folder = "jarvislabs"
+    # The seller's price page (read by tardellirs/gpu-pricing@8f09a68, 2026-05-24).
+    forms = {"H100": "nvidia-h100-sxm-80gb", "RTXPRO6000": "nvidia-rtx-pro-6000-server"}  # noqa: RUF012
 
 
 class NebiusPrices(SkypilotPrices):
@@ -91,11 +94,4 @@ class NebiusPrices(SkypilotPrices):
     folder = "nebius"
 
 
-class YottaPrices(SkypilotPrices):
-    """Yotta."""
-
-    provider = "yotta"
-    folder = "yotta"
-
-
-__all__ = ["WANTED", "CudoPrices", "HyperstackPrices", "JarvislabsPrices", "NebiusPrices", "YottaPrices"]
+__all__ = ["WANTED", "CudoPrices", "HyperstackPrices", "JarvislabsPrices", "NebiusPrices"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudaccel import registry
 from cloudaccel.errors import AuthError, MalformedResponse
 from cloudaccel.facts.hosted import hosted_rows
 from cloudaccel.model import Offer
@@ -65,6 +66,29 @@ def test_the_form_comes_from_the_type_and_the_memory_from_the_table() -> None:
     assert (offer.accelerator_id, offer.count, offer.accelerator_memory_gib) == ("nvidia-h100-sxm-80gb", 8, 80)
     plain = offers(text("box-8,H100,8,1,1,20,eu-north1,,"))[0]
     assert (plain.accelerator_id, plain.accelerator_name) == (None, "H100")
+
+
+@pytest.mark.parametrize(
+    ("name", "instance", "known"),
+    [
+        ("H100-80G-PCIe-NVLink", "n3-H100x8-NVLink", "nvidia-h100-pcie-80gb"),
+        ("H100-80G-SXM5", "n3-H100-SXM5x8", "nvidia-h100-sxm-80gb"),
+        ("H100", "8x_H100_192V_1600G", None),
+        ("RTX5090", "1x14v119g", "nvidia-rtx-5090"),
+    ],
+)
+def test_names_of_other_clouds_are_read_as_far_as_they_say(name: str, instance: str, known: str | None) -> None:
+    (offer,) = offers(text(f"{instance},{name},8,1,1,1,r,,"))
+    assert offer.accelerator_id == known
+
+
+def test_a_namesake_is_not_the_company_that_we_know(tmp_path: Path) -> None:
+    """Yotta Labs' prices in the United States would have been those of Yotta Data Services in India."""
+    (tmp_path / "yotta").mkdir()
+    (tmp_path / "yotta/vms.csv").write_text(text(H100), encoding="utf-8")
+    answer = run("refresh", "--compare", str(tmp_path))
+    assert (answer.code, "has no folder with a vms.csv" in answer.err) == (2, True)
+    assert "yotta" not in registry.price_lists()
 
 
 def test_trap_87_a_price_of_0_is_none() -> None:
