@@ -110,7 +110,7 @@ class Offer:
     term
         ``1y``, ``3y`` or None; `payment` ``no_upfront``, ``partial_upfront``, ``all_upfront``, ``monthly`` or
         None; `offering_class` ``standard``, ``convertible``, ``compute``, ``ec2_instance``, ``sagemaker``,
-        ``community``, ``secure`` or None.
+        ``committed_use``, ``calendar``, ``community``, ``secure`` … or None.
     apart
         Why this row is never ranked first: names such as ``unknown_price`` (all of them in
         ``cloudaccel.catalog.schema.APART``); empty for a ranked row.

@@ -623,3 +623,17 @@ def test_trap_27_an_accelerator_is_its_makers_whatever_the_column_is_called() ->
         "trn1.32xlarge": "aws", "inf2.48xlarge": "aws", "dl1.24xlarge": "intel", "g4ad.xlarge": "amd",
         "p5.48xlarge": "nvidia", "dl2q.24xlarge": "qualcomm",
     }  # fmt: skip
+
+
+def test_u88_sagemaker_of_china_is_in_yuan_and_a_list_of_lists_without_it_has_none() -> None:
+    """Beside the prices in USD it would have looked seven times as dear, or, read from the wrong hosts, not sold."""
+    head = SAGEMAKER.read_text().splitlines()[:6]
+    line = '"S","T","","OnDemand","","2026-09-01","0","Inf","Hrs","30","CNY","","","","AWS Region",'
+    line += '"CNN1-Train:ml.g5.2xlarge","",'
+    with FakeCloud() as cloud:
+        serve(cloud, {"cn-north-1": text()}, part="cn")
+        assert list(adapter(cloud).offers(BEIJING)) == []
+        serve_sagemaker(cloud, {"cn-north-1": "\n".join([*head, line + '"cn-north-1",""']).encode()}, part="cn")
+        (offer,) = adapter(cloud).offers(BEIJING)
+    assert (offer.partition, offer.service, offer.instance) == ("aws-cn", "sagemaker-training", "ml.g5.2xlarge")
+    assert (offer.price.amount, offer.price.currency, offer.country) == (Decimal(30), "CNY", "CN")

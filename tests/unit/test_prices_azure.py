@@ -398,3 +398,20 @@ def test_no_subscription_is_asked_unless_it_is_wanted(monkeypatch: pytest.Monkey
     monkeypatch.setenv(WANTED, "1")
     assert subscription_of("azure-public") is not None
     assert subscription_of("azure-gov") is None
+
+
+@pytest.mark.network
+def test_a_subscription_is_asked_through_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fields have other names in the SDK's own objects than on the wire: by those, nothing was ever offered."""
+    pytest.importorskip("azure.mgmt.compute")
+    from cloudaccel_azure.fake import SUBSCRIPTION, FakeAzure, Server
+
+    with Server(FakeAzure()) as server:
+        monkeypatch.setenv("CLOUDACCEL_AZURE_ENDPOINT", server.url)
+        monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
+        monkeypatch.setenv(WANTED, "1")
+        body = page([item(retailPrice=98.32), item(armSkuName="Standard_NC6s_v3", retailPrice=3)])
+        found = AzurePrices(Canned(body), now=lambda: NOW).offers(SCOPE)
+        assert {offer.instance: offer.availability.state for offer in found} == {
+            "Standard_ND96isr_H100_v5": "offered", "Standard_NC6s_v3": "not_seen",
+        }  # fmt: skip
