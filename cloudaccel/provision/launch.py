@@ -178,7 +178,9 @@ class Launcher:
         except LimitExceeded as error:
             if limits == spec.limits:
                 raise
-            raise LimitExceeded(f"{error} The rest was paid for machines that this run had before.") from error
+            raise LimitExceeded(
+                f"{error} The rest went, or may have gone, to machines that this run had before."
+            ) from error
         cloud = self._places.cloud(candidate)
         self._refuse_blocked(cloud, candidate, zone)
         self._places.check_quota(cloud, candidate, spec)
@@ -189,12 +191,14 @@ class Launcher:
         return self._send(run, index, request, cloud, uncertain=False)
 
     def _left(self, run: Run) -> Limits:
-        """The limits, with what machines of earlier attempts have cost taken off `max_total`."""
+        """The limits, with what machines of earlier attempts cost, or may have cost, taken off `max_total`."""
         limits = run.spec.limits
-        spent = cost(self._journal, run, self._clock.now()).total
-        if limits.max_total is None or not spent:
+        if limits.max_total is None:
             return limits
-        return replace(limits, max_total=max(limits.max_total - spent, Decimal(0)))
+        spent = cost(self._journal, run, self._clock.now()).total or Decimal(0)
+        for operation in self._journal.operations(run.id, states=("absent",)):
+            spent += _unseen_cost(run.spec.candidates[operation.candidate], operation)
+        return replace(limits, max_total=max(limits.max_total - spent, Decimal(0))) if spent else limits
 
     def _send(
         self, run: Run, index: int, request: InstanceRequest, cloud: Cloud, *, uncertain: bool
@@ -398,6 +402,14 @@ class Launcher:
             )
         code = 11 if remaining else _exit_code([a.outcome for a in self._attempts], bool(made), stopped)
         return Outcome(run=run, attempts=tuple(self._attempts), exit_code=code, reason=reason, may_bill=remaining)
+
+
+def _unseen_cost(candidate: Candidate, operation: Operation) -> Decimal:
+    """What machines may have cost that were looked for only when they had switched themselves off; 0 when in time."""
+    deadline, hourly = request_from_json(operation.request).deadline, candidate.request_price_per_hour
+    if operation.sent_at is None or operation.ended_at is None or operation.ended_at < deadline or hourly is None:
+        return Decimal(0)
+    return hourly * money.hours((deadline - operation.sent_at).total_seconds())
 
 
 def _said(error: CloudAccelError) -> str:

@@ -63,15 +63,18 @@ class VirtualClock:
 
 @dataclass
 class Fuse:
-    """Counts edges, and kills at the one numbered `at` (None: never)."""
+    """Counts edges, and kills at the one numbered `at`, or at the first that follows `after`; neither: never."""
 
     at: int | None = None
+    after: str = ""  # a write of the journal or a call to the cloud, such as ``create``
     dead: bool = False
     edges: list[str] = field(default_factory=list[str])
 
     def edge(self, name: str) -> None:
         """One point where the process may die. Raises `Killed` there and ever after."""
         if not self.dead:
+            if self.after and self.edges and self.edges[-1].endswith(f" {self.after}"):
+                self.at = len(self.edges)
             self.edges.append(name)
             self.dead = self.at == len(self.edges) - 1
         if self.dead:

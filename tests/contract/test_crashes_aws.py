@@ -14,19 +14,6 @@ if TYPE_CHECKING:
     from cloudaccel_aws.fake import FakeAws
 
 
-class _FuseAfter(Fuse):
-    """Kills at the first edge after one whose name ends so."""
-
-    def __init__(self, end: str) -> None:
-        super().__init__()
-        self._end = end
-
-    def edge(self, name: str) -> None:
-        if self.edges and self.edges[-1].endswith(f" {self._end}"):
-            self.at = len(self.edges)
-        super().edge(name)
-
-
 @pytest.mark.network
 class TestAwsCrashes(CrashContract):
     """The fake in this process, emptied before each test."""
@@ -103,7 +90,7 @@ class TestAwsCrashes(CrashContract):
         world = open_world(tmp_path, self.provider(), self.clock)
         self.fake.lag_s = 240
         with pytest.raises(Killed):
-            world.up(spec_for([self.candidate()]), self._after("prepare"))
+            world.up(spec_for([self.candidate()]), Fuse(after="prepare"))
         assert [kind for kind, _ in self.live() if kind == "security_group"]
         self.fake.faults.append(
             self._fault("CreateSecurityGroup", code="UnauthorizedOperation", status=403, times=99)
@@ -116,10 +103,10 @@ class TestAwsCrashes(CrashContract):
         world = open_world(tmp_path, self.provider(), self.clock)
         self.fake.lag_s = 240
         with pytest.raises(Killed):
-            world.up(spec_for([self.candidate()]), self._after("sending"))
+            world.up(spec_for([self.candidate()]), Fuse(after="sending"))
         self.clock.sleep(1200)
         with pytest.raises(Killed):
-            world.up(spec_for([self.candidate()]), self._after("create"))
+            world.up(spec_for([self.candidate()]), Fuse(after="create"))
         assert len(self._machines()) == 2
         assert not world.down()
         assert not self.live()
@@ -128,7 +115,7 @@ class TestAwsCrashes(CrashContract):
         """The machines of an old request would switch themselves off at once, and be reported as started."""
         world = open_world(tmp_path, self.provider(), self.clock)
         with pytest.raises(Killed):
-            world.up(spec_for([self.candidate()]), self._after("sending"))
+            world.up(spec_for([self.candidate()]), Fuse(after="sending"))
         self.clock.sleep(2 * LEASE_S)
         outcome = world.up(spec_for([self.candidate()]))
         assert outcome.exit_code == 0, outcome.reason
@@ -136,10 +123,6 @@ class TestAwsCrashes(CrashContract):
         assert outcome.run.deadline_at > self.clock.now()
         assert len(self._machines()) == 2
         assert not world.down()
-
-    def _after(self, edge: str) -> Fuse:
-        """Kills at the first edge that follows that write of the journal or that call."""
-        return _FuseAfter(edge)
 
     def _fault(self, action: str, **values: Any) -> Any:
         from cloudaccel_aws.fake import Fault

@@ -1,13 +1,14 @@
 """Killed at any edge, nothing is left on Google Cloud: the real SDK on the fake, whose listings lag by 8 s."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from cloudaccel.protocols import Provider
-from cloudaccel.provision.values import Candidate
-from cloudaccel.testing.crashes import CrashContract, VirtualClock
+from cloudaccel.provision.values import Candidate, Limits
+from cloudaccel.testing.crashes import LEASE_S, CrashContract, Fuse, Killed, VirtualClock, open_world, spec_for
 from tests.clouds import simulated
 
 if TYPE_CHECKING:
@@ -33,6 +34,33 @@ class TestGcpCrashes(CrashContract):
 
     def provider(self) -> Provider:
         return self.adapter
+
+    def test_u95_the_cap_of_a_run_holds_over_all_of_its_attempts(self, tmp_path: Path) -> None:
+        """Machines of a killed process cost the whole of --max-total, and the next process had it once more."""
+        hourly = self.candidate().request_price_per_hour
+        assert hourly is not None
+        limits = Limits(max_total=hourly * 2)
+        spec = spec_for([self.candidate()], limits=limits)
+        world = open_world(tmp_path, self.provider(), self.clock)
+        with pytest.raises(Killed):
+            world.up(spec, Fuse(after="create"))
+        self.clock.sleep(3 * LEASE_S)
+        assert not self._machines()  # they have ended themselves
+        outcome = world.up(spec)
+        assert outcome.exit_code == 10, outcome.reason
+        assert "had before" in outcome.reason
+        assert not self.live()
+
+    def test_what_was_begun_and_should_have_ended_by_now_is_begun_anew(self, tmp_path: Path) -> None:
+        """The old request, sent again, is refused for its deadline, and the run would have failed with that."""
+        world = open_world(tmp_path, self.provider(), self.clock)
+        with pytest.raises(Killed):
+            world.up(spec_for([self.candidate()]), Fuse(after="sending"))
+        self.clock.sleep(2 * LEASE_S)
+        outcome = world.up(spec_for([self.candidate()]))
+        assert outcome.exit_code == 0, outcome.reason
+        assert len(self._machines()) == 2
+        assert not world.down()
 
     def candidate(self) -> Candidate:
         return Candidate(
