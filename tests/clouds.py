@@ -168,6 +168,7 @@ def _azure(clock: VirtualClock) -> Simulated:
     from cloudaccel_azure.fake import GROUP, SUBSCRIPTION, FakeAzure, Fault
 
     fake = FakeAzure(now=clock.now)
+    fake.quotas |= dict.fromkeys(("cores", "lowPriorityCores", "standardNDSH100v5Family"), 100_000)
     provider = AzureProvider(
         transport=fake.transport(), subscription=SUBSCRIPTION, group=GROUP, monotonic=clock.seconds, sleep=clock.sleep
     )

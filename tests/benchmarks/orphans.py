@@ -111,15 +111,16 @@ def _recover(way: str, world: World, spec: Spec, account: Account) -> str:
         account.clock.sleep(LEASE_S)
         left = world.reap()
         return f"reap could not prove {left}." if left else ""
+    problem = ""
     if way == "up":
         account.clock.sleep(BETWEEN_S)  # blocks are over
         outcome = world.up(spec)
         open_runs = {run.id for run in world.journal().runs() if run.state not in OVER}
         unknown = [i for i, run in account.cloud.machines().items() if run not in open_runs]
         if outcome.exit_code or unknown:
-            return f"up again: exit {outcome.exit_code} ({outcome.reason[:200]}); unknown: {unknown or 'none'}."
+            problem = f"up again: exit {outcome.exit_code} ({outcome.reason[:200]}); unknown: {unknown or 'none'}."
     left = world.down()
-    return f"down could not prove {left}." if left else ""
+    return f"{problem} down could not prove {left}." if left else problem
 
 
 def _do(world: World, step: str, spec: Spec, fuse: Fuse) -> None:
