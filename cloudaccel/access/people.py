@@ -1,5 +1,6 @@
 """A person or program that asks, what they may do, and the errors when they may not."""
 
+import getpass
 import re
 from dataclasses import dataclass
 
@@ -48,6 +49,14 @@ class Principal:
     def is_same_person(self, name: str) -> bool:
         """Whether `name` is this person; capital letters tell nobody apart."""
         return self.name.casefold() == name.casefold()
+
+
+def local_principal() -> str:
+    """Whoever works at this machine's own command line."""
+    try:
+        return f"local:{getpass.getuser()}"
+    except (OSError, KeyError):
+        return "local"
 
 
 def scopes_of(words: str) -> frozenset[str]:

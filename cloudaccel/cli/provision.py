@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from cloudaccel import registry, units
+from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_principal
 from cloudaccel.cli import common, provision_render, provision_request, provision_watch
 from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, QueryError
+from cloudaccel.output import runs as out
 from cloudaccel.protocols import Provider
 from cloudaccel.provision import lease, reap
 from cloudaccel.provision.calls import Calls, machines
@@ -132,8 +134,15 @@ def _up(verbs: "Actions") -> None:
         metavar="NETWORK",
         help="let port 22 be reached from here, such as 203.0.113.7/32 (default: nothing inbound)",
     )
+    w.add_argument(
+        "--project", metavar="NAME", default=DEFAULT_PROJECT, help="project that the run counts for (default default)"
+    )
     w.add_argument("--owner", metavar="NAME", help="for the tag cloudaccel-owner (default: the user's name)")
     common.add_rules(p)
+    _up_limits(p)
+
+
+def _up_limits(p: argparse.ArgumentParser) -> None:
     m = p.add_argument_group("limits")
     m.add_argument("--max-hourly", metavar="MONEY", help="for all machines, per hour")
     m.add_argument(
@@ -217,6 +226,7 @@ def _journal() -> Journal:
 
 def _run_up(a: argparse.Namespace) -> int:
     request = provision_request.build(a)
+    project = checked_project(a.project)
     wait_s = units.parse_duration_s(a.wait, "--wait") if a.wait else 0.0
     for note in request.notes:
         common.note(f"note: {note.rstrip('.')}.", quiet=a.quiet)
@@ -244,7 +254,8 @@ def _run_up(a: argparse.Namespace) -> int:
         common.note(provision_render.attempt_line(count[0], attempt), quiet=a.quiet)
 
     with _stoppable():
-        outcome = Launcher(journal, load, clock, log=log).up(request.spec, wait_s=wait_s, resume=unfinished)
+        run = unfinished or journal.open_run(request.spec, principal=local_principal(), project=project)
+        outcome = Launcher(journal, load, clock, log=log).up(request.spec, wait_s=wait_s, resume=run)
     return _report(a, outcome)
 
 
@@ -252,7 +263,7 @@ def _dry_run(a: argparse.Namespace, request: provision_request.Request, places: 
     now = SystemClock().now()
     previews = places.preview(request.spec)
     if a.output == "json":
-        provision_render.emit("provision.preview", provision_render.preview_json(request.spec, previews, now))
+        provision_render.emit("provision.preview", out.preview_json(request.spec, previews, now))
     else:
         common.write(provision_render.preview_text(request.spec, previews, request.said, now))
     return _worst([p for p in previews if p.problem is not None], len(previews))
@@ -310,7 +321,7 @@ def _confirm(a: argparse.Namespace, request: provision_request.Request) -> None:
 
 def _report(a: argparse.Namespace, outcome: Outcome) -> int:
     if a.output == "json":
-        provision_render.emit("provision.run", provision_render.outcome_json(outcome))
+        provision_render.emit("provision.run", out.outcome_json(outcome))
     run = outcome.run
     if outcome.exit_code == 0:
         if a.output != "json" and run.lease_until is not None:
@@ -349,7 +360,7 @@ def _row(journal: Journal, run: Run) -> tuple[Run, str, str, Cost]:
     live = [r for r in journal.resources(run.id, live=True) if r.kind == "machine"]
     lost = journal.operations(run.id, states=("sent",))
     abandoned = run.state in UNFINISHED and journal.is_free(run)
-    bills = provision_render.billing(run, len(live), len(lost))
+    bills = out.billing(run, len(live), len(lost))
     return run, provision_render.state_of(run, abandoned), bills, cost(journal, run, SystemClock().now())
 
 
@@ -357,7 +368,7 @@ def _run_list(a: argparse.Namespace) -> int:
     journal = _journal()
     rows = [_row(journal, run) for run in journal.runs() if a.all or run.state not in OVER]
     if a.output == "json":
-        runs = [provision_render.run_json(run, spent, bills) for run, _, bills, spent in rows]
+        runs = [out.run_json(run, spent, bills) for run, _, bills, spent in rows]
         provision_render.emit("provision.list", {"runs": runs})
     else:
         common.write(provision_render.list_text(rows, SystemClock().now()))
@@ -369,7 +380,7 @@ def _run_show(a: argparse.Namespace) -> int:
     run = journal.run(a.run)
     operations, resources = journal.operations(run.id), journal.resources(run.id)
     if a.output == "json":
-        provision_render.emit("provision.show", provision_render.show_json(run, operations, resources))
+        provision_render.emit("provision.show", out.show_json(run, operations, resources))
         return 0
     live = ["now: not asked (--offline)"] if a.offline else _now(journal, run)
     common.write(provision_render.show_text(run, _row(journal, run)[1], operations, resources, live))
@@ -398,7 +409,7 @@ def _run_cost(a: argparse.Namespace) -> int:
     runs = [journal.run(name) for name in a.run] if a.run else list(journal.runs())
     costs = [cost(journal, run, SystemClock().now()) for run in runs]
     if a.output == "json":
-        provision_render.emit("provision.cost", {"costs": [provision_render.cost_json(c) for c in costs]})
+        provision_render.emit("provision.cost", {"costs": [out.cost_json(c) for c in costs]})
     else:
         common.write(provision_render.cost_text(costs))
     return 0
@@ -408,11 +419,11 @@ def _run_extend(a: argparse.Namespace) -> int:
     journal = _journal()
     run = lease.extend(journal, journal.run(a.run), units.parse_duration_s(a.by, "TIME"))
     if a.output == "json":
-        provision_render.emit("provision.run", {"run": provision_render.run_json(run)})
+        provision_render.emit("provision.run", {"run": out.run_json(run)})
     else:
         common.write(
-            f"run {run.id}: lease until {provision_render.moment(run.lease_until)}; "
-            f"switches itself off at {provision_render.moment(run.deadline_at)}\n"
+            f"run {run.id}: lease until {out.moment(run.lease_until)}; "
+            f"switches itself off at {out.moment(run.deadline_at)}\n"
         )
     return 0
 
@@ -534,9 +545,7 @@ def _places_to_ask(a: argparse.Namespace, reaper: reap.Reaper, load: _Providers)
 
 def _say_findings(a: argparse.Namespace, findings: Sequence[reap.Finding]) -> None:
     if a.output == "json":
-        provision_render.emit(
-            "provision.reap", {"deleted": a.yes, "findings": [provision_render.finding_json(f) for f in findings]}
-        )
+        provision_render.emit("provision.reap", {"deleted": a.yes, "findings": [out.finding_json(f) for f in findings]})
         return
     lines = [provision_render.finding_line(finding, a.yes) for finding in findings]
     common.write("\n".join(lines) + "\n" if lines else "Nothing is left over.\n")

@@ -1,4 +1,4 @@
-"""Runs as tables for people and as the versioned JSON envelope. Money is text in JSON, unknown is null or a dash."""
+"""Runs as tables for people. Unknown is a dash. Their JSON: `cloudaccel.output.runs`."""
 
 import json
 import sys
@@ -8,15 +8,12 @@ from decimal import Decimal
 from typing import Any
 
 from cloudaccel.cli import common
-from cloudaccel.model.money import from_nano, to_nano
-from cloudaccel.protocols import Quota
+from cloudaccel.output.runs import moment
 from cloudaccel.provision import money
 from cloudaccel.provision.cost import Cost
 from cloudaccel.provision.places import Preview, quota_text
 from cloudaccel.provision.reap import Finding
-from cloudaccel.provision.values import Attempt, Candidate, Operation, Outcome, Run, Spec, Tracked
-
-_BILLING = {"leak_suspected": "maybe", "deleting": "maybe"}
+from cloudaccel.provision.values import Attempt, Candidate, Operation, Run, Spec, Tracked
 
 
 def emit(kind: str, body: dict[str, Any]) -> None:
@@ -31,17 +28,6 @@ def span(seconds: float) -> str:
         return "over"
     minutes = int(seconds // 60)
     return f"{minutes // 60} h {minutes % 60:02} m" if minutes >= 60 else f"{minutes} m"
-
-
-def moment(at: datetime | None) -> str | None:
-    """ISO text in whole seconds."""
-    return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def plain(amount: Decimal | None) -> str | None:
-    """Money as JSON text, rounded to the ninth decimal."""
-    value = from_nano(to_nano(amount))
-    return None if value is None else str(value)
 
 
 # -- before a launch ---------------------------------------------------------------------------------------------------
@@ -133,59 +119,6 @@ def _preview_line(number: int, preview: Preview) -> str:
     return f"  {number}. {place}  {price} {c.currency}/h  zones {zones}\n     {state}"
 
 
-def preview_json(spec: Spec, previews: Sequence[Preview], now: datetime) -> dict[str, Any]:
-    """The body of ``--dry-run --json``."""
-    return {
-        "created": False,
-        "lease_s": spec.lease_s,
-        "reservation": spec.options.reservation_id,
-        "places": [
-            {
-                **candidate_json(p.candidate),
-                "zones": list(p.zones),
-                "account": p.account,
-                "deadline_at": moment(p.deadline),
-                "worst_case": plain(money.worst_case(p.candidate, p.deadline, now)),
-                "quota": _quota_json(p.quota, p.needed),
-                "terms": list(p.terms),
-                "problem": None if p.problem is None else {"code": p.problem.code, "message": str(p.problem)},
-            }
-            for p in previews
-        ],
-    }  # fmt: skip
-
-
-def _quota_json(quota: Quota | None, needed: Decimal | None) -> dict[str, Any] | None:
-    if quota is None:
-        return None
-    return {
-        "code": quota.code, "name": quota.name, "remaining": str(quota.remaining), "limit": str(quota.limit),
-        "unit": quota.unit, "needed": None if needed is None else str(needed),
-    }  # fmt: skip
-
-
-def candidate_json(c: Candidate) -> dict[str, Any]:
-    """One place as plain JSON values."""
-    return {
-        "provider": c.provider,
-        "partition": c.partition,
-        "region": c.region,
-        "zone": c.zone,
-        "instance": c.instance,
-        "accelerator": {"id": c.accelerator_id, "count": c.accelerator_count},
-        "nodes": c.nodes,
-        "market": c.market,
-        "price": {
-            "price_per_hour": plain(c.price_per_hour),
-            "request_price_per_hour": plain(c.request_price_per_hour),
-            "currency": c.currency,
-            "as_of": c.price_as_of,
-        },
-        "offer_id": c.offer_id,
-        "catalog_id": c.catalog_id,
-    }
-
-
 # -- a launch ----------------------------------------------------------------------------------------------------------
 
 
@@ -199,20 +132,6 @@ def attempt_line(number: int, attempt: Attempt) -> str:
     return f"{number:>3}  {place:<44}  {attempt.outcome:<11}  {detail}"
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """The body of ``up --json``."""
-    return {
-        "run": run_json(outcome.run),
-        "exit": outcome.exit_code,
-        "reason": outcome.reason or None,
-        "may_still_bill": list(outcome.may_bill),
-        "attempts": [
-            {**candidate_json(a.candidate), "zone": a.zone or None, "outcome": a.outcome, "detail": a.detail}
-            for a in outcome.attempts
-        ],
-    }
-
-
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 _HEADINGS = ("RUN", "PROVIDER", "REGION", "WHAT", "MARKET", "STATE", "BILLING", "CUR/H", "SPENT", "LEASE", "IDLE")
@@ -221,13 +140,6 @@ _HEADINGS = ("RUN", "PROVIDER", "REGION", "WHAT", "MARKET", "STATE", "BILLING", 
 def state_of(run: Run, abandoned: bool) -> str:
     """The state in a word for people; an unfinished run whose process is gone is ``unfinished``."""
     return "unfinished" if abandoned else run.state.replace("_", "-")
-
-
-def billing(run: Run, live: int, lost: int) -> str:
-    """``yes``: machines are known to exist. ``maybe``: nobody knows. ``no``: proof that there is nothing."""
-    if run.state in _BILLING or lost:
-        return "maybe"
-    return "yes" if live else "no"
 
 
 def list_text(rows: Sequence[tuple[Run, str, str, Cost]], now: datetime) -> str:
@@ -251,41 +163,6 @@ def _list_row(run: Run, state: str, bills: str, spent: Cost, now: datetime) -> t
     )  # fmt: skip
 
 
-def run_json(run: Run, spent: Cost | None = None, bills: str | None = None) -> dict[str, Any]:
-    """One run as plain JSON values."""
-    return {
-        "id": run.id,
-        "state": run.state,
-        "asked": run.spec.asked,
-        "provider": run.provider,
-        "account": run.account,
-        "region": run.region,
-        "zone": run.zone,
-        "instance": run.instance,
-        "accelerator": {"id": run.accelerator, "count": run.accelerator_count},
-        "nodes": run.nodes,
-        "market": run.market,
-        "price": {
-            "price_per_hour": plain(run.price_per_hour),
-            "request_price_per_hour": plain(run.request_price_per_hour),
-            "currency": run.currency,
-            "as_of": run.price_as_of,
-        },
-        "offer_id": run.offer_id,
-        "catalog_id": run.catalog_id,
-        "owner": run.owner,
-        "created_at": moment(run.created_at),
-        "launched_at": moment(run.launched_at),
-        "lease_until": moment(run.lease_until),
-        "deadline_at": moment(run.deadline_at),
-        "ended_at": moment(run.ended_at),
-        "idle_since": moment(run.idle_since),
-        "note": run.note or None,
-        **({"spent": plain(spent.total)} if spent is not None else {}),
-        **({"billing": bills} if bills is not None else {}),
-    }
-
-
 def cost_text(costs: Sequence[Cost]) -> str:
     """Lines of ``provision cost``: hours × price for each machine."""
     lines: list[str] = []
@@ -304,24 +181,6 @@ def cost_text(costs: Sequence[Cost]) -> str:
             )
     lines.append("Machines only, list prices excl. tax; disks, addresses and traffic are not in it.")
     return "\n".join(lines) + "\n"
-
-
-def cost_json(cost: Cost) -> dict[str, Any]:
-    """One run's cost as plain JSON values."""
-    return {
-        "run": cost.run.id,
-        "currency": cost.run.currency,
-        "catalog_id": cost.run.catalog_id,
-        "total": plain(cost.total),
-        "lines": [
-            {
-                "machine": line.id, "began_at": moment(line.began_at), "ended_at": moment(line.ended_at),
-                "hours": str(round(line.hours, 6)), "price_per_hour": plain(line.price_per_hour),
-                "amount": plain(line.amount),
-            }
-            for line in cost.lines
-        ],
-    }  # fmt: skip
 
 
 def show_text(
@@ -349,24 +208,6 @@ def show_text(
     return "\n".join([*lines, *live]) + "\n"
 
 
-def show_json(run: Run, operations: Sequence[Operation], resources: Sequence[Tracked]) -> dict[str, Any]:
-    """The body of ``show --json``."""
-    return {
-        "run": run_json(run),
-        "attempts": [
-            {
-                "attempt": o.attempt, "region": o.region, "zone": o.zone, "state": o.state, "token": o.token,
-                "error": o.error, "code": o.error_code, "message": o.message,
-            }
-            for o in operations
-        ],
-        "resources": [
-            {"kind": r.kind, "id": r.id, "region": r.region, "state": r.state, "gone_at": moment(r.gone_at)}
-            for r in resources
-        ],
-    }  # fmt: skip
-
-
 def finding_line(finding: Finding, deleted: bool) -> str:
     """One line of ``provision reap``."""
     if not finding.ours:
@@ -377,11 +218,3 @@ def finding_line(finding: Finding, deleted: bool) -> str:
         word = "would be ended"
     place = f"{finding.provider} {finding.region or ''}".strip()
     return f"  {finding.kind:<11} {finding.what:<36} {place:<20} {word}  {finding.detail}".rstrip()
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """One finding as plain JSON values."""
-    return {
-        "kind": finding.kind, "what": finding.what, "run": finding.run, "provider": finding.provider,
-        "region": finding.region, "ours": finding.ours, "gone": finding.gone, "detail": finding.detail or None,
-    }  # fmt: skip

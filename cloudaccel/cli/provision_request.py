@@ -2,18 +2,18 @@
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudaccel import registry, units
 from cloudaccel.api import quoting
+from cloudaccel.api.starting import UNUSABLE, Where, candidate_of, check_startable, places_of_lock
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import accelerator_of
 from cloudaccel.errors import AmbiguousName, LimitExceeded, NothingFits, QueryError
 from cloudaccel.model import Offer
-from cloudaccel.provision.lock import Lock, LockedPlace, read_lock
+from cloudaccel.provision.lock import Lock, read_lock
 from cloudaccel.provision.values import MARKETS, Candidate, Limits, Options, Spec
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LEASE = "4h"
 DEFAULT_PLACES = 5
-_UNUSABLE = ("quarantined", "other_currency")
 
 
 class Request:
@@ -59,7 +58,7 @@ def build(a: argparse.Namespace) -> Request:
         options=_options(a, _reservation_id(a, lock)),
         lease_s=lease_s or units.parse_duration_s(DEFAULT_LEASE, "--lease"),
     )
-    _check(spec)
+    check_startable(spec)
     return Request(spec, said, notes)
 
 
@@ -113,19 +112,6 @@ def _disk_gib(text: str | None) -> int | None:
     return int(size if binary else -(-size * 10**9 // 2**30))  # disks are sold in GiB: at least what was asked
 
 
-def _check(spec: Spec) -> None:
-    nodes = max(c.nodes for c in spec.candidates)
-    if nodes > 8:
-        raise QueryError(
-            f"{nodes} machines: this verb starts 1 to 8 of one type. "
-            "For more, export the plan to an engine for clusters."
-        )
-    if any(c.market == "capacity_block" for c in spec.candidates) and not spec.options.reservation_id:
-        raise QueryError(
-            "a capacity block is used by the id of one that you hold: --reservation ID. None is ever bought."
-        )
-
-
 # -- from words --------------------------------------------------------------------------------------------------------
 
 
@@ -143,7 +129,7 @@ def _from_words(a: argparse.Namespace) -> tuple[list[Candidate], list[str]]:
     usable, open_questions = _permitted(usable, common.rules_of(a))
     order = [m.replace("-", "_") for m in markets]
     usable.sort(key=lambda o: order.index(o.market) if o.market in order else len(order))  # stable: price inside
-    places = [_candidate(offer, answer.nodes(offer), answer.catalog_id) for offer in usable]
+    places = [candidate_of(offer, answer.nodes(offer), answer.catalog_id) for offer in usable]
     return list(dict.fromkeys(places))[: a.places], notes + open_questions
 
 
@@ -189,7 +175,7 @@ def _startable(answer: quoting.Quote, startable: Sequence[str]) -> tuple[list[Of
 
 def _is_machine(offer: Offer) -> bool:
     """Whether the row names a machine in a region, in a market that can be started."""
-    usable = offer.market in MARKETS and offer.sold_per == "instance" and not set(offer.apart) & set(_UNUSABLE)
+    usable = offer.market in MARKETS and offer.sold_per == "instance" and not set(offer.apart) & set(UNUSABLE)
     return usable and _is_region(offer)
 
 
@@ -246,65 +232,14 @@ def _nothing(answer: quoting.Quote, startable: Sequence[str]) -> str:
     return f"nothing on offer satisfies this request. {f'Try {hints}.' if hints else ''}"
 
 
-def _candidate(offer: Offer, nodes: int, catalog_id: str) -> Candidate:
-    accelerator = accelerator_of(offer)
-    return Candidate(
-        provider=offer.provider,
-        partition=offer.partition,
-        region=offer.region,
-        zone=offer.zone,
-        instance=offer.instance,
-        accelerator_id=accelerator.id if accelerator else None,
-        accelerator_count=None if offer.count is None else str(offer.count),
-        nodes=nodes,
-        market=offer.market,
-        price_per_hour=offer.price.amount,
-        currency=offer.price.currency,
-        price_as_of=offer.price.as_of,
-        offer_id=offer.id,
-        catalog_id=catalog_id,
-    )
-
-
 # -- from a lock file --------------------------------------------------------------------------------------------------
 
 
 def _from_lock(lock: Lock, a: argparse.Namespace, said: dict[str, Decimal]) -> list[Candidate]:
     if a.market:
         raise QueryError("--market is for a request in words; a lock file has its own. Plan again with --market.")
-    from cloudaccel.api.permitting import gate_of_lock  # the tables of facts, only for a lock
-
-    permit = gate_of_lock(lock.body, common.rules_of(a))
-    found: list[Candidate] = []
-    for place in lock.places:
-        for offer, candidate in _look_up(place, a):
-            permit(offer)
-            if candidate not in found:
-                found.append(candidate)
-                if place.said_price_per_hour is not None:
-                    said[candidate.offer_id] = place.said_price_per_hour
-    if not found:
-        raise NothingFits("nothing in the lock file is on offer in the catalog of now. Plan again.")
-    return found
-
-
-def _look_up(place: LockedPlace, a: argparse.Namespace) -> Iterator[tuple[Offer, Candidate]]:
-    """The offer of now that the place means, with its price of now; a price unknown when nothing is listed."""
-    registry.load(place.provider)
-    if place.market not in MARKETS:
-        raise QueryError(f"market {place.market!r} cannot be started: only {', '.join(MARKETS)}.")
-    answer = quoting.quote(
-        instance=place.instance, provider=place.provider, region=place.region, country=a.country, residency=a.residency,
-        market=place.market.replace("_", "-"), limit=None, price_file=a.price_file, catalog=a.catalog,
-    )  # fmt: skip
-    same = [
-        o
-        for o in answer.offers
-        if o.partition == place.partition and o.sold_per == "instance" and not set(o.apart) & set(_UNUSABLE)
-    ]
-    exact = [o for o in same if o.zone == place.zone] or [o for o in same if o.zone is None]
-    for offer in exact[:1]:
-        yield offer, _candidate(offer, place.nodes, answer.catalog_id)
+    where = Where(country=a.country, residency=a.residency, price_file=a.price_file, catalog=a.catalog)
+    return places_of_lock(lock, common.rules_of(a), where, said)
 
 
 __all__ = ["DEFAULT_LEASE", "DEFAULT_PLACES", "Request", "build"]

@@ -10,6 +10,7 @@ from typing import Any
 from cloudaccel import units
 from cloudaccel.cli import common, provision_render
 from cloudaccel.errors import CloudAccelError, QueryError
+from cloudaccel.output import runs as out
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.clock import SystemClock
 from cloudaccel.provision.journal import Journal
@@ -93,7 +94,7 @@ def _say(a: argparse.Namespace, look: Look, news: Sequence[Notice]) -> None:
 
 def _json(look: Look, news: Sequence[Notice]) -> dict[str, Any]:
     return {
-        "at": provision_render.moment(look.at),
+        "at": out.moment(look.at),
         "looked": look.looked,
         "held": look.held,
         "notices": [

@@ -1,14 +1,13 @@
 """``cloudaccel token``: who may use the service, what a project may spend, and what was done."""
 
 import argparse
-import getpass
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from cloudaccel import units
-from cloudaccel.access.people import DEFAULT_PROJECT, SCOPES, scopes_of
+from cloudaccel.access.people import DEFAULT_PROJECT, SCOPES, local_principal, scopes_of
 from cloudaccel.cli import common
 from cloudaccel.errors import QueryError
 
@@ -82,13 +81,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _me() -> str:
-    try:
-        return f"local:{getpass.getuser()}"
-    except (OSError, KeyError):
-        return "local"
-
-
 def _engine() -> Any:
     from cloudaccel import state  # opens the database; other verbs never do
 
@@ -104,8 +96,8 @@ def _create(a: argparse.Namespace) -> int:
     from cloudaccel.access.tokens import Tokens
 
     secret, token = Tokens(_engine(), _now).create(
-        a.name, scopes_of(" ".join(a.scope or ["read"])), project=a.project or DEFAULT_PROJECT, by=_me(), note=a.note,
-        lasts_s=units.parse_duration_s(a.expires or _DEFAULT_LIFE, "--expires"),
+        a.name, scopes_of(" ".join(a.scope or ["read"])), project=a.project or DEFAULT_PROJECT, by=local_principal(),
+        note=a.note, lasts_s=units.parse_duration_s(a.expires or _DEFAULT_LIFE, "--expires"),
     )  # fmt: skip
     if a.output == "json":
         _emit("token", {"token": secret, **_token_json(token)})
@@ -139,7 +131,7 @@ def _list(a: argparse.Namespace) -> int:
 def _revoke(a: argparse.Namespace) -> int:
     from cloudaccel.access.tokens import Tokens
 
-    token = Tokens(_engine(), _now).revoke(a.name, _me())
+    token = Tokens(_engine(), _now).revoke(a.name, local_principal())
     if a.output == "json":
         _emit("token", _token_json(token))
     else:
@@ -158,7 +150,7 @@ def _project(a: argparse.Namespace) -> int:
         above, other = units.parse_money(a.approve_above, "--approve-above") if a.approve_above else (None, None)
         if other is not None and other != (currency or "USD"):
             raise QueryError("--budget and --approve-above are in two currencies; none is converted.")
-        shown = (projects.put(a.name, budget, above, currency or "USD", by=_me()),)
+        shown = (projects.put(a.name, budget, above, currency or "USD", by=local_principal()),)
     else:
         shown = (projects.get(a.name),) if a.name else projects.all()
     if a.output == "json":

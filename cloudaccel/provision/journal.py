@@ -6,7 +6,7 @@ process that holds the run: each carries the fence that it got when it took the 
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -54,8 +54,19 @@ class Journal:
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
-    def open_run(self, spec: Spec) -> Run:
-        """A new run, held by this process."""
+    def open_run(
+        self,
+        spec: Spec,
+        *,
+        principal: str | None = None,
+        project: str | None = None,
+        beside: Callable[[sa.Connection, str], None] = lambda _db, _run: None,
+    ) -> Run:
+        """A new run, held by this process.
+
+        `principal` asked for it, for `project`. `beside` writes in the same transaction, given the id; what it raises
+        leaves no run.
+        """
         run_id = uuid.uuid4().hex[:8]
         text = _dump(spec_to_json(spec))
         with self._engine.begin() as db:
@@ -67,11 +78,14 @@ class Journal:
                     spec_hash=_request_hash(spec),
                     nodes=spec.nodes,
                     owner=spec.options.owner,
+                    principal=principal,
+                    project=project,
                     created_at=self._now(),
                     fence=1,
                     **self._hold(),
                 )
             )
+            beside(db, run_id)
         return self.run(run_id)
 
     def run(self, run_id: str) -> Run:

@@ -66,22 +66,27 @@ def read_lock(path: Path) -> Lock:
         raise QueryError(f"{path} does not exist. 'cloudaccel plan' writes one.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise QueryError(f"{path} cannot be read as JSON: {error}.") from error
+    return parse_lock(data, str(path))
+
+
+def parse_lock(data: object, name: str) -> Lock:
+    """The request in the JSON of a lock file, called `name` in messages. Raises `QueryError` as `read_lock` does."""
     if not isinstance(data, dict) or cast(dict[str, Any], data).get("schema") != SCHEMA:
-        raise QueryError(f"{path} is no lock file of schema {SCHEMA}. Make it again with 'cloudaccel plan'.")
+        raise QueryError(f"{name} is no lock file of schema {SCHEMA}. Make it again with 'cloudaccel plan'.")
     body = cast(dict[str, Any], data)
-    return _lock(_Reader(path, body), body)
+    return _lock(_Reader(name, body), body)
 
 
 class _Reader:
     """One object of the file, with the path to it for messages."""
 
-    def __init__(self, path: Path, data: dict[str, Any], where: str = "") -> None:
-        self._path = path
+    def __init__(self, name: str, data: dict[str, Any], where: str = "") -> None:
+        self._name = name
         self._data = data
         self._where = where
 
     def fail(self, key: str, wanted: str) -> QueryError:
-        return QueryError(f"{self._path}: {self._where}{key} must be {wanted}. Make it again with 'cloudaccel plan'.")
+        return QueryError(f"{self._name}: {self._where}{key} must be {wanted}. Make it again with 'cloudaccel plan'.")
 
     def has(self, key: str) -> bool:
         return self._data.get(key) is not None
@@ -90,7 +95,7 @@ class _Reader:
         value = self._data.get(key)
         if not isinstance(value, dict):
             raise self.fail(key, "an object")
-        return _Reader(self._path, cast(dict[str, Any], value), f"{self._where}{key}.")
+        return _Reader(self._name, cast(dict[str, Any], value), f"{self._where}{key}.")
 
     def objects(self, key: str) -> list["_Reader"]:
         value = self._data.get(key, [])
@@ -100,7 +105,7 @@ class _Reader:
         for i, item in enumerate(cast(list[Any], value)):
             if not isinstance(item, dict):
                 raise self.fail(f"{key}[{i}]", "an object")
-            found.append(_Reader(self._path, cast(dict[str, Any], item), f"{self._where}{key}[{i}]."))
+            found.append(_Reader(self._name, cast(dict[str, Any], item), f"{self._where}{key}[{i}]."))
         return found
 
     def name(self, key: str, pattern: re.Pattern[str] = _NAME) -> str:
