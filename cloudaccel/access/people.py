@@ -78,4 +78,11 @@ def checked_principal(name: str) -> str:
     """The name of a person or program. Raises `QueryError`."""
     if not _PRINCIPAL.fullmatch(name):
         raise QueryError(f"person: {name!r} must be a name such as alice@example.org, without spaces, at most 255.")
+    if is_local(name):
+        raise QueryError(f"person: {name!r} would stand for somebody at the command line of the service itself.")
     return name
+
+
+def is_local(name: str) -> bool:
+    """Whether the name is one of `local_principal`."""
+    return name.casefold().partition(":")[0] == "local"

@@ -30,6 +30,7 @@ EXAMPLES = """\
   cloudaccel serve --host 0.0.0.0 --allow-host gpu.example.org --auth token
   cloudaccel serve --auth token,jwt --jwt-issuer https://login.example.org/ --jwt-audience cloudaccel \\
       --jwt-keys https://login.example.org/keys
+  cloudaccel serve --auth token --enable-provision         runs from a lock, inside budgets
   cloudaccel serve --workers 4                             four processes behind the one port
   cloudaccel serve --refresh 6h --watch 1m --alerts        keep prices, runs and people up to date
 """
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     j.add_argument("--alerts", action="store_true", help="send what 'cloudaccel alert' defines")
     j.add_argument("--alert-private", action="store_true", help="alerts may go to addresses of private networks")
     serve_sign_in.add_sign_in(p)
+    serve_sign_in.add_runs(p)
     s.add_argument("-q", "--quiet", action="store_true", help="no line per request on stderr")
     return p
 
@@ -90,9 +92,10 @@ def run(a: argparse.Namespace) -> int:
     hosts = (*LOOPBACK_NAMES, *(a.allow_host or ()))
     issuer = serve_sign_in.issuer_of(a, ways)
     serve_sign_in.sign_in(ways, issuer)  # a database that does not answer is said now
+    packs = serve_sign_in.packs_of(a)
     app = partial(
-        make_app, quiet=a.quiet, ways=ways, issuer=issuer, catalog=a.catalog, max_age_days=max_age, hosts=hosts,
-        rate=rate,
+        make_app, quiet=a.quiet, ways=ways, issuer=issuer, packs=packs, catalog=a.catalog, max_age_days=max_age,
+        hosts=hosts, rate=rate,
     )  # fmt: skip
     settings = uvicorn.Config(
         app, factory=True, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
@@ -105,7 +108,8 @@ def run(a: argparse.Namespace) -> int:
     with _listening(a.host, port) as listener:
         host, real_port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        common.note(f"serving http://{shown}:{real_port}/ ({serve_sign_in.said(ways)}; stop with Ctrl-C)")
+        said = serve_sign_in.said(ways, starts=a.enable_provision)
+        common.note(f"serving http://{shown}:{real_port}/ ({said}; stop with Ctrl-C)")
         with attending(tasks, catalog=a.catalog, quiet=a.quiet):
             if workers == 1:
                 uvicorn.Server(settings).run(sockets=[listener])
@@ -120,11 +124,15 @@ def _leave(_number: int, _frame: object) -> None:
 
 def _tasks(a: argparse.Namespace) -> Tasks:
     """What to do by itself; checked now, since it is done in another process."""
-    tasks = Tasks(refresh=a.refresh, watch=a.watch, alerts=a.alerts, private=a.alert_private, source=a.catalog_from)
+    watch = a.watch or ("1m" if a.enable_provision else None)  # who starts machines sees to it that they end
+    tasks = Tasks(refresh=a.refresh, watch=watch, alerts=a.alerts, private=a.alert_private, source=a.catalog_from)
     if tasks.private and not tasks.alerts:
         raise QueryError("--alert-private is about messages; add --alerts.")
     if tasks and a.offline:
-        raise ConfigError("--offline was given, and --refresh, --catalog-from, --watch and --alerts need the network.")
+        raise ConfigError(
+            "--offline was given, and --refresh, --catalog-from, --watch, --alerts and --enable-provision need the "
+            "network."
+        )
     if tasks.refresh and tasks.source:
         raise QueryError("--refresh and --catalog-from both write the user's own catalog; leave one out.")
     if (tasks.refresh or tasks.source) and (a.catalog or load_settings()["catalog"]):
@@ -140,12 +148,24 @@ def _tasks(a: argparse.Namespace) -> Tasks:
     return tasks
 
 
-def make_app(*, quiet: bool, ways: frozenset[str], issuer: "Issuer | None", **options: Any) -> "FastAPI":
-    """The application in the process that answers; `options` are those of `cloudaccel.service.app.create_app`."""
+def make_app(
+    *, quiet: bool, ways: frozenset[str], issuer: "Issuer | None", packs: tuple[str, ...] | None, **options: Any
+) -> "FastAPI":
+    """The application in the process that answers; `options` are those of `cloudaccel.service.app.create_app`.
+
+    `packs` None: it starts no machines.
+    """
     from cloudaccel.service.app import create_app
 
     _log_to_stderr(quiet=quiet)
-    return create_app(sign_in=serve_sign_in.sign_in(ways, issuer), **options)
+    runs = None
+    if packs is not None:
+        from cloudaccel.service.runs import Runs
+        from cloudaccel.state import open_state
+
+        runs = Runs(open_state(), catalog=options["catalog"], packs=packs)
+        runs.keep()
+    return create_app(sign_in=serve_sign_in.sign_in(ways, issuer), runs=runs, **options)
 
 
 def _run_workers(settings: Any, listener: socket.socket) -> None:

@@ -36,6 +36,16 @@ def add_sign_in(p: argparse.ArgumentParser) -> None:
     w.add_argument("--jwt-scopes", metavar="CLAIM", help="claim with words such as cloudaccel:plan (default scope)")
 
 
+def add_runs(p: argparse.ArgumentParser) -> None:
+    """The flags that let machines be started over HTTP."""
+    r = p.add_argument_group("starting machines")
+    r.add_argument(
+        "--enable-provision", action="store_true",
+        help="let who has the scope provision start machines from a lock, inside the budget of their project",
+    )  # fmt: skip
+    r.add_argument("--policy", metavar="A,B", help="packs that every such run must satisfy, beside those of its lock")
+
+
 def ways_of(a: argparse.Namespace) -> frozenset[str]:
     """The ways to sign in; none is for loopback only. Raises `QueryError`."""
     ways = frozenset(word.strip() for word in (a.auth or "").split(",") if word.strip())
@@ -45,6 +55,10 @@ def ways_of(a: argparse.Namespace) -> frozenset[str]:
         raise QueryError("--auth: proxy means that nobody is asked here, so it stands alone.")
     if any(getattr(a, name) is not None for name in _JWT_FLAGS) != ("jwt" in ways):
         raise QueryError("--auth jwt and --jwt-issuer, --jwt-audience, --jwt-keys belong together.")
+    if a.enable_provision and not ways & {"token", "jwt"}:
+        raise QueryError("--enable-provision: who starts machines must be known. Add --auth token or --auth jwt.")
+    if a.policy is not None and not a.enable_provision:
+        raise QueryError("--policy is for runs: it needs --enable-provision.")
     if a.host in LOOPBACK:
         return ways
     if not ways:
@@ -59,11 +73,21 @@ def ways_of(a: argparse.Namespace) -> frozenset[str]:
     return ways
 
 
-def said(ways: frozenset[str]) -> str:
+def said(ways: frozenset[str], *, starts: bool) -> str:
     """The ways in words, for the line that tells the address."""
+    what = "STARTS MACHINES" if starts else "read-only"
     if not ways:
         return "read-only, no sign-in"
-    return "read-only, a proxy signs in" if "proxy" in ways else f"read-only, sign-in by {' or '.join(sorted(ways))}"
+    return "read-only, a proxy signs in" if "proxy" in ways else f"{what}, sign-in by {' or '.join(sorted(ways))}"
+
+
+def packs_of(a: argparse.Namespace) -> tuple[str, ...] | None:
+    """Packs that every run must satisfy; None: no machines are started. Raises `UnknownName`."""
+    if not a.enable_provision:
+        return None
+    from cloudaccel.service.guard import known_packs
+
+    return known_packs([word.strip() for word in (a.policy or "").split(",") if word.strip()])
 
 
 def issuer_of(a: argparse.Namespace, ways: frozenset[str]) -> "Issuer | None":

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
@@ -31,6 +31,9 @@ from cloudaccel.service.page import add_page
 from cloudaccel.service.repeated import Repeated, answer_of, has_tag
 from cloudaccel.service.routes import add_tables, add_verbs, seller_dates
 
+if TYPE_CHECKING:
+    from cloudaccel.service.runs import Runs
+
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _OFFER_ID = re.compile(r"[0-9a-f]{16}")
 _COMPRESS_FROM_BYTES = 1024
@@ -44,6 +47,7 @@ def create_app(
     hosts: tuple[str, ...] = LOOPBACK_NAMES,
     rate: float | None = None,
     sign_in: SignIn | None = None,
+    runs: "Runs | None" = None,
 ) -> FastAPI:
     """The service over one catalog.
 
@@ -60,6 +64,8 @@ def create_app(
         Requests a second that one address may make; None: any number.
     sign_in
         Who is let in, and where (`cloudaccel.service.doors.NEEDS`); None: everybody, who then only reads.
+    runs
+        Where machines are started, by who is signed in; None: there are no such routes.
     """
     # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
     app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None)
@@ -75,6 +81,11 @@ def create_app(
     add_verbs(app, catalog)
     add_tables(app, catalog)
     _add_figures(app, catalog, figures)
+    if runs is not None:
+        from cloudaccel.service.run_routes import add_runs  # the journal and all that starts machines
+
+        add_runs(app, runs)
+        figures.watch_runs(runs.spent)
     _add_health(app, catalog, max_age_days)
     add_page(app, catalog)
     return app

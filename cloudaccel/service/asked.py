@@ -68,11 +68,13 @@ class OfferFilters(OfferQuestion):
     )
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """A body in which a key that nobody reads is refused."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class RuleFields(_Body):
+class RuleFields(Body):
     """What to judge every place by: packs that ship with the product, and what is stated."""
 
     policy: Texts = Field(default=[], description="ids of packs that ship with the product; never a file")
@@ -83,7 +85,7 @@ class RuleFields(_Body):
     stated: Texts = []
 
 
-class PlanFilters(_Body):
+class PlanFilters(Body):
     """The filters of ``cloudaccel plan``."""
 
     provider: Texts = []
@@ -114,7 +116,7 @@ class PlanRequest(RuleFields):
     startable: bool = False
 
 
-class CompareRequest(_Body):
+class CompareRequest(Body):
     """The options and flags of ``cloudaccel compare``."""
 
     options: Annotated[list[Annotated[str, Field(max_length=500)]], Field(min_length=1, max_length=20)]
@@ -137,7 +139,7 @@ class CompareRequest(_Body):
     seed: int = Field(default=0, ge=0, le=2**31)
 
 
-class AdviseRequest(_Body):
+class AdviseRequest(Body):
     """Answers by question, as ``cloudaccel advise`` takes them."""
 
     answers: Annotated[dict[Text, str | float | bool], Field(max_length=100)] = {}

@@ -43,6 +43,16 @@ NEEDS: Mapping[tuple[str, str], str] = {
     ("POST", "/v1/plan"): "plan",
     ("POST", "/v1/compare"): "plan",
     ("POST", "/v1/advise"): "plan",
+    # Only where `serve --enable-provision` says so.
+    ("POST", "/v1/runs"): "provision",
+    ("GET", "/v1/runs"): "read",
+    ("GET", "/v1/runs/{run_id}"): "read",
+    ("POST", "/v1/runs/{run_id}/extend"): "provision",
+    ("POST", "/v1/runs/{run_id}/down"): "provision",
+    ("GET", "/v1/approvals"): "read",
+    ("GET", "/v1/approvals/{approval_id}"): "read",
+    ("POST", "/v1/approvals/{approval_id}"): "provision or admin",
+    ("GET", "/v1/audit"): "admin",
 }
 KNOWN_FOR_S = 10.0  # a token that was taken back is refused after at most that
 _REMEMBERED = 10_000
@@ -147,7 +157,7 @@ class Doors:
         scope["state"]["principal"] = found
         if need is None:
             return 404, "not_found", "Not Found. What there is: /openapi.json.", ()
-        if need and not found.may(need):
+        if need and not any(found.may(one) for one in need.split(" or ")):
             held = ", ".join(sorted(found.scopes)) or "none"
             return 403, "not_allowed", f"this needs the scope {need}, and your token has {held}. Ask for another.", ()
         return None

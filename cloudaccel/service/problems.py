@@ -9,7 +9,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from cloudaccel.errors import CloudAccelError, ConfigError, PricingError, QueryError
+from cloudaccel.access.people import NotAllowed, NotSignedIn
+from cloudaccel.errors import (
+    CloudAccelError,
+    ConfigError,
+    LimitExceeded,
+    NothingFits,
+    PricingError,
+    QueryError,
+    StorageError,
+)
 from cloudaccel.service.asked import without_flags
 from cloudaccel.service.guard import Busy
 
@@ -24,7 +33,8 @@ class CursorOutdated(QueryError):
 
 # First match wins. What is no fault of the caller is 5xx: settings, prices that are missing or damaged.
 _STATUS: tuple[tuple[type[CloudAccelError], int], ...] = (
-    (CursorOutdated, 410), (QueryError, 400), (ConfigError, 500), (PricingError, 503),
+    (CursorOutdated, 410), (QueryError, 400), (NotSignedIn, 401), (NotAllowed, 403), (LimitExceeded, 403),
+    (NothingFits, 409), (ConfigError, 500), (PricingError, 503), (StorageError, 503),
 )  # fmt: skip
 
 
@@ -53,13 +63,16 @@ def problem(request: Request, status: int, code: str, detail: str, *, choices: S
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
     ours = cast(CloudAccelError, error)
-    status = (
-        410 if isinstance(ours, CursorOutdated) else next((s for kind, s in _STATUS if isinstance(ours, kind)), 500)
-    )
+    status = getattr(ours, "status", None) or next((s for kind, s in _STATUS if isinstance(ours, kind)), 500)
     if status >= 500:  # settings and paths of this machine are for its owner, not for the caller
         _LOG.error("%s: %s", getattr(request.state, "request_id", "-"), ours)
         return problem(request, status, ours.code, "no prices can be given now. The log of the service says why.")
     return problem(request, status, ours.code, without_flags(str(ours)), choices=ours.choices)
+
+
+def log_of(request: Request, error: Exception) -> None:
+    """Write the kind of an error under the id of its request; its text may hold what was asked of a database."""
+    _LOG.error("%s: %s", getattr(request.state, "request_id", "-"), type(error).__name__)
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
