@@ -47,7 +47,7 @@ def run(a: argparse.Namespace) -> int:
     """Do what the action says; explain exits 4 unless the rules are satisfied on the facts given."""
     if a.action == "list":
         packs = tuple(shipped_packs().values())
-        common.write(_json({"packs": [_head(p) for p in packs]}) if a.output == "json" else _list(packs))
+        common.write(_json({"packs": [pack_json(p) for p in packs]}) if a.output == "json" else _list(packs))
         return 0
     if a.action in policy_more.ACTIONS:
         return policy_more.run(a)
@@ -81,7 +81,8 @@ def _json(body: dict[str, Any]) -> str:
     return json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=1, default=dict) + "\n"
 
 
-def _head(pack: Pack) -> dict[str, Any]:
+def pack_json(pack: Pack) -> dict[str, Any]:
+    """What a pack is, as plain JSON values; not its rules."""
     return {
         "id": pack.id, "title": pack.title, "version": pack.version, "status": pack.status, "kind": pack.kind,
         "jurisdiction": pack.jurisdiction, "rules": len(pack.rules), "always_on": pack.always_on,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _MOST_SAMPLES = 10_000  # draws of a comparison: a second of this machine's time
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
+MOST_TOKENS = 10_000_000
 MAX_PAGE = 500
 Text = Annotated[str, Field(max_length=200)]
 Texts = Annotated[list[Text], Field(max_length=50)]
@@ -116,7 +117,7 @@ class PlanRequest(RuleFields):
     startable: bool = False
 
 
-class CompareRequest(Body):
+class CompareRequest(RuleFields):
     """The options and flags of ``cloudaccel compare``."""
 
     options: Annotated[list[Annotated[str, Field(max_length=500)]], Field(min_length=1, max_length=20)]
@@ -125,7 +126,15 @@ class CompareRequest(Body):
     years: Text = "1"
     model: Text | None = None
     dtype: Text | None = None
-    mix: Text | None = None
+    mix: Text | None = Field(
+        default=None, description="in=0.7,cached=0.2,out=0.1: shares of the tokens, adding up to 1"
+    )
+    input_tokens: int | None = Field(
+        default=None, ge=1, le=MOST_TOKENS, description="of a request, to size machines for (1024)"
+    )
+    output_tokens: int | None = Field(
+        default=None, ge=1, le=MOST_TOKENS, description="of a request, to size machines for (256)"
+    )
     rents: Text = ""
     people: Text | None = None
     data: Text | None = None
@@ -154,11 +163,12 @@ def plan_text(body: PlanRequest, catalog: str | Path | None) -> str:
 
 def compare_text(body: CompareRequest, catalog: str | Path | None) -> str:
     """The JSON of a comparison; raises `QueryError` for what the caller can mend."""
-    given = body.model_dump()
+    given = body.model_dump(exclude=set(RuleFields.model_fields))
+    rules = rules_of(body) if body.policy else None
     options = [_mended(lambda text=text: option_without_files(text)) for text in given.pop("options")]
     if body.model is not None:
         given["model"] = registry_model(body.model)
-    return compare_json.text(_mended(lambda: deciding.compare(options, catalog=catalog, **given)))
+    return compare_json.text(_mended(lambda: deciding.compare(options, catalog=catalog, rules=rules, **given)))
 
 
 def advise_text(body: AdviseRequest) -> str:

@@ -57,6 +57,14 @@ class NameQuestion(BaseModel):
     provider: Text | None = Field(default=None, description="also show how this seller spells the accelerator")
 
 
+class PackQuestion(BaseModel):
+    """Which packs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Text | None = Field(default=None, description="only those in_force, draft, proposed …")
+
+
 class PlaceQuestion(RuleFields):
     """Places to judge."""
 
@@ -89,6 +97,14 @@ def _advise(asked: AdviseRequest, _: _Catalog) -> Any:
 def _explain(asked: NameQuestion, catalog: _Catalog) -> Any:
     found = explain(asked.name, provider=asked.provider, catalog=catalog)
     return {"schema": SCHEMA, "kind": "explain", "names": [explanation_json(found)]}
+
+
+def _policy_list(asked: PackQuestion, _: _Catalog) -> Any:
+    from cloudaccel.cli.policy import pack_json
+    from cloudaccel.compliance import shipped_packs  # the tables of facts, only for who is judged
+
+    packs = [pack_json(pack) for pack in shipped_packs().values()]
+    return {"schema": SCHEMA, "packs": [p for p in packs if asked.status is None or p["status"] == asked.status]}
 
 
 def _policy_explain(asked: PlaceQuestion, _: _Catalog) -> Any:
@@ -164,6 +180,11 @@ TOOLS: Mapping[str, Tool] = {
             name="explain", asked=NameQuestion, work=_explain,
             use="What a name of an accelerator or instance type means, with its hardware, or where the price of "
             "one offer comes from.",
+        ),
+        Tool(
+            name="policy_list", asked=PackQuestion, work=_policy_list,
+            use="The packs of rules that ship, by the id that `policy` takes: title, jurisdiction, status, number of "
+            "rules, and the day by which each is to be read again.",
         ),
         Tool(
             name="policy_explain", asked=PlaceQuestion, work=_policy_explain,

@@ -60,7 +60,7 @@ def test_every_tool_is_listed_as_read_only_with_typed_arguments() -> None:
         return (await client.list_tools()).tools
 
     tools = {tool.name: tool for tool in asked(listed)}
-    assert set(tools) == {"quote", "plan", "compare", "advise", "explain", "policy_explain"}
+    assert set(tools) == {"quote", "plan", "compare", "advise", "explain", "policy_list", "policy_explain"}
     assert all(tool.annotations.read_only_hint and tool.description for tool in tools.values())
     assert all(tool.input_schema["additionalProperties"] is False for tool in tools.values())
     job = tools["plan"].input_schema["properties"]["job"]
@@ -77,6 +77,11 @@ def test_every_tool_is_listed_as_read_only_with_typed_arguments() -> None:
          ["quote", "H100:8", "--limit", "3", *RULES, "--json"]),
         ("compare", {"options": WAYS, "demand": "400M-tokens/month"},
          ["compare", "--option", WAYS[0], "--option", WAYS[1], "--demand", "400M-tokens/month", "--json"]),
+        ("compare", {"options": ["rent:H100-SXM:8", "own:8xH100"], "country": "FR", "model": "llama-3-8b",
+                     "input_tokens": 2000, "output_tokens": 100, **JUDGED},
+         ["compare", "--option", "rent:H100-SXM:8", "--option", "own:8xH100", "--country", "FR", "--model",
+          "llama-3-8b", "--input-tokens", "2000", "--output-tokens", "100", *RULES, "--json"]),
+        ("policy_list", {}, ["policy", "list", "--json"]),
         ("advise", {"answers": {"own-data": False}}, ["advise", "--own-data", "no", "--json"]),
         ("explain", {"name": "v5p-8"}, ["explain", "v5p-8", "--json"]),
         ("policy_explain", {"places": ["lambda:us-east-1"], **JUDGED},

@@ -1,9 +1,11 @@
 """What is in deploy/ is valid, starts commands that this version has, and has no rights that it does not need."""
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,40 @@ def test_compose_listens_on_this_machine_only() -> None:
         assert service["cap_drop"] == ["ALL"]
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert _parsed(body["services"]["refresh"]["command"]) is not None
+    team = _parsed(body["services"]["team"]["command"])
+    assert (team.auth, team.enable_provision) == ("token", True)
+    assert body["networks"]["data"] == {"internal": True}  # the database is reached from beside it only
+
+
+def test_compose_has_nothing_that_its_linter_finds() -> None:
+    """But for digests: an image that is made here has none before it is made, and which of PostgreSQL is the user's."""
+    done = _linted(["compose-lint", "check", "--fail-on", "high", str(DEPLOY / "compose.yaml")])
+    assert done.returncode == 0, done.stdout
+    assert set(re.findall(r"\bCL-\d+\b", done.stdout.partition("Details on any rule")[0])) == {"CL-0019"}, done.stdout
+
+
+def test_image_has_nothing_that_its_linter_finds() -> None:
+    done = _linted(["hadolint", str(DEPLOY / "Dockerfile")])
+    assert done.returncode == 0, done.stdout
+
+
+def _linted(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    # Beside the packages of this Python, which need not be the first of the PATH.
+    beside = [str(Path(place).parents[2] / "bin") for place in sys.path if place.endswith("site-packages")]
+    program = shutil.which(command[0], path=os.pathsep.join([*beside, os.environ.get("PATH", "")]))
+    if program is None:
+        pytest.skip(f"no {command[0]} here (cloudaccel[dev])")
+    return subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda p: p.name)
+def test_unit_is_closed(unit: Path) -> None:
+    """What systemd itself says of the exposure, 0 (closed) to 10; a service without any of it has 9.6."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze on this machine")
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=35", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout[-400:]
 
 
 def test_image_runs_without_root_and_starts_what_there_is() -> None:
