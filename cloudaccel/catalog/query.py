@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from cloudaccel.catalog.offers import OFFER_SELECT, offer_from_row
-from cloudaccel.catalog.schema import NOT_SOLD, PER_ACCELERATOR
+from cloudaccel.catalog.schema import APART_BIT, APART_MASK, NOT_SOLD, PER_ACCELERATOR
 from cloudaccel.model import Accelerator, AcceleratorTerm, Hidden, Offer, Query, QueryResult, to_nano
 
 _ANY = AcceleratorTerm(text="", accelerator_ids=())
@@ -75,10 +75,13 @@ def run_query(
     groups = list(_groups(db, query, accelerators))
     hidden: dict[str, Hidden] = {}
     total = sum(_count(db, group, hidden) for group in groups)
-    if query.sort == "price" and query.currency == _RANKED_CURRENCY:
-        found = _cheapest(db, groups, query.limit, {} if made is None else made)
-    else:
+    made = {} if made is None else made
+    if query.limit is None:
         found = [(group.rank, offer) for group in groups for offer in _all(db, group, query.currency)]
+    elif query.sort == "price" and query.currency == _RANKED_CURRENCY:
+        found = _cheapest(db, groups, query.limit, made)
+    else:
+        found = _first_in_order(db, groups, query, query.limit, made)
     key = SORTS[query.sort]
     found.sort(key=lambda pair: (bool(pair[1].apart), pair[0], key(pair[1])))
     offers = tuple(offer for _, offer in found[: query.limit])
@@ -298,11 +301,9 @@ _PER_ACCELERATOR = _Filter("per_accelerator", "priced per accelerator, with no m
 
 
 def _cheapest(
-    db: sqlite3.Connection, groups: Sequence[_Group], limit: int | None, made: dict[int, Offer]
+    db: sqlite3.Connection, groups: Sequence[_Group], limit: int, made: dict[int, Offer]
 ) -> list[tuple[int, Offer]]:
     """The rows up to the `limit`-th price, ties included; and apart rows while there is room."""
-    if limit is None:
-        return [(group.rank, offer) for group in groups for offer in _all(db, group, _RANKED_CURRENCY)]
     ranked = list(_first_rows(db, groups, limit))
     made.update(load_offers(db, [oid for _, oid in ranked if oid not in made]))
     found = [(rank, made[oid]) for rank, oid in ranked]
@@ -341,12 +342,43 @@ def _lowest(db: sqlite3.Connection, group: _Group, limit: int, exactly: int | No
     return db.execute(f"{sql} ORDER BY o.rank_price LIMIT {limit:d}", params).fetchall()
 
 
-# `order_key` in SQL: of rows without a rank only the first few are wanted, and they may be many.
-_ORDER = (
-    "o.amount IS NULL OR COALESCE(o.count, 0) = 0, o.amount / o.count, -COALESCE(s.memory_gib, 0), "
-    "-COALESCE(s.vcpus, 0), p.provider, p.region, s.instance, COALESCE(o.zone, ''), o.market, COALESCE(o.term, ''), "
-    "COALESCE(o.offering_class, ''), COALESCE(o.payment, ''), o.id"
-)
+# `order_key` in SQL, and what goes before it in each of `SORTS`. None of it is NULL, so that Python orders rows alike.
+_ORDER_KEY = (
+    "o.amount IS NULL OR COALESCE(o.count, 0) = 0", "COALESCE(o.amount / o.count, 0)", "-COALESCE(s.memory_gib, 0)",
+    "-COALESCE(s.vcpus, 0)", "p.provider", "p.region", "s.instance", "COALESCE(o.zone, '')", "o.market",
+    "COALESCE(o.term, '')", "COALESCE(o.offering_class, '')", "COALESCE(o.payment, '')", "o.id",
+)  # fmt: skip
+_SORT_KEYS: Mapping[str, tuple[str, ...]] = {
+    "price": (),
+    "hourly": ("o.amount IS NULL", "COALESCE(o.amount, 0)"),
+    "memory": ("-COALESCE(s.accelerator_memory_gib * max(1.0, o.count), 0)",),
+    "age": ("-CAST(replace(COALESCE(o.as_of, '0'), '-', '') AS INTEGER)",),
+    "provider": ("p.provider", "p.region"),
+}
+_ORDER = ", ".join(_ORDER_KEY)
+_APART_BUT_FOR_CURRENCY = APART_MASK & ~APART_BIT["other_currency"]
+
+
+def _first_in_order(
+    db: sqlite3.Connection, groups: Sequence[_Group], query: Query, limit: int, made: dict[int, Offer]
+) -> list[tuple[int, Offer]]:
+    """The first rows in an order that the index does not have: every match is compared, and those shown are made."""
+    keys = (*_SORT_KEYS[query.sort], *_ORDER_KEY)
+    apart = f"o.flags & {_APART_BUT_FOR_CURRENCY} OR o.currency <> ?"
+    select = (
+        f"SELECT ({apart}) <> 0, {', '.join(keys)}, o.oid FROM offer o JOIN place p ON p.id = o.place "
+        "JOIN shape s ON s.id = o.shape WHERE "
+    )
+    order = ", ".join(str(n + 1) for n in range(len(keys) + 1))
+    rows: list[tuple[tuple[object, ...], int, int]] = []
+    for group in groups:
+        where, params = group.matching()
+        found = db.execute(f"{select}{where} ORDER BY {order} LIMIT {limit:d}", (query.currency, *params))
+        rows += [((row[0], group.rank, *row[1:-1]), group.rank, row[-1]) for row in found]
+    rows.sort()
+    del rows[limit:]
+    made.update(load_offers(db, [oid for _, _, oid in rows if oid not in made]))
+    return [(rank, _in_currency(made[oid], query.currency)) for _, rank, oid in rows]
 
 
 def _all(db: sqlite3.Connection, group: _Group, currency: str) -> Iterator[Offer]:

@@ -2,14 +2,19 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.benchmarks.page import served
+from tests.benchmarks.synthetic import make_catalog
+from tests.docs import screenshots
 from tests.e2e.test_serve import listening
 
 if TYPE_CHECKING:
@@ -26,6 +31,7 @@ pytestmark = [
 ]
 QUESTION = "/?accelerator=H100-SXM&market=any&model=llama-3-70b"
 _FIRST_VIEW_MS = 1000
+_FIRST_VIEW_BYTES = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +91,52 @@ def test_first_view_is_quick(browser: "Browser", address: str) -> None:
         times.append((time.perf_counter() - start) * 1000)
         context.close()
     assert min(times) < _FIRST_VIEW_MS
+
+
+def test_first_view_is_light(browser: "Browser", address: str) -> None:
+    sizes: list[int] = []
+
+    def note(answer: Any) -> None:
+        measured = answer.request.sizes()
+        sizes.append(measured["responseBodySize"] + measured["responseHeadersSize"])
+
+    context = browser.new_context()
+    page = context.new_page()
+    page.on("response", note)
+    page.goto(address + "/", wait_until="load")
+    context.close()
+    assert len(sizes) > 1
+    assert sum(sizes) < _FIRST_VIEW_BYTES
+
+
+def test_with_fifty_thousand_offers_the_page_shows_the_cheapest_and_counts_all(
+    browser: "Browser", tmp_path: Path
+) -> None:
+    catalog = tmp_path / "many.sqlite"
+    make_catalog(catalog, 50_000)
+    db = sqlite3.connect(catalog)
+    market = "current AND market = 'spot' AND accelerator = 'nvidia-h100-sxm-80gb' AND count >= 1"
+    total, cheapest = db.execute(f"SELECT count(*), min(rank_price) FROM offer WHERE {market}").fetchone()  # noqa: S608
+    db.close()
+    assert total > 100
+    with served("--catalog", str(catalog)) as address:
+        page = browser.new_page()
+        page.goto(f"{address}/?accelerator=H100-SXM&market=spot")
+        assert f"{total:,} offers match" in page.locator("#said").inner_text() + page.content()
+        shown = page.locator("table.offers tbody tr").first.locator("strong, b, td.price, td").all_inner_texts()
+        page.close()
+    wanted = f"{cheapest / 10**9:.4f}".rstrip("0")
+    assert any(text.startswith(wanted[:6]) for text in shown), (wanted, shown)
+
+
+def test_the_pictures_of_the_documentation_can_be_made_again(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "tests.docs.screenshots", str(tmp_path)], check=False, capture_output=True, text=True,
+        cwd=Path(__file__).parents[2], timeout=120,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in screenshots.FOLDER.iterdir()}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.iterdir())
 
 
 def test_answer_follows_the_form_as_it_is_typed(browser: "Browser", address: str) -> None:

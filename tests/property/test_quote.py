@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudaccel.catalog.load import build_rows_in_memory
-from cloudaccel.catalog.query import order_key, run_query
+from cloudaccel.catalog.query import SORTS, order_key, run_query
 from cloudaccel.catalog.rows import OFFER_COLUMNS, Row
 from cloudaccel.catalog.session import Session, accelerator_table
 from cloudaccel.facts.expressions import parse_expression
@@ -84,6 +84,18 @@ def test_one_more_filter_never_adds_rows(
     tight = ask(found, expression, markets=markets, limit=None, **{**more, **some})
     assert set(ids(tight.offers)) <= set(ids(loose.offers))
     assert tight.total <= loose.total
+
+
+@settings(max_examples=150)
+@given(rows(), EXPRESSIONS, MARKETS, st.sampled_from(sorted(SORTS)), st.sampled_from(["USD", "EUR"]), st.integers(1, 6))
+def test_a_limit_shows_the_start_of_every_order(
+    found: list[Row], expression: str | None, markets: Any, sort: str, currency: str, limit: int
+) -> None:
+    asked: dict[str, Any] = {"markets": markets, "sort": sort, "currency": currency}
+    whole = ask(found, expression, limit=None, **asked)
+    part = ask(found, expression, limit=limit, **asked)
+    assert part.offers == whole.offers[:limit]
+    assert part.total == whole.total
 
 
 @settings(max_examples=100)
