@@ -149,6 +149,7 @@ def _refresh(alerts: "Alerts", still: Still) -> None:
     for one in done.providers:
         _LOG.info("refresh %s: %s, %d offers", one.provider, one.status, one.offers)
         if one.status in ("failed", "refused"):
+            _LOG.warning("refresh %s: %s", one.provider, " ".join(one.messages))
             text = f"The prices of {one.provider} were not refreshed ({one.status}): {' '.join(one.messages)}"
             day = datetime.now(UTC).date().isoformat()
             alerting.tell(alerts, "refresh", f"{one.provider} {one.status} {day}", text, {"provider": one.provider})

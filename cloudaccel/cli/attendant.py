@@ -66,6 +66,7 @@ def _run(tasks: Tasks, catalog: str | None, quiet: bool) -> None:
     """The process itself: until SIGTERM, or until the service is gone, however it went."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     _LOG.setLevel(logging.WARNING if quiet else logging.INFO)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each try of a connection, with the whole address
     stop = threading.Event()
 
     def end(_number: int, _frame: object) -> None:

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import re
+from asyncio import get_running_loop
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
@@ -92,12 +93,13 @@ def create_app(
 
 
 def _add_prices(app: FastAPI, catalog: str | Path | None, pages: OfferPages) -> None:
-    turns = CapacityLimiter(_PAGES_AT_ONCE)
+    # Threads of their own: each keeps a catalog open, and what it has read of it.
+    turns = ThreadPoolExecutor(_PAGES_AT_ONCE, thread_name_prefix="pages")
 
     async def offers(request: Request, filters: Annotated[OfferFilters, Query()]) -> Response:
         """Offers, cheapest per accelerator-hour first: the JSON of ``cloudaccel quote``, in pages."""
         asked = request.scope["query_string"]
-        rendered = await to_thread.run_sync(pages.page, filters, asked, limiter=turns)
+        rendered = await get_running_loop().run_in_executor(turns, pages.page, filters, asked)
         status, headers, body = answer_of(rendered, dict(request.scope["headers"]))
         answer = Response(body, status_code=status)
         answer.raw_headers = headers
