@@ -24,11 +24,17 @@ _STATE = "schedule.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleStatus:
-    """The process that keeps prices fresh here. `next_at` is ISO; None while it is at work."""
+    """Who keeps prices fresh. `next_at` is ISO; None while somebody is at work.
+
+    `process` is the one on this machine, or None where several share a database: `owner` is then who is at work now,
+    and `error` why the last run failed.
+    """
 
     schedule: str
     next_at: str | None
-    process: int
+    process: int | None
+    owner: str | None = None
+    error: str | None = None
 
 
 def keep_fresh(
@@ -101,7 +107,11 @@ def _keep_fresh_together(
 
 
 def schedule_status() -> ScheduleStatus | None:
-    """The process that refreshes this catalog on a schedule; None when there is none."""
+    """Who refreshes on a schedule, here or on the database that is set; None: nobody, or it does not answer."""
+    if os.environ.get("CLOUDACCEL_DATABASE_URL"):
+        with suppress(CloudAccelError):
+            return _status_together()
+        return None
     cache = settings.cache_dir()
     if not (cache / _LOCK).is_file():
         return None
@@ -110,6 +120,22 @@ def schedule_status() -> ScheduleStatus | None:
             data = cast("dict[str, Any]", json.loads((cache / _STATE).read_text(encoding="utf-8")))
             return ScheduleStatus(schedule=data["schedule"], next_at=data["next_at"], process=data["process"])
     return None
+
+
+def _status_together() -> ScheduleStatus | None:
+    from cloudaccel import state  # SQLAlchemy, only for who shares a database
+    from cloudaccel.jobs.leases import Leases
+
+    engine = state.open_state()
+    try:
+        job = next((job for job in Leases(engine).jobs() if job.job == "refresh"), None)
+    finally:
+        engine.dispose()
+    if job is None:
+        return None
+    owner = job.owner and job.owner.rpartition(":")[0]
+    next_at = None if job.owner or job.next_at is None else job.next_at.isoformat(timespec="seconds")
+    return ScheduleStatus(schedule=job.schedule, next_at=next_at, process=None, owner=owner, error=job.error)
 
 
 def _last(cache: Path) -> datetime | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cloudaccel.api import refreshing as api
 from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
-from cloudaccel.api.scheduling import keep_fresh, schedule_status
+from cloudaccel.api.scheduling import ScheduleStatus, keep_fresh, schedule_status
 from cloudaccel.catalog.download import is_address
 from cloudaccel.catalog.guard import Change
 from cloudaccel.catalog.signing import Signature
@@ -315,13 +315,20 @@ def _show_status(status: api.Status, a: argparse.Namespace) -> int:
     total = sum(p.offers for p in status.providers)
     common.write(f"\n{total:,} offers of {len(status.providers)} providers.\n")
     if (process := schedule_status()) is not None:
-        when = f"next at {process.next_at[:16]}Z" if process.next_at else "at work"
-        common.write(f"Refreshed on the schedule {process.schedule!r} by process {process.process}, {when}.\n")
+        common.write(f"{_schedule_words(process)}\n")
     for line in _list_lines(status.lists):
         common.write(f"{line}\n")
     for warning in status.warnings:
         common.note(f"warning: {warning}", quiet=a.quiet)
     return 0
+
+
+def _schedule_words(found: ScheduleStatus) -> str:
+    who = "by whoever of the database's processes is first" if found.process is None else f"by process {found.process}"
+    at_work = f"{found.owner} is at work" if found.owner else "at work"
+    when = f"next at {found.next_at[:16]}Z" if found.next_at else at_work
+    failed = f" The last run failed: {found.error}" if found.error else ""
+    return f"Refreshed on the schedule {found.schedule!r} {who}, {when}.{failed}"
 
 
 def _list_lines(lists: Sequence[api.ListStatus]) -> list[str]:

@@ -243,3 +243,7 @@ def test_schedules_that_share_a_database_refresh_once(url: str, monkeypatch: pyt
         thread.join(30)
     assert told == ["done"]
     assert len(asked) == 1
+    found = scheduling.schedule_status()
+    assert found is not None
+    assert (found.schedule, found.process, found.owner, found.error) == ("1h", None, None, None)
+    assert found.next_at is not None
