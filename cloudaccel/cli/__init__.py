@@ -35,6 +35,7 @@ VERBS = {
     "completion": "print a completion script for your shell",
 }
 _EXTRAS = {  # verb -> the extra that brings what it needs, where that is not "plan"
+    "alert": "provision",
     "mcp": "mcp",
     "prices": "focus",
     "provision": "provision",

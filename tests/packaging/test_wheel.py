@@ -186,6 +186,9 @@ def test_installed_wheel_answers_away_from_the_checkout(
         ["prices", "import", "--focus", "x.csv"],
         ["policy", "list"],
         ["serve"],
+        ["serve", "--refresh", "6h", "--watch", "1m", "--alerts"],
+        ["alert", "list"],
+        ["alert", "add", "--on", "runs", "--to", "https://hooks.example.org/x"],
         ["token", "list"],
         ["mcp"],
         ["advise"],
@@ -207,6 +210,12 @@ def test_without_extras_a_verb_answers_or_says_what_to_install(
         assert re.search(r"^error: .*pip install '?(cloudaccel\[\w+\]|[\w-]+)'?", done.stderr, re.MULTILINE), (
             done.stderr
         )
+
+
+def test_the_client_of_a_service_needs_no_extra(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    code = "from cloudaccel.client import Client; Client('https://prices.example.org').close()"
+    subprocess.run([bare.with_name("python"), "-c", code], check=True, timeout=60)
 
 
 def _lend_dependencies(environment: Path) -> None:
