@@ -17,9 +17,11 @@ import random
 import ssl
 import threading
 import time
+import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -30,10 +32,14 @@ from urllib.parse import urlencode, urlsplit
 
 from cloudaccel import __version__
 from cloudaccel.errors import (
+    AmbiguousName,
     AuthError,
     CloudAccelError,
     ConfigError,
+    Conflict,
+    LimitExceeded,
     MalformedResponse,
+    NothingFits,
     PricingError,
     ProviderError,
     ProviderUnavailable,
@@ -286,23 +292,61 @@ class Client:
         """What the rules recommend: call an API, adapt or build; rent or own."""
         return self._post("/v1/advise", {"answers": dict(answers or {}), **given})
 
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def start(self, lock: Mapping[str, Any], *, key: str | None = None, **limits: Any) -> Mapping[str, Any]:
+        """Ask for the run of a lock, where the service starts any; its run, or the approval that a second person owes.
+
+        `key` makes the same request one run, however often it is sent; None: a new one, the same for all tries.
+        `limits` are ``max_total``, ``max_hourly``, ``lease``, ``project``, ``key_name`` and ``ssh_cidr``.
+        """
+        sent = {"Idempotency-Key": key or uuid.uuid4().hex}
+        return self._post("/v1/runs", {"lock": dict(lock), **limits}, sent)
+
+    def runs(self, *, all: bool = False, limit: int = 100) -> Sequence[Mapping[str, Any]]:  # noqa: A002
+        """The runs of your project, newest first; `all`: also those that are over."""
+        return self._get("/v1/runs", {"all": all, "limit": limit})["runs"]
+
+    def run(self, run_id: str) -> Mapping[str, Any]:
+        """One run under ``run``, with ``attempts`` and ``resources``."""
+        return self._get(f"/v1/runs/{quoted(run_id, safe='')}", {})
+
+    def extend(self, run_id: str, until: datetime) -> Mapping[str, Any]:
+        """The run with its lease until then, an aware time, inside the deadline of its launch."""
+        if until.tzinfo is None:
+            raise QueryError("until: a time with its offset is needed, such as datetime(…, tzinfo=UTC).")
+        return self._post(f"/v1/runs/{quoted(run_id, safe='')}/extend", {"until": until.isoformat()})["run"]
+
+    def down(self, run_id: str) -> Mapping[str, Any]:
+        """End the run; it is gone only when its state says ``deleted``."""
+        return self._post(f"/v1/runs/{quoted(run_id, safe='')}/down", {})["run"]
+
+    def approvals(self) -> Sequence[Mapping[str, Any]]:
+        """What waits for a second person, and what was decided."""
+        return self._get("/v1/approvals", {})["approvals"]
+
+    def decide(self, approval_id: str, *, approve: bool, note: str = "") -> Mapping[str, Any]:
+        """Agree, which starts the run, or refuse; never by the person who asked."""
+        body = {"approve": approve, "note": note}
+        return self._post(f"/v1/approvals/{quoted(approval_id, safe='')}", body)["approval"]
+
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _get(self, path: str, parameters: Mapping[str, Any]) -> Any:
         given = {key: _text(value) for key, value in parameters.items() if value is not None}
         return self._ask("GET", f"{path}?{urlencode(given, doseq=True)}" if given else path, None)
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+    def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Any:
         given = {key: value for key, value in body.items() if value is not None}
-        return self._ask("POST", path, json.dumps(given, default=str).encode())
+        return self._ask("POST", path, json.dumps(given, default=str).encode(), headers or {})
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> Any:
+    def _ask(self, method: str, path: str, body: bytes | None, sent: Mapping[str, str] | None = None) -> Any:
         """The JSON of an answer, asked for until it comes or `tries` are used up."""
         wait_s, tried = _FIRST_WAIT_S, 0
         while True:
             tried += 1
             try:
-                status, headers, raw = self._once(method, path, body)
+                status, headers, raw = self._once(method, path, body, sent or {})
             except (OSError, http.client.HTTPException) as error:
                 if tried >= self._tries:
                     raise _unavailable(self._host, tried, path, error) from error
@@ -316,11 +360,13 @@ class Client:
             self._sleep(min(delay, _LONGEST_WAIT_S) * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
             wait_s *= 2
 
-    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, Mapping[str, str], bytes]:
+    def _once(
+        self, method: str, path: str, body: bytes | None, sent: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
         with self._lock:
             connection = self._idle.pop() if self._idle else self._connected()
         try:
-            headers = {**self._headers, **({"Content-Type": "application/json"} if body is not None else {})}
+            headers = {**self._headers, **sent, **({"Content-Type": "application/json"} if body is not None else {})}
             connection.request(method, self._base + path, body, headers)
             answer = connection.getresponse()
             raw = answer.read(_MOST_BYTES + 1)
@@ -417,27 +463,29 @@ def _refuse(status: int, raw: bytes, path: str) -> NoReturn:
         raise _malformed(path) from None
     where = path.partition("?")[0]
     about: dict[str, Any] = {"provider": _NAME, "operation": where, "code": code}
+    if code == PricesChanged.code:
+        raise PricesChanged(detail)
+    if status < 500 and code in _SAME:
+        raise _SAME[code](detail, choices=choices)
     if status in (401, 403):
         raise AuthError(detail, **about)
     if status == 429:
         raise RateLimited(detail, **about)
-    if code == PricesChanged.code:
-        raise PricesChanged(detail)
-    if status == 404 or code in ("unknown_name", "unknown_offer"):
+    if status == 404:
         raise UnknownName(detail, choices=choices)
+    if status == 409:
+        raise Conflict(detail, **about)
     if status < 500:
-        raise _same_kind(code)(detail, choices=choices)
+        raise QueryError(detail, choices=choices)
     if code in ("busy", "error"):
         raise ProviderUnavailable(detail, **about)
-    if status == 503:
-        raise PricingError(detail)
-    raise ProviderError(detail, **about)
+    raise PricingError(detail) if status == 503 else ProviderError(detail, **about)
 
 
-def _same_kind(code: str) -> type[CloudAccelError]:
-    """The kind of `QueryError` that has this code, so that `except` means the same here as without a service."""
-    kinds = [QueryError, *QueryError.__subclasses__()]
-    return next((kind for kind in kinds if kind.code == code), QueryError)
+# Errors that mean the same here as without a service, by the code that they travel under.
+_SAME: Mapping[str, type[CloudAccelError]] = {
+    kind.code: kind for kind in (QueryError, UnknownName, AmbiguousName, LimitExceeded, NothingFits)
+}
 
 
 def _offer(row: Mapping[str, Any]) -> Offer:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -96,6 +97,12 @@ class CannedAnswer:
             return decoded(self._body)
         except ValueError:
             raise MalformedResponse("canned: no JSON. Prices stay as they were.") from None
+
+
+def own_env(cache: Path) -> dict[str, str]:
+    """The environment for a program that several tests share: nothing of the user, nor of the test that ran before."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDACCEL_")}
+    return {**kept, "CLOUDACCEL_CACHE_DIR": str(cache), "CLOUDACCEL_CONFIG": os.devnull}
 
 
 def price_file(folder: Path, *rows: str, header: str = HEADER, name: str = "prices.csv") -> Path:

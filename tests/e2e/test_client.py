@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from cloudaccel.client import Client, Filters, PricesChanged
 from cloudaccel.errors import (
     AuthError,
     ConfigError,
+    Conflict,
+    LimitExceeded,
     MalformedResponse,
     PricingError,
     ProviderUnavailable,
@@ -38,6 +41,7 @@ from cloudaccel.errors import (
 )
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Scope
+from tests.support import own_env
 
 pytest.importorskip("fastapi", reason="needs cloudaccel[service]")
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -47,9 +51,9 @@ ROW = "provider,instance,accelerator,count,price_per_hour,as_of\n" + "".join(
 
 
 @contextmanager
-def serving(*words: str) -> Generator[str]:
+def serving(*words: str, env: dict[str, str] | None = None) -> Generator[str]:
     command = [sys.executable, "-m", "cloudaccel", *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env or {**os.environ})
     assert process.stderr is not None
     found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
     try:
@@ -62,8 +66,8 @@ def serving(*words: str) -> Generator[str]:
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with serving("serve", "--port", "0", "-q") as found:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving("serve", "--port", "0", "-q", env=own_env(tmp_path_factory.mktemp("cache"))) as found:
         yield found
 
 
@@ -272,6 +276,8 @@ def test_the_service_says_when_to_come_again() -> None:
         (NOTHING, ProviderUnavailable, 3),
         (problem(401, "unauthenticated"), AuthError, 1),
         (problem(403, "forbidden"), AuthError, 1),
+        (problem(403, "limit"), LimitExceeded, 1),
+        (problem(409, "conflict"), Conflict, 1),
         (problem(500, "error"), ProviderUnavailable, 1),
         ((404, b"<html>not here</html>", NO_HEADERS), MalformedResponse, 1),
         ((200, b"<html>a portal</html>", NO_HEADERS), MalformedResponse, 1),
@@ -291,6 +297,24 @@ def test_an_answer_that_unpacks_without_end_is_cut(monkeypatch: pytest.MonkeyPat
     bomb: Given = (200, gzip.compress(b" " * 50_000_000), {"Content-Encoding": "gzip"})
     with fake(bomb) as made, Client(made.address, tries=1) as client, pytest.raises(ProviderUnavailable):
         client.providers()
+
+
+def test_a_run_that_is_asked_for_twice_has_one_key() -> None:
+    """The user would have believed that one run was started, and paid for two."""
+    run: Given = (202, json.dumps({"kind": "run", "run": {"id": "7f3a"}}).encode(), {})
+    with fake(NOTHING, problem(503, "busy"), run) as made, Client(made.address, sleep=lambda _: None) as client:
+        assert client.start({"schema": "cloudaccel-lock/1"})["run"]["id"] == "7f3a"
+        client.start({"schema": "cloudaccel-lock/1"})
+        client.start({"schema": "cloudaccel-lock/1"}, key="mine-1234")
+    keys = [headers["Idempotency-Key"] for headers in made.asked]
+    assert len(set(keys[:3])) == 1
+    assert keys[3] not in keys[:3]
+    assert keys[4] == "mine-1234"
+
+
+def test_a_lease_needs_a_time_with_its_offset() -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(QueryError, match="offset"):
+        client.extend("7f3a", datetime(2026, 12, 1))  # noqa: DTZ001 - that is what is refused
 
 
 def test_a_silent_service_is_given_up() -> None:

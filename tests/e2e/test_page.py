@@ -16,6 +16,7 @@ from tests.benchmarks.page import served
 from tests.benchmarks.synthetic import make_catalog
 from tests.docs import screenshots
 from tests.e2e.test_serve import listening
+from tests.support import own_env
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -36,7 +37,7 @@ _FIRST_VIEW_BYTES = 300_000
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    env = {**os.environ, "CLOUDACCEL_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+    env = own_env(tmp_path_factory.mktemp("cache"))
     command = [sys.executable, "-m", "cloudaccel", "serve", "--port", "0", "--quiet"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     yield listening(process)
