@@ -47,9 +47,11 @@ class Builder:
         self._operator_country_of = operator_country_of
         self._places: dict[tuple[str, str, str, str | None], int] = {}
         self._shapes: dict[tuple[object, ...], int] = {}
-        # What is already there, looked up here rather than with a query for each row.
-        self._oids: dict[str, int] = dict(db.execute("SELECT id, oid FROM offer"))
-        self._versioned: set[int] = {oid for (oid,) in db.execute("SELECT DISTINCT oid FROM price_version")}
+        # What this builder put there needs no query. What was there before is asked for row by row: a refresh changes a
+        # region of some hundred offers, and reading the ids of all others took most of its time.
+        self._oids: dict[str, int] = {}
+        self._versioned: set[int] = set()
+        self._was_empty = db.execute("SELECT 1 FROM offer LIMIT 1").fetchone() is None
         self._counts: dict[str, Fraction | None] = {"": None}
         for place in db.execute("SELECT provider, partition, region, country, id FROM place"):
             self._places[place[:4]] = place[4]
@@ -98,7 +100,7 @@ class Builder:
         added = 0
         for row in rows:
             offer = {field: row.get(field, "") for field in OFFER_COLUMNS}
-            oid = self._oids.get(offer_id(offer)) or self._put_offer(_past(offer), current=False)
+            oid = self._oid(offer_id(offer)) or self._put_offer(_past(offer), current=False)
             amount = to_nano(parse_amount(row["price_per_hour"]))
             self._put_version(oid, row["from_at"], row["until_at"] or row["from_at"], amount, row["source"])
             added += 1
@@ -136,7 +138,7 @@ class Builder:
             row["as_of"] or None, row["as_of_until"] or None, row["effective_at"] or None, row["source"],
             row["note"] or None, flags,
         )  # fmt: skip
-        known = self._oids.get(identity)
+        known = self._oid(identity)
         if known is not None:
             self._db.execute("DELETE FROM offer WHERE oid = ?", (known,))
         cursor = self._db.execute(_INSERT_OFFER, (known, identity, *values))
@@ -147,10 +149,19 @@ class Builder:
             self._put_version(oid, row["as_of"], row["as_of_until"] or row["as_of"], amount, row["source"])
         return oid
 
+    def _oid(self, identity: str) -> int | None:
+        """The row of an offer that is there already."""
+        if identity in self._oids or self._was_empty:
+            return self._oids.get(identity)
+        found = self._db.execute("SELECT oid FROM offer WHERE id = ?", (identity,)).fetchone()
+        if found is not None:
+            self._oids[identity] = found[0]
+        return self._oids.get(identity)
+
     def _put_version(self, oid: int, from_at: str, until_at: str, amount: int | None, source: str) -> None:
         """Add one observation; versions of the same amount that touch or overlap become one."""
         before = None
-        if oid in self._versioned:
+        if oid in self._versioned or not self._was_empty:
             before = self._db.execute(
                 "SELECT from_at, until_at, amount FROM price_version WHERE oid = ? AND from_at <= ? "
                 "ORDER BY from_at DESC LIMIT 1",

@@ -37,6 +37,20 @@ def median_wall_s(command: Sequence[str], env: dict[str, str], runs: int) -> flo
     return statistics.median(wall_s(command, env) for _ in range(runs))
 
 
+_CPU = (
+    "import resource,subprocess,sys;"
+    "subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL,check=True);"
+    "r=resource.getrusage(resource.RUSAGE_CHILDREN);print(r.ru_utime+r.ru_stime)"
+)
+
+
+def median_cpu_s(command: Sequence[str], env: dict[str, str], runs: int) -> float:
+    """Median processor time of `runs`, user and system: what other work on the machine changes least."""
+    asked = [sys.executable, "-c", _CPU, *command]
+    done = [subprocess.run(asked, env=env, check=True, capture_output=True, text=True) for _ in range(runs)]
+    return statistics.median(float(one.stdout) for one in done)
+
+
 def peak_mib(command: Sequence[str], env: dict[str, str]) -> float:
     """Peak memory of `command` in MiB."""
     asked = [sys.executable, "-c", _PEAK, *command]
