@@ -29,6 +29,9 @@ _CURRENCY = "show sums in this currency too, by the rates that the service was g
 _TAX = "show this tax, such as 19%, beside sums, which stay without it"
 
 
+_OFFERED_CURRENCY = "rank rows of that list currency; others are converted where the service was given rates"
+
+
 class OfferQuestion(BaseModel):
     """The filters of ``cloudaccel quote``, with underscores."""
 
@@ -56,7 +59,8 @@ class OfferQuestion(BaseModel):
     max_age: Text | None = Field(default=None, description="mark older prices as stale: 24h, 30d")
     require_available: bool = Field(default=False, description="only what a source says is really sold there")
     allow_fraction: bool = Field(default=False, description="include shares of an accelerator")
-    currency: Text | None = Field(default=None, description="rank rows of that list currency; nothing is converted")
+    currency: Text | None = Field(default=None, description=_OFFERED_CURRENCY)
+    tax: Text | None = Field(default=None, description=_TAX)
     sort: Text = Field(default="price", description="price, hourly, memory, age, provider")
 
 

@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from cloudaccel.model import Offer, Query
 from cloudaccel.service.asked import OfferFilters
 from cloudaccel.service.problems import CursorOutdated
 from cloudaccel.service.watch import Watched
+from cloudaccel.settings import load_settings
 
 _CACHE_BYTES = 32 * 2**20
 _ASKED = 4096  # addresses that are remembered as they were sent
@@ -62,10 +64,11 @@ class OfferPages:
         with self._lock:
             if found := self._kept.get(key):
                 self._kept.move_to_end(key)
-        # What is laid over the catalog has ids of its own, and may change under the same one.
-        rendered = found or self._rendered(filters, today, self._fragments if key[0] else None)
+        # What is laid over the catalog has ids of its own, and may change under the same one; so may a file of rates.
+        kept = key[0] and not (filters.currency and load_settings()["fx_file"])
+        rendered = found or self._rendered(filters, today, self._fragments if kept else None)
         # An overlay may be edited at any moment without a new catalog id: such answers are not kept.
-        if key[0]:
+        if kept:
             self._keep(key, rendered, asked)
         return rendered
 
@@ -143,7 +146,7 @@ class Fragments:
     def __init__(self, most: int = 8192) -> None:
         self._most = most
         self._of: tuple[str, date] | None = None
-        self._kept: dict[tuple[str, int, bool, bool], bytes] = {}
+        self._kept: dict[tuple[str, int, bool, bool, Decimal | None], bytes] = {}
 
     def text(self, offer: Offer, view: View) -> bytes:
         """One offer of an answer."""
@@ -152,8 +155,10 @@ class Fragments:
             self._of, self._kept = (found.catalog_id, found.today), {}
         kept = self._kept
         # All that differs between two questions about one offer: machines asked for, the age that is too old, and the
-        # currency that it is seen from.
-        key = (offer.id, found.nodes(offer), found.is_stale(offer), "other_currency" in offer.apart)
+        # currency that it is seen from, and the tax that is shown.
+        key = (
+            offer.id, found.nodes(offer), found.is_stale(offer), "other_currency" in offer.apart, found.tax_percent,
+        )  # fmt: skip
         if key not in kept:
             if len(kept) >= self._most:
                 kept.pop(next(iter(kept)), None)

@@ -279,3 +279,33 @@ def test_u119_the_service_answers_in_the_currency_that_it_has_rates_for(
     assert compared["ways"][0]["shown"]["per_month"]["amount"] == "320"
     with pytest.raises(QueryError, match="no rate for XXX"):
         plan_text(PlanRequest(job=job, currency="XXX"), catalog)
+
+
+def test_u119_offers_over_http_are_converted_by_the_services_rates_and_never_mixed(
+    tmp_path: Path, rates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He would have believed that 12 is dollars, because the page before was in euros."""
+    import json
+
+    from cloudaccel.service.asked import OfferFilters
+    from cloudaccel.service.offers import OfferPages
+
+    monkeypatch.setenv("CLOUDACCEL_FX_FILE", str(rates))
+    pages = OfferPages()  # the bundled catalog, whose answers are kept
+
+    def first(**asked: str) -> tuple[str, str, str | None]:
+        filters = OfferFilters.model_validate({"accelerator": "H100-SXM:8", "provider": ["aws"], "limit": 1, **asked})
+        price = json.loads(pages.page(filters).body)["offers"][0]["price"]
+        return price["price_per_hour"], price["currency"], price.get("tax_per_hour")
+
+    dollars = first()
+    assert dollars[1:] == ("USD", None)
+    euros = first(currency="EUR", tax="10%")
+    assert euros == (
+        f"{(Decimal(dollars[0]) * Decimal('0.8')).normalize():f}", "EUR",
+        f"{(Decimal(dollars[0]) * Decimal('0.08')).normalize():f}",
+    )  # fmt: skip
+    assert first() == dollars
+    assert first(tax="10%")[2] == f"{(Decimal(dollars[0]) / 10).normalize():f}"
+    rates.write_text(ONE_DAY.replace("1.25", "2.5"))
+    assert first(currency="EUR")[0] == f"{(Decimal(dollars[0]) * Decimal('0.4')).normalize():f}"
