@@ -25,6 +25,7 @@ MAX_PER_HOUR = Decimal(100_000)
 NANO_UNIT = Decimal("1e-9")
 ANYWHERE = "global"  # the region of what a list names no region for: sold out everywhere, or sold without one
 MOST_PAGES = 200  # the longest of these lists has a few
+MOST_OFFERS = 200_000  # of a list of lines, which is held whole; the longest known, a market, has some 10,000
 _MOST_ACCELERATORS = 64  # in one machine; what says more counts something else
 
 
@@ -201,6 +202,8 @@ class LineList(PriceList, ABC):
                         line, Place(provider=self.provider, partition=scope.partition, region=region_name)
                     )
                     found[offer.id] = _settled(found.get(offer.id, offer), offer)
+            if len(found) > MOST_OFFERS:
+                raise self.malformed(f"more than {MOST_OFFERS} offers")
         yield from found.values()
 
     def _offer(self, line: Line, place: Place) -> Offer:

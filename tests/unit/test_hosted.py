@@ -117,6 +117,14 @@ def test_a_file_that_cannot_be_understood_is_refused(body: str) -> None:
         offers(body)
 
 
+def test_a_list_without_end_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudaccel.facts.listing.MOST_OFFERS", 3)
+    rows = [f"box-{number},L4,1,1,1,1,r,," for number in range(4)]
+    assert len(offers(text(*rows[:3]))) == 3
+    with pytest.raises(MalformedResponse, match="more than 3 offers"):
+        offers(text(*rows))
+
+
 def test_trap_67_a_share_is_exact_and_no_share_is_guessed() -> None:
     header = "InstanceType,AcceleratorName,AcceleratorCount,Region,Price,SpotPrice"
     counts = [
