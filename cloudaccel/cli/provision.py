@@ -13,7 +13,7 @@ from cloudaccel.cli import common, provision_render, provision_request, provisio
 from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, QueryError
 from cloudaccel.output import runs as out
 from cloudaccel.protocols import Provider
-from cloudaccel.provision import lease, reap
+from cloudaccel.provision import lease, money, reap, standing
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import SystemClock
 from cloudaccel.provision.cost import Cost, cost
@@ -21,7 +21,7 @@ from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.places import Places, Preview
 from cloudaccel.provision.teardown import Ender
-from cloudaccel.provision.values import OVER, UNFINISHED, Attempt, Ending, Outcome, Run
+from cloudaccel.provision.values import OVER, UNFINISHED, Attempt, Candidate, Ending, Outcome, Run, Spec
 
 EXAMPLES = """\
   cloudaccel provision up plan.lock.json --dry-run           what would be created, and what it may cost
@@ -232,9 +232,13 @@ def _run_up(a: argparse.Namespace) -> int:
         common.note(f"note: {note.rstrip('.')}.", quiet=a.quiet)
     load = _Providers(a.offline)
     clock = SystemClock()
+    limits = standing.of_settings()
+    if limits.is_set:
+        guard = standing.Guard(limits, _journal(), clock.now())
+        _check_any_allowed(request.spec, guard.check)
     if a.dry_run:
         return _dry_run(a, request, Places(load, clock, Calls(clock, patience_s=10)))
-    _check_any_allowed(request)
+    _check_any_allowed(request.spec, lambda s, c: money.check_limits(c, s.limits, s.lease_s))
     _confirm(a, request)
     journal = _journal()
     unfinished = None if a.new else journal.abandoned(request.spec)
@@ -255,7 +259,8 @@ def _run_up(a: argparse.Namespace) -> int:
 
     with _stoppable():
         run = unfinished or journal.open_run(request.spec, principal=local_principal(), project=project)
-        outcome = Launcher(journal, load, clock, log=log).up(request.spec, wait_s=wait_s, resume=run)
+        launcher = Launcher(journal, load, clock, log=log, standing=limits)
+        outcome = launcher.up(request.spec, wait_s=wait_s, resume=run)
     return _report(a, outcome)
 
 
@@ -276,14 +281,12 @@ def _worst(problems: Sequence[Preview], total: int) -> int:
     return problems[0].problem.exit_code
 
 
-def _check_any_allowed(request: provision_request.Request) -> None:
+def _check_any_allowed(spec: Spec, check: Callable[[Spec, Candidate], None]) -> None:
     """Refuse before asking, when no place is inside the limits."""
-    from cloudaccel.provision import money
-
     refusals: list[LimitExceeded] = []
-    for candidate in request.spec.candidates:
+    for candidate in spec.candidates:
         try:
-            money.check_limits(candidate, request.spec.limits, request.spec.lease_s)
+            check(spec, candidate)
             return
         except LimitExceeded as error:
             refusals.append(error)
@@ -291,8 +294,6 @@ def _check_any_allowed(request: provision_request.Request) -> None:
 
 
 def _confirm(a: argparse.Namespace, request: provision_request.Request) -> None:
-    from cloudaccel.provision import money
-
     now = SystemClock().now()
     spec = request.spec
     first = spec.candidates[0]
@@ -500,8 +501,6 @@ def _say_ending(a: argparse.Namespace, journal: Journal, ending: Ending) -> None
 
 
 def _spent(journal: Journal, run: Run) -> str:
-    from cloudaccel.provision import money
-
     total = cost(journal, run, SystemClock().now())
     return f"{money.amount(total.total)} {run.currency or ''}".strip() if total.lines else "nothing"
 

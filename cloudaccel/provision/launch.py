@@ -34,6 +34,7 @@ from cloudaccel.provision.clock import Backoff, Clock
 from cloudaccel.provision.cost import cost
 from cloudaccel.provision.journal import Journal, request_from_json
 from cloudaccel.provision.places import Cloud, Places, build_request, family_of
+from cloudaccel.provision.standing import Guard, Standing
 from cloudaccel.provision.teardown import Ender
 from cloudaccel.provision.values import Attempt, Candidate, Limits, Operation, Outcome, Run, Spec
 
@@ -66,6 +67,7 @@ class Launcher:
         log: Callable[[Attempt], None] = lambda _: None,
         patience_s: float | None = None,
         start_s: float = START_S,
+        standing: Standing | None = None,
     ) -> None:
         self._journal = journal
         self._load = load
@@ -75,6 +77,7 @@ class Launcher:
         self._ender = Ender(journal, load, clock, rng=rng)
         self._log = log
         self._start_s = start_s
+        self._standing = standing or Standing()
         self._places = Places(load, clock, self._calls)
         self._attempts: list[Attempt] = []
         self._stopped: set[str] = set()
@@ -170,9 +173,9 @@ class Launcher:
 
     # -- one place ----------------------------------------------------------------------------------------------------
 
-    def _start(self, run: Run, index: int, candidate: Candidate, zone: str) -> tuple[Run, tuple[Instance, ...]]:
-        spec = run.spec
-        limits = self._left(run)
+    def _checked_limits(self, run: Run, candidate: Candidate) -> Limits:
+        """What the caller allows less what the run has spent. Raises `LimitExceeded`, also of the limits that stand."""
+        spec, limits = run.spec, self._left(run)
         try:
             money.check_limits(candidate, limits, spec.lease_s)
         except LimitExceeded as error:
@@ -181,6 +184,12 @@ class Launcher:
             raise LimitExceeded(
                 f"{error} The rest went, or may have gone, to machines that this run had before."
             ) from error
+        Guard(self._standing, self._journal, self._clock.now(), run.id).check(spec, candidate)
+        return limits
+
+    def _start(self, run: Run, index: int, candidate: Candidate, zone: str) -> tuple[Run, tuple[Instance, ...]]:
+        spec = run.spec
+        limits = self._checked_limits(run, candidate)
         cloud = self._places.cloud(candidate)
         self._refuse_blocked(cloud, candidate, zone)
         self._places.check_quota(cloud, candidate, spec)

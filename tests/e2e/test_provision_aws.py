@@ -510,3 +510,58 @@ def test_a_watch_that_cannot_be_is_refused(cloud: "FakeAws", flag: str, value: s
     answer = provision("watch", f"{flag}={value}")
     assert answer.code == 2
     assert flag in answer.err
+
+
+# -- limits that stand -------------------------------------------------------------------------------------------------
+
+
+def test_u93_what_one_user_runs_counts_together(cloud: "FakeAws", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request was small, and ten of them were not."""
+    monkeypatch.setenv("CLOUDACCEL_MAX_HOURLY_USER", "2.1")
+    words = ("up", "A10G:1", "--region", "us-east-1", "--yes", "--new", "--places", "1", "--owner")
+    assert provision(*words, "ann").code == 0
+    assert provision(*words, "ann").code == 0
+    third = provision(*words, "ann")
+    assert third.code == 4
+    assert "all that ann runs an hour: 3.02 USD (2.01 without this request) is over max_hourly_user 2.10" in third.err
+    assert len(machines(cloud)) == 2
+    assert provision(*words, "bea").code == 0  # another user has a limit of her own
+    assert provision("down", "--all", "--yes").code == 0
+    assert provision(*words, "ann").code == 0  # what is gone counts no more
+
+
+def test_u93_spot_has_a_limit_of_its_own(cloud: "FakeAws", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit for on-demand lets spot be dearer than anybody meant."""
+    monkeypatch.setenv("CLOUDACCEL_MAX_HOURLY", "2.0")
+    monkeypatch.setenv("CLOUDACCEL_MAX_HOURLY_SPOT", "0.1 USD")
+    words = ("up", "g5.xlarge", "--region", "us-east-1", "--yes", "--places", "1")
+    spot = provision(*words, "--market", "spot")
+    assert spot.code == 4
+    assert "over max_hourly_spot 0.1" in spot.err
+    assert not sent_launches(cloud)
+    assert provision(*words).code == 0
+
+
+def test_u93_a_month_has_a_budget_over_all_runs(cloud: "FakeAws", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget of one run says nothing of the sum: what runs is promised to the end of its lease."""
+    monkeypatch.setenv("CLOUDACCEL_MAX_MONTHLY", "10 USD")
+    words = ("up", "A10G:1", "--region", "us-east-1", "--yes", "--new", "--places", "1", "--lease")
+    assert provision(*words, "6h").code == 0
+    refused = provision(*words, "6h")
+    assert refused.code == 4
+    assert "without this request) is over max_monthly 10.00" in refused.err
+    assert provision(*words, "6h", "--dry-run").code == 4
+    assert provision(*words, "2h").code == 0
+    assert len(machines(cloud)) == 2
+
+
+def test_u93_limits_in_two_currencies_are_refused(cloud: "FakeAws", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit in euros, read as dollars, is another limit."""
+    monkeypatch.setenv("CLOUDACCEL_MAX_MONTHLY", "1000 USD")
+    monkeypatch.setenv("CLOUDACCEL_MAX_HOURLY", "20 EUR")
+    answer = provision("up", "A10G:1", "--region", "us-east-1", "--yes")
+    assert answer.code == 2
+    assert "max_hourly, max_monthly are in EUR and USD" in answer.err
+    monkeypatch.setenv("CLOUDACCEL_MAX_HOURLY", "much")
+    assert "max_hourly" in provision("up", "A10G:1", "--region", "us-east-1", "--yes").err
+    assert not sent_launches(cloud)
