@@ -71,3 +71,17 @@ def parse_minimum(text: str, what: str) -> float:
     if not 0 < value < 1e9:
         raise QueryError(f"{what}: {text!r} must be above 0.")
     return value
+
+
+_BITS = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[gt])?(bps|b/s|bit/s|bit)?\+?")
+
+
+def parse_gbit_per_s(text: str | float, what: str) -> float:
+    """Gbit/s of ``400``, ``400Gbps``, ``400 Gbit/s`` or ``3.2Tbps``, each with or without a + behind it.
+
+    Raises `QueryError` for anything else, and for bytes: 400 GB/s are eight times 400 Gbit/s.
+    """
+    found = _BITS.fullmatch(str(text).strip().lower()) if "B/" not in str(text) and "Bps" not in str(text) else None
+    if found is None or not float(found["number"]) > 0:
+        raise QueryError(f"{what}: {text!r} is no speed of a network. Write gigabits per second, such as 400Gbps.")
+    return float(found["number"]) * (1000 if found["unit"] == "t" else 1)

@@ -62,6 +62,7 @@ def plan(
     transfer_price: str | Decimal | None = None,
     options: int = 10,
     startable: bool = False,
+    inter_node: str | float | None = None,
     price_file: str | Path | None = None,
     inventory: str | Path | None = None,
     catalog: str | Path | None = None,
@@ -86,6 +87,9 @@ def plan(
         MFU over the wall clock (0..1), or tokens per second and accelerator, in place of the prior.
     setup
         Time of start, load and saving that is paid beside the run, such as ``45m``.
+    inter_node
+        Several machines only where so much is between them, one direction, such as ``400Gbps``; a number is Gbit/s.
+        What no source says of a machine is below it.
     inventory
         Plan on the machines of this inventory, which you own, instead of on what is for rent. None: that of the
         settings when a pack leaves no public cloud, else what is for rent.
@@ -117,10 +121,8 @@ def plan(
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
     closed = [pack.id for pack in judge.packs if pack.forbids_public_cloud]
-    if closed and not (inventory or catalog or price_file or holding):
-        inventory = load_settings()["inventory"] or None
-    if inventory is not None:
-        wanted["market"] = "owned"
+    inventory = inventory or (_owned() if closed and not (catalog or price_file or holding) else None)
+    wanted |= {} if inventory is None else {"market": "owned"}
     with _session(catalog, price_file, inventory) as session:
         request = Request(
             workload=parsed.workload,
@@ -133,18 +135,24 @@ def plan(
             transfer_price=_price(transfer_price, TRANSFER_PRICE, "--transfer-price", money),
             limit=options,
             startable_only=startable,
+            inter_node_gbit_per_s=None if inter_node is None else units.parse_gbit_per_s(inter_node, "--inter-node"),
             assumptions=tuple(_assumed(parsed, setup, disk_price, transfer_price)),
             described=_described(
-                parsed, wanted, holding, accelerators=accelerators, rank=rank_by, mfu=mfu, measured=measured
+                parsed, wanted, holding,
+                accelerators=accelerators, rank=rank_by, mfu=mfu, measured=measured, inter_node=inter_node,
             ),
-        )
+        )  # fmt: skip
         judged = row_judge(judge, named=by.named) if judge.packs else None
         found = session.read_laid(
-            lambda db: _planned(request, _context(db, parsed, mfu, measured, judged, holding), holding),
-            money.convert,
+            lambda db: _planned(request, _context(db, parsed, mfu, measured, judged, holding), holding), money.convert
         )
     found = _ruled(found, by, judge, closed if inventory is None else [])
     return replace(found, shown=money.shown)
+
+
+def _owned() -> str | None:
+    """The inventory of the settings."""
+    return load_settings()["inventory"] or None
 
 
 def _ruled(found: Plan, by: Rules, judge: "Judge", closed: Sequence[str]) -> Plan:
@@ -197,6 +205,8 @@ def _lifted(request: Request) -> Iterator[tuple[str, Request]]:
         yield "without --accel", replace(request, query=replace(request.query, terms=()))
     if request.max_nodes < NODE_STEPS[-1]:
         yield "without --max-nodes", replace(request, max_nodes=NODE_STEPS[-1])
+    if request.inter_node_gbit_per_s is not None:
+        yield "without --inter-node", replace(request, inter_node_gbit_per_s=None)
     if request.startable_only:
         yield "without --startable", replace(request, startable_only=False)
 
@@ -242,6 +252,8 @@ def _job(job: JobLike, overrides: Mapping[str, Any]) -> Job:
 def _described(job: Job, wanted: Mapping[str, Any], holding: Holding | None, **flags: object) -> dict[str, Any]:
     """What was asked, for the lock."""
     filters = {name: str(value) for name, value in sorted(wanted.items())}
+    if flags.get("inter_node") is None:
+        flags.pop("inter_node", None)
     return {"job": dict(job.given), **flags, "filters": filters, **(holding.said if holding is not None else {})}
 
 

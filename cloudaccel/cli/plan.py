@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
         f.add_argument(f"--{name}", action="append", metavar="NAME", help="as in quote")
     f.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries")
     f.add_argument("--interconnect", metavar="LINK", help="as in quote")
+    f.add_argument(
+        "--inter-node", metavar="SPEED", help="several machines only with so much between them: 400Gbps; unknown is out"
+    )
     f.add_argument("--require-available", action="store_true", help="only what a source says is really sold there")
     f.add_argument("--startable", action="store_true", help="only what 'cloudaccel provision' can start")
     f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
@@ -135,6 +138,7 @@ def run(a: argparse.Namespace) -> int:
         max_nodes=a.max_nodes, setup=a.setup, disk_price=a.disk_price, transfer_price=a.transfer_price, options=a.limit,
         startable=a.startable, price_file=a.price_file, catalog=a.catalog, provider=a.provider, region=a.region,
         country=a.country, market=a.market or "on-demand", residency=a.residency, interconnect=a.interconnect,
+        inter_node=a.inter_node,
         require_available=a.require_available, rules=common.rules_of(a),
         inventory=a.inventory, reservation=a.reservation, window=a.window, paid=a.paid,
         currency=a.currency, fx_file=a.fx_file, tax=a.tax,

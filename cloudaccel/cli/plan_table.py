@@ -4,7 +4,8 @@ from decimal import Decimal
 
 from cloudaccel import export
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import amount_in, display_name, part_text, plain
+from cloudaccel.cli.columns import accelerator_of, amount_in, display_name, part_text, plain
+from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
 from cloudaccel.planner.reasons import duration
 
@@ -134,9 +135,23 @@ def _needs(plan: Plan) -> list[str]:
             f"Needs    {memory.step_gib:.1f} GiB an accelerator at work, {saving}"
             f"{memory.load_gib:.1f} at load (has {memory.available_gib:.1f}, on {what(option)})"
         )
+    if option is not None and option.nodes > 1:
+        lines.append(_links(option))
     if model.commercial_use and model.commercial_use != "yes":
         lines.append(f"Licence  {model.licence}: commercial use {model.commercial_use}")
     return lines
+
+
+def _links(option: Option) -> str:
+    """What is between the accelerators of one machine, and between the machines."""
+    row = accelerator_of(option.offer)
+    inside = "not known"
+    if row is not None and row.link:
+        rate = f" {row.interconnect_gb_per_s:g} GB/s" if row.interconnect_gb_per_s else ""
+        inside = f"{row.link}{rate}"
+    between = network_gbit_per_s(option.offer.provider, option.offer.instance)
+    outside = "not known, and taken for a thin network" if between is None else f"{between:g} Gbit/s"
+    return f"Links    inside a machine: {inside}; between machines: {outside}"
 
 
 def tokens_words(tokens: float) -> str:

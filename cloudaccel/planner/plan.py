@@ -49,6 +49,9 @@ def _node_counts(
     accelerator, count = hardware.accelerator, hardware.count
     asked = [t.nodes for t in request.query.terms if t.nodes > 1 and accelerator.id in t.accelerator_ids]
     steps = asked or [n for n in NODE_STEPS if n <= request.max_nodes]
+    thin = _thin(request, hardware)
+    if thin is not None:
+        steps = [n for n in steps if n == 1]
     fits: list[tuple[int, Fit]] = []
     refused: Fit | None = None
     for nodes in steps:
@@ -62,9 +65,22 @@ def _node_counts(
             refused = refused or fit
             if fits or _hopeless(fit):
                 break
-    if not fits and refused is not None and refused.reasons:
+    if fits:
+        return
+    if thin is not None and not (refused is not None and _hopeless(refused)):
+        rejections.add("network", "hardware shape", f"{accelerator.name}:{count}", thin)
+    elif refused is not None and refused.reasons:
         reason = refused.reasons[0]
         rejections.add(reason.code, "hardware shape", f"{accelerator.name}:{count}", reason.text)
+
+
+def _thin(request: Request, hardware: Hardware) -> str | None:
+    """Why several machines of this hardware are not wanted: their network is below what was asked for, or unknown."""
+    least, there = request.inter_node_gbit_per_s, hardware.machine.network_gbit_per_s
+    if least is None or (there is not None and there >= least):
+        return None
+    has = "no source says what is" if there is None else f"{there:g} Gbit/s are"
+    return f"{has} between its machines, and --inter-node asks for {least:g}"
 
 
 # Reasons that more machines do not cure.

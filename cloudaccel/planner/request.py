@@ -42,6 +42,8 @@ class Request:
         Hours of start, load and saving that are paid beside the run.
     startable_only
         Leave out what no provider package can start.
+    inter_node_gbit_per_s
+        The least between machines where there are several, one direction; an unknown network is below it.
     held
         Plan on these machines alone, whose hours cost nothing more.
     """
@@ -57,6 +59,7 @@ class Request:
     limit: int = 10
     startable_only: bool = False
     held: Held | None = None
+    inter_node_gbit_per_s: float | None = None
     assumptions: tuple[Assumption, ...] = ()
     described: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
