@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from cloudaccel import registry, units
 from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_principal
-from cloudaccel.cli import common, provision_render, provision_request, provision_watch
+from cloudaccel.cli import common, provision_disks, provision_render, provision_request, provision_watch
+from cloudaccel.cost.lines import DISK_PRICE
 from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, QueryError
 from cloudaccel.output import runs as out
 from cloudaccel.protocols import Provider
@@ -17,6 +18,7 @@ from cloudaccel.provision import lease, money, reap, standing
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import SystemClock
 from cloudaccel.provision.cost import Cost, cost
+from cloudaccel.provision.disks import disk_lines
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.places import Places, Preview
@@ -61,6 +63,11 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("run", metavar="RUN", help="id, or its beginning")
     sub = _action(verbs, "cost", "what runs have cost, at the prices of their launch")
     sub.add_argument("run", metavar="RUN", nargs="*", help="ids; all runs when left out")
+    sub.add_argument(
+        "--disk-price",
+        metavar="MONEY",
+        help=f"of disks, per GiB and month (default: {DISK_PRICE.value} USD, estimated)",
+    )
     sub = _action(verbs, "extend", "make a lease longer, inside the deadline of its launch")
     sub.add_argument("run", metavar="RUN", help="id, or its beginning")
     sub.add_argument("by", metavar="TIME", help="how much longer: 2h, 30m")
@@ -408,11 +415,15 @@ def _now(journal: Journal, run: Run) -> list[str]:
 def _run_cost(a: argparse.Namespace) -> int:
     journal = _journal()
     runs = [journal.run(name) for name in a.run] if a.run else list(journal.runs())
-    costs = [cost(journal, run, SystemClock().now()) for run in runs]
+    now = SystemClock().now()
+    costs = [cost(journal, run, now) for run in runs]
+    price = units.parse_money(a.disk_price or str(DISK_PRICE.value), "--disk-price")[0]
+    disks = {run.id: disk_lines(journal, run, now, price) for run in runs}
     if a.output == "json":
-        provision_render.emit("provision.cost", {"costs": [out.cost_json(c) for c in costs]})
+        told = [{**out.cost_json(c), "disks": provision_disks.to_json(disks[c.run.id])} for c in costs]
+        provision_render.emit("provision.cost", {"costs": told})
     else:
-        common.write(provision_render.cost_text(costs))
+        common.write(provision_render.cost_text(costs) + provision_disks.text(disks, price, a.disk_price is None))
     return 0
 
 

@@ -179,7 +179,7 @@ def cost_text(costs: Sequence[Cost]) -> str:
             lines.append(
                 f"  price of {run.price_as_of or 'an unknown day'}, catalog {run.catalog_id[:19]}, frozen at launch"
             )
-    lines.append("Machines only, list prices excl. tax; disks, addresses and traffic are not in it.")
+    lines.append("Machines at list prices excl. tax; snapshots, addresses and traffic are not in it.")
     return "\n".join(lines) + "\n"
 
 

@@ -28,7 +28,7 @@ from cloudaccel.api.starting import Where, check_startable, places_of_lock
 from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, QueryError, UnknownName
 from cloudaccel.output.runs import candidate_json
 from cloudaccel.protocols import Provider
-from cloudaccel.provision import lease, money
+from cloudaccel.provision import lease, money, standing
 from cloudaccel.provision.clock import Clock, SystemClock
 from cloudaccel.provision.cost import cost
 from cloudaccel.provision.journal import HoldLost, Journal
@@ -424,7 +424,8 @@ class Runs:
                     self._work(run.id, lambda r=claimed: self._launch(r))
 
     def _launch(self, run: Run) -> None:
-        outcome = Launcher(self.journal, self._load, self._clock).up(run.spec, resume=run)
+        launcher = Launcher(self.journal, self._load, self._clock, standing=standing.of_settings())
+        outcome = launcher.up(run.spec, resume=run)
         said = "running" if outcome.exit_code == 0 else outcome.reason
         _LOG.info("run %s: %s", run.id, said)
 

@@ -565,3 +565,18 @@ def test_u93_limits_in_two_currencies_are_refused(cloud: "FakeAws", monkeypatch:
     monkeypatch.setenv("CLOUDACCEL_MAX_HOURLY", "much")
     assert "max_hourly" in provision("up", "A10G:1", "--region", "us-east-1", "--yes").err
     assert not sent_launches(cloud)
+
+
+def test_u98_the_report_has_the_disks_beside_the_machines(cloud: "FakeAws") -> None:
+    """A report of machines alone says nothing of what goes on to be paid when they are stopped."""
+    assert up("--disk", "500GB").code == 0
+    said = provision("cost").out
+    assert "Disks, paid until they are gone, also while nothing runs; 0.08 USD per GiB and month (estimated:" in said
+    assert "466 GiB" in said
+    assert "0.10 USD per GiB and month (yours)" in provision("cost", "--disk-price", "0.10 USD").out
+    (disk,) = provision("cost", "--json").json["costs"][0]["disks"]
+    assert (disk["size_gib"], disk["ended_at"]) == (466, None)
+    assert provision("cost", "--disk-price", "cheap").code == 2
+    assert provision("down", "--all", "--yes").code == 0
+    (disk,) = provision("cost", "--json").json["costs"][0]["disks"]
+    assert disk["ended_at"] is not None
