@@ -133,6 +133,50 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """The cheapest plain machine of a cloud, which a self-test starts.
+
+    `price_bound`: more than it costs per hour, so that a limit holds; a bound and no price. `keeps_no_deadline`: the
+    cloud ends no machine by itself.
+    """
+
+    instance_type: str
+    region: str
+    price_bound: Decimal
+    currency: str
+    as_of: str
+    source: str
+    keeps_no_deadline: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way into a machine or out of it, as the account's network stands.
+
+    Attributes
+    ----------
+    direction
+        ``in`` or ``out``.
+    state
+        ``open`` as far as the account can tell, ``closed``, or ``unknown``: it could not be read.
+    why
+        Through what it goes, or what stands in the way.
+    argv
+        Program and arguments that take an open way in; empty where there is no machine yet.
+    """
+
+    name: str
+    direction: str
+    state: str
+    why: str = ""
+    argv: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("in", "out") or self.state not in ("open", "closed", "unknown"):
+            raise ValueError(f"no way goes {self.direction!r} and is {self.state!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """One thing in an account that carries our tags. `bills` is False only where the cloud charges nothing."""
 
@@ -231,6 +275,25 @@ class Quotas(Protocol):
         ...
 
 
+class Access(Protocol):
+    """How machines are reached. It reads the network, and never changes it: no port is opened, no rule is added."""
+
+    @property
+    def login(self) -> str:
+        """User of the cloud's images for plain ssh; empty where there is no such one."""
+        ...
+
+    def ways_in(
+        self, instance_id: str, *, region: str, command: str | None = None, identity: str | None = None
+    ) -> Sequence[Way]:
+        """Ways to a shell on a machine that runs, or to one `command` there, best first; `identity`: a private key."""
+        ...
+
+    def preflight(self, request: InstanceRequest) -> Sequence[Way]:
+        """Ways into and out of the machines that a settled request would make."""
+        ...
+
+
 class Instances(Protocol):
     """Machines, and what comes and goes with them. Every method raises `ProviderError` and nothing else."""
 
@@ -242,6 +305,29 @@ class Instances(Protocol):
     @property
     def gang(self) -> bool:
         """Whether one create starts all machines or none."""
+        ...
+
+    @property
+    def real(self) -> bool:
+        """Whether calls go to the cloud itself, and not to an endpoint that stands in for it."""
+        ...
+
+    @property
+    def trial(self) -> Trial | None:
+        """What a self-test starts, or None."""
+        ...
+
+    @property
+    def access(self) -> Access | None:
+        """How machines are reached, or None."""
+        ...
+
+    @property
+    def announced(self) -> str:
+        """Shell command that prints something on a machine once the cloud has announced that it takes it back.
+
+        Empty where a machine is not told. It needs no rights and nothing but the machine's own metadata address.
+        """
         ...
 
     def account(self, *, region: str) -> str:
@@ -290,6 +376,10 @@ class Instances(Protocol):
         """The machine now. Raises `InstanceNotFound`."""
         ...
 
+    def console(self, instance_id: str, *, region: str) -> str | None:
+        """The end of what the machine wrote to its serial console; None: there is no such thing there, or not yet."""
+        ...
+
     def delete(self, instance_id: str, *, region: str) -> None:
         """Begin to end the machine. Raises `InstanceNotFound` once it is gone."""
         ...
@@ -325,6 +415,7 @@ class Provider(Protocol):
 __all__ = [
     "MACHINE_STATES",
     "RESOURCE_KINDS",
+    "Access",
     "Answer",
     "Instance",
     "InstanceRequest",
@@ -336,5 +427,7 @@ __all__ = [
     "Quotas",
     "Resource",
     "Scope",
+    "Trial",
+    "Way",
     "Web",
 ]

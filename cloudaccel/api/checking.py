@@ -10,10 +10,11 @@ from datetime import UTC, date, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from cloudaccel import __version__, settings
+from cloudaccel import __version__, registry, settings
 from cloudaccel.catalog import snapshot, store
 from cloudaccel.errors import CloudAccelError
 from cloudaccel.facts.loader import read_table
+from cloudaccel.provision import proofs
 
 _EXTRAS = {"plan": "yaml", "provision": "sqlalchemy", "service": "apscheduler"}
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
@@ -124,7 +125,16 @@ def _extras() -> Iterator[Check]:
         there = _installed(row["module"])
         text = "SDK installed" if there else f"SDK not installed: pip install 'cloudaccel[{row['extra']}]'"
         credentials = _credentials(row["variables"].split("|"))
-        yield Check(f"provider {row['provider']}", "ok" if there else "note", f"{text}; {credentials}")
+        shown = f"; {_proved(row['provider'])}" if row["provider"] in registry.names() else ""
+        yield Check(f"provider {row['provider']}", "ok" if there else "note", f"{text}; {credentials}{shown}")
+
+
+def _proved(provider: str) -> str:
+    """Where starting and ending machines was proved: in tests on a fake cloud, or by a self-test on the real one."""
+    steps: dict[str, list[str]] = {}
+    for step, where in proofs.proved(proofs.read_record(provider)).items():
+        steps.setdefault(where, []).append(step.replace("_", " "))
+    return "machines proved: " + "; ".join(f"{where}: {', '.join(names)}" for where, names in steps.items())
 
 
 def _installed(module: str) -> bool:

@@ -1,7 +1,7 @@
 """From an offer or a lock file to the places where a run may start, each with its price from the catalog of now."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +21,17 @@ UNUSABLE = ("quarantined", "other_currency")  # rows whose price is no price of 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """What the offers are looked up in, and what narrows the places beyond the lock."""
+    """What the offers are looked up in, and what narrows the places beyond the lock.
+
+    `held_is_paid`: a lock's reservation adds nothing to what is spent. Only where who starts it also holds it: else a
+    lock that names somebody's reservation would pass every budget.
+    """
 
     country: list[str] | None = None
     residency: str | None = None
     price_file: str | None = None
     catalog: str | Path | None = None
+    held_is_paid: bool = False
 
 
 def places_of_lock(lock: Lock, rules: "Rules", where: Where, said: dict[str, Decimal]) -> list[Candidate]:
@@ -44,11 +49,13 @@ def places_of_lock(lock: Lock, rules: "Rules", where: Where, said: dict[str, Dec
     permit = gate_of_lock(lock.body, rules)
     found: list[Candidate] = []
     for place in lock.places:
-        for offer, candidate in _look_up(place, where):
+        for offer, listed in _look_up(place, where):
             permit(offer)
+            paid = where.held_is_paid and lock.reservation is not None  # already, whether it is used or not
+            candidate = replace(listed, price_per_hour=Decimal(0)) if paid else listed
             if candidate not in found:
                 found.append(candidate)
-                if place.said_price_per_hour is not None:
+                if place.said_price_per_hour is not None and not paid:
                     said[candidate.offer_id] = place.said_price_per_hour
     if not found:
         raise NothingFits("nothing in the lock file is on offer in the catalog of now. Plan again.")

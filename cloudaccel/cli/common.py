@@ -4,9 +4,9 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cloudaccel.errors import QueryError, StorageError
 
@@ -24,7 +24,24 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are errors like any other: one line, or JSON when JSON was asked for."""
+    """A parser whose complaints are errors like any other: one line, or JSON when JSON was asked for.
+
+    `rest`: name of the positional that takes all words after ``--`` as they are, wherever flags stand before it.
+    """
+
+    rest = ""
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # the stubs' overloads say less
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:  # fmt: skip
+        """As argparse does, which would take a word after ``--`` for whatever positional still wants one."""
+        words = None if args is None else list(args)
+        if not self.rest or words is None or "--" not in words:
+            return super().parse_known_args(words, namespace)
+        at = words.index("--")
+        found, unknown = super().parse_known_args(words[:at], namespace)
+        setattr(found, self.rest, words[at + 1 :])
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""

@@ -3,17 +3,26 @@
 import argparse
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from cloudaccel import registry, units
 from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_principal
-from cloudaccel.cli import common, provision_disks, provision_render, provision_request, provision_watch
+from cloudaccel.cli import (
+    common,
+    provision_disks,
+    provision_render,
+    provision_request,
+    provision_selftest,
+    provision_ssh,
+    provision_watch,
+)
 from cloudaccel.cost.lines import DISK_PRICE
-from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, QueryError
+from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, ProviderError, QueryError
 from cloudaccel.output import runs as out
-from cloudaccel.protocols import Provider
+from cloudaccel.protocols import Instances, Provider
 from cloudaccel.provision import lease, money, reap, standing
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import SystemClock
@@ -22,14 +31,27 @@ from cloudaccel.provision.disks import disk_lines
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.places import Places, Preview
+from cloudaccel.provision.reports import read_report
 from cloudaccel.provision.teardown import Ender
-from cloudaccel.provision.values import OVER, UNFINISHED, Attempt, Candidate, Ending, Outcome, Run, Spec
+from cloudaccel.provision.values import (
+    ON_INTERRUPTION,
+    OVER,
+    UNFINISHED,
+    Attempt,
+    Candidate,
+    Ending,
+    Outcome,
+    Run,
+    Spec,
+    Tracked,
+)
 
 EXAMPLES = """\
   cloudaccel provision up plan.lock.json --dry-run           what would be created, and what it may cost
   cloudaccel provision up H100-SXM:8 --region us-east-1 --lease 6h --max-hourly 60
   cloudaccel provision up g5.xlarge --market spot,on-demand --yes --wait 30m --max-total 20
   cloudaccel provision list
+  cloudaccel provision ssh 7f3a9c21 -- nvidia-smi -L
   cloudaccel provision extend 7f3a9c21 2h
   cloudaccel provision watch                                 keeps leases and budgets until it is stopped
   cloudaccel provision down 7f3a9c21                         waits until it is proved gone
@@ -40,7 +62,7 @@ EXAMPLES = """\
 class Actions(Protocol):
     """What argparse gives to add parsers of actions to; its own class for it is private."""
 
-    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+    def add_parser(self, name: str, **options: Any) -> Any:
         """A parser for one action."""
         ...
 
@@ -77,12 +99,18 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--yes", action="store_true", help="do not ask (only --all asks)")
     sub.add_argument("--wait", metavar="TIME", default="15m", help="how long to wait for proof (default 15m)")
     _reap(verbs)
+    provision_selftest.add(
+        _action(verbs, "selftest", "start and end a cheap machine in every way that can go wrong, and keep the record")
+    )
+    ssh = _action(verbs, "ssh", "a shell on a machine, by the way in that its network leaves open")
+    provision_ssh.add(ssh)
+    ssh.rest = "command"
     provision_watch.add(_action(verbs, "watch", "end what is over its lease or budget, and say what must be known"))
     return p
 
 
-def _action(verbs: "Actions", name: str, text: str) -> argparse.ArgumentParser:
-    sub = verbs.add_parser(
+def _action(verbs: "Actions", name: str, text: str) -> common.Parser:
+    sub: common.Parser = verbs.add_parser(
         name,
         help=text,
         description=text[0].upper() + text[1:] + ".",
@@ -141,6 +169,7 @@ def _up(verbs: "Actions") -> None:
         metavar="NETWORK",
         help="let port 22 be reached from here, such as 203.0.113.7/32 (default: nothing inbound)",
     )
+    w.add_argument("--ssh-key", metavar="FILE", help="public SSH key that may come in, where there is a way in")
     w.add_argument(
         "--project", metavar="NAME", default=DEFAULT_PROJECT, help="project that the run counts for (default default)"
     )
@@ -163,6 +192,18 @@ def _up_limits(p: argparse.ArgumentParser) -> None:
         "--accept-no-deadline",
         action="store_true",
         help="start also where the cloud ends no machine by itself: if this program is gone, it runs on and bills",
+    )
+    m.add_argument(
+        "--end-idle",
+        metavar="TIME",
+        help="let 'provision watch' end it when the accelerators did nothing for so long, such as 1h (default: never)",
+    )
+    m.add_argument(
+        "--on-interruption",
+        choices=ON_INTERRUPTION,
+        default="end",
+        help="when the cloud takes a machine back, 'provision watch' ends the rest (default), or starts it all again "
+        "elsewhere for what is left of lease and budget",
     )
     m.add_argument("--wait", metavar="TIME", help="go round again for so long when capacity is missing")
     d = p.add_argument_group("doing it")
@@ -202,7 +243,8 @@ def run(a: argparse.Namespace) -> int:
         raise QueryError(f"-o {a.output}: this verb writes a table or JSON.")
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "up": _run_up, "list": _run_list, "show": _run_show, "cost": _run_cost,
-        "extend": _run_extend, "down": _run_down, "reap": _run_reap, "watch": _run_watch,
+        "extend": _run_extend, "down": _run_down, "reap": _run_reap,
+        "selftest": _run_selftest, "ssh": _run_ssh, "watch": _run_watch,
     }  # fmt: skip
     return actions[a.action](a)
 
@@ -294,6 +336,7 @@ def _check_any_allowed(spec: Spec, check: Callable[[Spec, Candidate], None]) -> 
     for candidate in spec.candidates:
         try:
             check(spec, candidate)
+            money.check_window(spec.limits, SystemClock().now())
             return
         except LimitExceeded as error:
             refusals.append(error)
@@ -406,15 +449,28 @@ def _now(journal: Journal, run: Run) -> list[str]:
                 instances = machines(load(tracked.provider))
                 found = calls.read(lambda i=instances, t=tracked: i.get(t.id, region=t.region))
                 address = f"  {found.private_address} (private)" if found.private_address else ""
-                lines.append(f"  {tracked.id}  {found.state}{address}")
+                lines.append(f"  {tracked.id}  {found.state}{address}{_use(instances, tracked, calls)}")
             except CloudAccelError as error:
                 lines.append(f"  {tracked.id}  not known: {error}")
     return lines if len(lines) > 1 else []
 
 
+def _use(instances: Instances, tracked: Tracked, calls: Calls) -> str:
+    """What the machine says of its accelerators; that it says nothing is said as well."""
+    try:
+        console = calls.read(lambda: instances.console(tracked.id, region=tracked.region))
+    except ProviderError:
+        console = None
+    report = read_report(console, SystemClock().now())
+    if report is None:
+        return "  use not known"
+    busy = "use not known" if report.use_percent is None else f"{report.use_percent} % busy"
+    return f"  {report.accelerators or 'no'} accelerators answer, {busy}"
+
+
 def _run_cost(a: argparse.Namespace) -> int:
     journal = _journal()
-    runs = [journal.run(name) for name in a.run] if a.run else list(journal.runs())
+    runs = _named(journal, a.run) if a.run else list(journal.runs())
     now = SystemClock().now()
     costs = [cost(journal, run, now) for run in runs]
     price = units.parse_money(a.disk_price or str(DISK_PRICE.value), "--disk-price")[0]
@@ -446,8 +502,10 @@ def _run_extend(a: argparse.Namespace) -> int:
 def _run_down(a: argparse.Namespace) -> int:
     journal = _journal()
     if bool(a.run) == a.all:
-        raise QueryError("name the runs to end, or --all.")
-    runs = _not_proved_gone(journal) if a.all else [journal.run(name) for name in a.run]
+        raise QueryError("name the runs to end, or --all; not both." if a.all else "name the runs to end, or --all.")
+    runs = _not_proved_gone(journal) if a.all else _named(journal, a.run)
+    if not runs and a.output != "json":
+        common.write("No run is open: nothing to end.\n")
     if a.all and runs and not a.yes:
         _confirm_all(runs)
     ender = Ender(
@@ -469,6 +527,11 @@ def _run_down(a: argparse.Namespace) -> int:
     for ending in endings:
         _say_ending(a, journal, ending)
     return 11 if any(e.remaining for e in endings) else 0
+
+
+def _named(journal: Journal, names: Sequence[str]) -> list[Run]:
+    """Each run once, in the order in which they were named."""
+    return list({run.id: run for run in (journal.run(name) for name in names)}.values())
 
 
 def _not_proved_gone(journal: Journal) -> list[Run]:
@@ -516,7 +579,21 @@ def _spent(journal: Journal, run: Run) -> str:
     return f"{money.amount(total.total)} {run.currency or ''}".strip() if total.lines else "nothing"
 
 
+def _check_reap(a: argparse.Namespace) -> None:
+    if not (a.reconcile or a.adopt) and (a.all_regions or a.region or a.provider):
+        raise QueryError("--all-regions, --region and --provider say where to ask the clouds: add --reconcile.")
+    for text in a.adopt or ():
+        try:
+            uuid.UUID(text)
+        except ValueError:
+            raise QueryError(
+                f"--adopt {text}: no id of an installation. It is what the tag cloudaccel-install has in the cloud, "
+                "and 'provision reap --reconcile' shows it of what it leaves alone."
+            ) from None
+
+
 def _run_reap(a: argparse.Namespace) -> int:
+    _check_reap(a)
     journal = _journal()
     load = _Providers(a.offline)
     reaper = reap.Reaper(journal, load, SystemClock(), adopt=a.adopt or ())
@@ -532,13 +609,22 @@ def _run_reap(a: argparse.Namespace) -> int:
     return 8 if any(f.kind == "unasked" for f in findings) else 0
 
 
+def _run_selftest(a: argparse.Namespace) -> int:
+    with _stoppable():
+        return provision_selftest.run(a, _journal(), _Providers(a.offline))
+
+
+def _run_ssh(a: argparse.Namespace) -> int:
+    return provision_ssh.run(a, _journal(), _Providers(a.offline))
+
+
 def _run_watch(a: argparse.Namespace) -> int:
     return provision_watch.run(a, _journal(), _Providers(a.offline))
 
 
 def _places_to_ask(a: argparse.Namespace, reaper: reap.Reaper, load: _Providers) -> list[tuple[str, str]]:
     used = list(reaper.places())
-    names = a.provider or list(dict.fromkeys(p for p, _ in used)) or list(registry.names())
+    names = a.provider or list(dict.fromkeys(p for p, _ in used)) or _startable()
     asked = [place for place in used if place[0] in names]
     asked += [(name, region) for name in names for region in a.region or ()]
     if a.all_regions:
@@ -551,6 +637,10 @@ def _places_to_ask(a: argparse.Namespace, reaper: reap.Reaper, load: _Providers)
     if not asked:
         raise QueryError("no run has used any region yet: name one with --region.")
     return list(dict.fromkeys(asked))
+
+
+def _startable() -> list[str]:
+    return [name for name in registry.names() if registry.starts(name)]
 
 
 def _say_findings(a: argparse.Namespace, findings: Sequence[reap.Finding]) -> None:

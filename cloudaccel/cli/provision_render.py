@@ -9,6 +9,7 @@ from typing import Any
 
 from cloudaccel.cli import common
 from cloudaccel.output.runs import moment
+from cloudaccel.protocols import Way
 from cloudaccel.provision import money
 from cloudaccel.provision.cost import Cost
 from cloudaccel.provision.places import Preview, quota_text
@@ -23,10 +24,12 @@ def emit(kind: str, body: dict[str, Any]) -> None:
 
 
 def span(seconds: float) -> str:
-    """``11 h 46 m``, ``3 m``; negative is ``over``."""
+    """``11 h 46 m``, ``3 m``, ``12 d 05 h``; negative is ``over``."""
     if seconds < 0:
         return "over"
     minutes = int(seconds // 60)
+    if minutes >= 48 * 60:
+        return f"{minutes // 1440} d {minutes % 1440 // 60:02} h"
     return f"{minutes // 60} h {minutes % 60:02} m" if minutes >= 60 else f"{minutes} m"
 
 
@@ -56,7 +59,13 @@ def promise(spec: Spec, candidate: Candidate, deadline: datetime, now: datetime)
             f"{_ending(spec, f'{deadline:%Y-%m-%d %H:%MZ}')}"
         ),
     ]
-    if spec.options.reservation_id is not None:
+    held_until = spec.limits.end_by
+    if held_until is not None:
+        lines[0] = (
+            f"Price 0.00 {currency}/h more: reservation {spec.options.reservation_id} is paid whether it is used or "
+            f"not. Lease until {min(lease_end, deadline):%Y-%m-%d %H:%MZ}, inside its window."
+        )
+    elif spec.options.reservation_id is not None:
         lines.append(
             f"Taken from reservation {spec.options.reservation_id}, which bills this price whether used or not: while "
             "it is open these machines add 0.00 to it. The limits count the price in full."
@@ -107,7 +116,14 @@ def _evidence(preview: Preview) -> list[str]:
     if preview.account is not None:
         lines.append(f"Account {preview.account}.")
     lines += preview.terms
+    lines += [_way(way) for way in preview.ways]
     return lines
+
+
+def _way(way: Way) -> str:
+    """``Way in: Session Manager, by Default Host Management.``; one that is closed, or not known, says so first."""
+    state = {"open": "", "closed": "none by ", "unknown": "not known, "}[way.state]
+    return f"Way {way.direction}: {state}{way.name}{f': {way.why}' if way.why else ''}."
 
 
 def _preview_line(number: int, preview: Preview) -> str:
@@ -210,7 +226,9 @@ def show_text(
 
 def finding_line(finding: Finding, deleted: bool) -> str:
     """One line of ``provision reap``."""
-    if not finding.ours:
+    if finding.kind == "unasked":
+        word = "NOT ASKED"
+    elif not finding.ours:
         word = "left alone"
     elif deleted:
         word = "gone" if finding.gone else "NOT GONE"

@@ -1,6 +1,7 @@
 """From words or a lock file to a request: places in order, each with its price from the catalog of now."""
 
 import argparse
+import ipaddress
 import os
 from collections.abc import Sequence
 from decimal import Decimal
@@ -13,7 +14,8 @@ from cloudaccel.api.starting import UNUSABLE, Where, candidate_of, check_startab
 from cloudaccel.cli import common
 from cloudaccel.errors import AmbiguousName, LimitExceeded, NothingFits, QueryError
 from cloudaccel.model import Offer
-from cloudaccel.provision.lock import Lock, read_lock
+from cloudaccel.provision.lock import RESERVATION, Lock, read_lock
+from cloudaccel.provision.userdata import public_key
 from cloudaccel.provision.values import MARKETS, Candidate, Limits, Options, Spec
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 DEFAULT_LEASE = "4h"
 DEFAULT_PLACES = 5
+MOST_PLACES = 1000
+MOST_OWNER = 63
+SHORTEST_IDLE_S = 300.0
 
 
 class Request:
@@ -44,6 +49,7 @@ def build(a: argparse.Namespace) -> Request:
     LimitExceeded
         If the rules of the lock do not allow one of its places on the facts of now, or do not know.
     """
+    _check_words(a)
     lock = read_lock(Path(a.what[0])) if _is_file(a.what) else None
     said: dict[str, Decimal] = {}
     if lock is not None:
@@ -62,6 +68,27 @@ def build(a: argparse.Namespace) -> Request:
     return Request(spec, said, notes)
 
 
+def _check_words(a: argparse.Namespace) -> None:
+    """Refuse what no cloud would take, before one is asked."""
+    if not 1 <= a.places <= MOST_PLACES:
+        raise QueryError(f"--places {a.places}: from 1 to {MOST_PLACES}.")
+    if a.owner is not None and not 1 <= len(a.owner) <= MOST_OWNER:
+        raise QueryError(f"--owner: 1 to {MOST_OWNER} characters, which is what a tag holds.")
+    if a.reservation is not None and not RESERVATION.fullmatch(a.reservation):
+        raise QueryError(f"--reservation {a.reservation!r}: no id of a reservation. Copy it from your provider.")
+    for text in a.ssh_cidr or ():
+        _check_network(text)
+
+
+def _check_network(text: str) -> None:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise QueryError(f"--ssh-cidr: {error}. Write a network such as 203.0.113.7/32.") from None
+    if network.prefixlen < (8 if network.version == 4 else 32):
+        raise QueryError(f"--ssh-cidr {text} is (half) the world: name the network that you come from.")
+
+
 def _is_file(what: Sequence[str]) -> bool:
     return len(what) == 1 and (what[0].endswith(".json") or os.sep in what[0])
 
@@ -74,7 +101,11 @@ def _limits(a: argparse.Namespace, lock: Lock | None) -> Limits:
     if total is None and lock is not None:
         total, named = lock.budget, lock.currency
     regions = [word for value in a.region or () for word in value.split(",")]
+    start_from, start_by, end_by = lock.window if lock is not None else (None, None, None)
     return Limits(
+        start_from=start_from,
+        start_by=start_by,
+        end_by=end_by,
         max_hourly=hourly,
         max_total=total,
         currency=currency or named or "USD",
@@ -95,14 +126,36 @@ def _reservation_id(a: argparse.Namespace, lock: Lock | None) -> str | None:
 
 def _options(a: argparse.Namespace, reservation_id: str | None) -> Options:
     return Options(
-        owner=a.owner or os.environ.get("USER", "") or os.environ.get("USERNAME", ""),
+        owner=(a.owner or os.environ.get("USER", "") or os.environ.get("USERNAME", ""))[:MOST_OWNER],
         reservation_id=reservation_id,
         image=a.image,
         disk_gib=_disk_gib(a.disk),
         ssh_cidrs=tuple(a.ssh_cidr or ()),
         key_name=a.key_name,
         accept_no_deadline=a.accept_no_deadline,
+        ssh_key=_ssh_key(a.ssh_key),
+        end_idle_s=_end_idle_s(a.end_idle),
+        on_interruption=a.on_interruption,
     )
+
+
+def _ssh_key(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        text = Path(path).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise QueryError(f"--ssh-key {path} cannot be read: {error}.") from error
+    return public_key(text, path)
+
+
+def _end_idle_s(text: str | None) -> float | None:
+    if text is None:
+        return None
+    seconds = units.parse_duration_s(text, "--end-idle")
+    if seconds < SHORTEST_IDLE_S:
+        raise QueryError(f"--end-idle {text}: at least 5m, since a job that loads its data computes nothing either.")
+    return seconds
 
 
 def _disk_gib(text: str | None) -> int | None:
@@ -238,7 +291,9 @@ def _nothing(answer: quoting.Quote, startable: Sequence[str]) -> str:
 def _from_lock(lock: Lock, a: argparse.Namespace, said: dict[str, Decimal]) -> list[Candidate]:
     if a.market:
         raise QueryError("--market is for a request in words; a lock file has its own. Plan again with --market.")
-    where = Where(country=a.country, residency=a.residency, price_file=a.price_file, catalog=a.catalog)
+    where = Where(
+        country=a.country, residency=a.residency, price_file=a.price_file, catalog=a.catalog, held_is_paid=True
+    )  # fmt: skip
     return places_of_lock(lock, common.rules_of(a), where, said)
 
 

@@ -42,6 +42,7 @@ def preview_json(spec: Spec, previews: Sequence[Preview], now: datetime) -> dict
                 "worst_case": plain(money.worst_case(p.candidate, p.deadline, now)),
                 "quota": _quota_json(p.quota, p.needed),
                 "terms": list(p.terms),
+                "ways": [{"name": w.name, "direction": w.direction, "state": w.state, "why": w.why} for w in p.ways],
                 "problem": None if p.problem is None else {"code": p.problem.code, "message": str(p.problem)},
             }
             for p in previews

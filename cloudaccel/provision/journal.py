@@ -153,6 +153,11 @@ class Journal:
             self._guard(db, run, **changed, **self._hold())
         return self.run(run.id)
 
+    def note_idle(self, run: Run, since: datetime | None) -> None:
+        """Write since when the run has been idle, None: it is not, or nobody knows. A fact, so it needs no hold."""
+        with self._engine.begin() as db:
+            db.execute(state.run.update().where(state.run.c.id == run.id).values(idle_since=_cell(since)))
+
     def let_go(self, run: Run) -> None:
         """Hold the run no longer; nothing happens when it is already somebody else's."""
         mine = sa.and_(state.run.c.id == run.id, state.run.c.fence == run.fence)

@@ -185,6 +185,7 @@ class Launcher:
                 f"{error} The rest went, or may have gone, to machines that this run had before."
             ) from error
         Guard(self._standing, self._journal, self._clock.now(), run.id).check(spec, candidate)
+        money.check_window(limits, self._clock.now())
         return limits
 
     def _start(self, run: Run, index: int, candidate: Candidate, zone: str) -> tuple[Run, tuple[Instance, ...]]:
@@ -194,7 +195,10 @@ class Launcher:
         self._refuse_blocked(cloud, candidate, zone)
         self._places.check_quota(cloud, candidate, spec)
         attempt = len(self._journal.operations(run.id)) + 1
-        request = build_request(run, candidate, zone, attempt, self._journal.install_id(), self._clock.now(), limits)
+        request = build_request(
+            run, candidate, zone, attempt, self._journal.install_id(), self._clock.now(), limits,
+            announced=cloud.instances.announced,
+        )  # fmt: skip
         request = self._calls.read(lambda: cloud.instances.settle(request))
         self._journal.intend(run, attempt, index, request)
         return self._send(run, index, request, cloud, uncertain=False)

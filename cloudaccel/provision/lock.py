@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +18,9 @@ from cloudaccel.model.deployment import LEASE_MARGIN, LEASE_START_H
 
 SCHEMA = "cloudaccel-lock/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ -]{0,127}")
-_RESERVATION = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._:/()-]{0,511}")  # some are the whole path of a resource
+RESERVATION = re.compile(r"[A-Za-z0-9/][A-Za-z0-9._:/()-]{0,511}")  # some are the whole path of a resource
+# A capacity block's machines are taken back from half an hour before its end (EC2 user guide: Capacity Blocks, 2026-09)
+BLOCK_ENDS_EARLY = timedelta(minutes=35)
 _MAX_BYTES = 10_000_000
 
 
@@ -37,6 +40,15 @@ class LockedPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LockedReservation:
+    """Capacity that the plan is for: its id, and from when until when it is held."""
+
+    id: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """The request in a lock file: places in order, hours of the high estimate, budget.
 
@@ -48,7 +60,22 @@ class Lock:
     budget: Decimal | None
     currency: str
     body: Mapping[str, Any]
-    reservation_id: str | None = None
+    reservation: "LockedReservation | None" = None
+
+    @property
+    def reservation_id(self) -> str | None:
+        """Id of the capacity that the plan is for."""
+        return None if self.reservation is None else self.reservation.id
+
+    @property
+    def window(self) -> tuple[str | None, str | None, str | None]:
+        """From when and by when a run in the reservation starts, and by when it must be gone; ISO text, or None."""
+        if self.reservation is None:
+            return None, None, None
+        blocks = any(place.market == "capacity_block" for place in self.places)
+        end = self.reservation.end - (BLOCK_ENDS_EARLY if blocks else timedelta())
+        latest = end - timedelta(hours=float(self.high_hours or 0))
+        return self.reservation.start.isoformat(), latest.isoformat(), end.isoformat()
 
     @property
     def lease_s(self) -> float | None:
@@ -120,6 +147,15 @@ class _Reader:
             raise self.fail(key, f"a whole number from {low} to {high}")
         return value
 
+    def moment(self, key: str) -> datetime:
+        try:
+            value = datetime.fromisoformat(str(self._data.get(key)))
+        except ValueError:
+            raise self.fail(key, "a time") from None
+        if value.tzinfo is None:
+            raise self.fail(key, "a time with its zone")
+        return value.astimezone(UTC)
+
     def number(self, key: str) -> Decimal:
         try:
             value = Decimal(str(self._data.get(key)))
@@ -142,8 +178,12 @@ def _lock(reader: _Reader, body: Mapping[str, Any]) -> Lock:
         budget=limits.number("budget") if limits is not None and has_budget else None,
         currency=limits.name("currency") if limits is not None and limits.has("currency") else "USD",
         body=body,
-        reservation_id=held.name("id", _RESERVATION) if held is not None else None,
+        reservation=None if held is None else _reservation(held),
     )
+
+
+def _reservation(held: _Reader) -> LockedReservation:
+    return LockedReservation(id=held.name("id", RESERVATION), start=held.moment("start"), end=held.moment("end"))
 
 
 def _place(reader: _Reader) -> LockedPlace:

@@ -44,6 +44,21 @@ def check_limits(candidate: Candidate, limits: Limits, lease_s: float) -> None:
     _check(where, "for the lease", hourly * hours(lease_s), limits.max_total, "--max-total", candidate.currency)
 
 
+def check_window(limits: Limits, now: datetime) -> None:
+    """Refuse a run in held capacity outside its window. Raises `LimitExceeded`."""
+    if limits.start_from is not None and now < datetime.fromisoformat(limits.start_from):
+        begins = datetime.fromisoformat(limits.start_from)
+        raise LimitExceeded(
+            f"the reservation begins {begins:%Y-%m-%d %H:%MZ}: before that nothing is held. Start then."
+        )
+    if limits.start_by is not None and now > datetime.fromisoformat(limits.start_by):
+        latest, ends = datetime.fromisoformat(limits.start_by), datetime.fromisoformat(limits.end_by or limits.start_by)
+        raise LimitExceeded(
+            f"the plan's high estimate does not end within the reservation any more: its machines are gone by "
+            f"{ends:%Y-%m-%d %H:%MZ}, so the latest start was {latest:%Y-%m-%d %H:%MZ}. Plan again for what is left."
+        )
+
+
 def _check(where: str, per: str, cost: Decimal, limit: Decimal | None, flag: str, currency: str) -> None:
     if limit is not None and cost > limit:
         raise LimitExceeded(
@@ -52,12 +67,17 @@ def _check(where: str, per: str, cost: Decimal, limit: Decimal | None, flag: str
 
 
 def deadline(candidate: Candidate, limits: Limits, lease_s: float, now: datetime) -> datetime:
-    """When the machines end themselves: with the lease, or later as far as `max_total` pays for it. Whole seconds."""
+    """When the machines end themselves: with the lease, or later as far as `max_total` pays for it. Whole seconds.
+
+    Never after `Limits.end_by`.
+    """
     seconds = Decimal(str(lease_s))
     hourly = candidate.request_price_per_hour
     if limits.max_total is not None and hourly:
         seconds = max(seconds, (limits.max_total / hourly * _HOUR_S).to_integral_value(ROUND_FLOOR))
     span = min(timedelta(seconds=int(seconds)), max(LONGEST, timedelta(seconds=int(lease_s))))
+    if limits.end_by is not None:
+        span = min(span, max(datetime.fromisoformat(limits.end_by) - now, timedelta(minutes=1)))
     return (now + span).replace(microsecond=0)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from cloudaccel.errors import CapacityUnavailable, CloudAccelError, LimitExceeded, ProviderError, QuotaExceeded
-from cloudaccel.protocols import InstanceRequest, Instances, Provider, Quota
+from cloudaccel.protocols import InstanceRequest, Instances, Provider, Quota, Way
 from cloudaccel.provision import identity, money, userdata
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import Clock
@@ -28,7 +28,8 @@ class Preview:
 
     `problem` is the error that would stop it there, None when nothing is known to. `quota` None: not known; `needed` is
     what the request counts as in the quota's unit, None when not known or not asked. `terms` is
-    what the provider says of its machines: image, network, what is open; empty when it came to no request.
+    what the provider says of its machines: image, network, what is open; empty when it came to no request. `ways`
+    into and out of the machines, as the network stands.
     """
 
     candidate: Candidate
@@ -39,6 +40,7 @@ class Preview:
     request: InstanceRequest | None
     problem: CloudAccelError | None
     terms: tuple[str, ...] = ()
+    ways: tuple[Way, ...] = ()
     needed: Decimal | None = None
 
 
@@ -102,23 +104,28 @@ class Places:
         )  # fmt: skip
         try:
             money.check_limits(candidate, spec.limits, spec.lease_s)
+            money.check_window(spec.limits, now)
             cloud = self.cloud(candidate)
             bare = replace(bare, account=cloud.account)
             zones = tuple(self.zones(spec, candidate))
             quota, needed = read_quota(cloud.provider, candidate)
             bare = replace(bare, zones=zones, quota=quota, needed=needed)
             self.check_quota(cloud, candidate, spec)
-            request = cloud.instances.settle(sample_request(spec, candidate, zones[0], now))
+            sample = sample_request(spec, candidate, zones[0], now, announced=cloud.instances.announced)
+            request = cloud.instances.settle(sample)
             cloud.instances.rehearse(request)
-            return replace(bare, request=request, terms=tuple(cloud.instances.terms(request)))
+            access = cloud.instances.access
+            ways = () if access is None else tuple(access.preflight(request))
+            return replace(bare, request=request, terms=tuple(cloud.instances.terms(request)), ways=ways)
         except (ProviderError, LimitExceeded) as error:
             return replace(bare, problem=error)
 
 
 def build_request(
-    run: Run, candidate: Candidate, zone: str, attempt: int, install: str, now: datetime, limits: Limits
-) -> InstanceRequest:
-    """The request of one attempt within `limits`; everything in it follows from the journal and the clock."""
+    run: Run, candidate: Candidate, zone: str, attempt: int, install: str, now: datetime, limits: Limits, *,
+    announced: str = "",
+) -> InstanceRequest:  # fmt: skip
+    """The request of one attempt within `limits`; all in it follows from journal, clock and the cloud's own command."""
     spec = run.spec
     until = money.deadline(candidate, limits, spec.lease_s, now)
     return InstanceRequest(
@@ -133,7 +140,7 @@ def build_request(
         reservation_id=spec.options.reservation_id,
         deadline=until,
         disk_gib=spec.options.disk_gib,
-        user_data=userdata.user_data(run.id, until),
+        user_data=userdata.user_data(run.id, until, announced=announced, ssh_key=spec.options.ssh_key),
         tags=identity.tags(install, run.id, until, spec.options.owner),
         ssh_cidrs=spec.options.ssh_cidrs,
         image=spec.options.image,
@@ -143,7 +150,9 @@ def build_request(
     )
 
 
-def sample_request(spec: Spec, candidate: Candidate, zone: str, now: datetime) -> InstanceRequest:
+def sample_request(
+    spec: Spec, candidate: Candidate, zone: str, now: datetime, *, announced: str = ""
+) -> InstanceRequest:
     """A request as `up` would send it, for a run that does not exist: what a rehearsal sends."""
     until = money.deadline(candidate, spec.limits, spec.lease_s, now)
     o = spec.options
@@ -154,7 +163,8 @@ def sample_request(spec: Spec, candidate: Candidate, zone: str, now: datetime) -
         market=candidate.market,
         reservation_id=o.reservation_id, deadline=until, disk_gib=o.disk_gib, ssh_cidrs=o.ssh_cidrs, image=o.image,
         key_name=o.key_name, max_price_per_hour=money.most_per_machine(candidate, spec.limits),
-        accept_no_deadline=o.accept_no_deadline, user_data=userdata.user_data("rehearsal", until),
+        accept_no_deadline=o.accept_no_deadline,
+        user_data=userdata.user_data("rehearsal", until, announced=announced, ssh_key=o.ssh_key),
         tags=identity.tags("rehearsal", "rehearsal", until, o.owner),
     )  # fmt: skip
 

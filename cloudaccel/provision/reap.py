@@ -84,8 +84,9 @@ class Reaper:
             try:
                 findings += self._look(provider, machines(self._load(provider)), region)
             except ProviderError as error:
+                detail = " ".join(str(error).split())[:300]  # a proxy's page in the place of an answer has many lines
                 findings.append(
-                    Finding(kind="unasked", what=region, run=None, provider=provider, region=region, detail=str(error))
+                    Finding(kind="unasked", what=region, run=None, provider=provider, region=region, detail=detail)
                 )
         return tuple(findings)
 
@@ -122,9 +123,15 @@ class Reaper:
             if kind is not None:
                 yield Finding(
                     kind=kind, what=f"{resource.kind} {resource.id}", run=resource.tags.get(identity.TAG_RUN),
-                    provider=provider, region=region, resource=resource, detail=_expiry(resource, self._clock.now()),
+                    provider=provider, region=region, resource=resource, detail=self._detail(kind, resource),
                 )  # fmt: skip
         yield from self._tombstones(provider, instances, region)
+
+    def _detail(self, kind: str, resource: Resource) -> str:
+        expiry = _expiry(resource, self._clock.now())
+        if kind != "foreign":
+            return expiry
+        return f"{expiry}, of installation {resource.tags.get(identity.TAG_INSTALL) or 'unknown'}".removeprefix(", ")
 
     def _judge(self, resource: Resource, runs: Mapping[str, Run]) -> str | None:
         """What the resource is to us; None when a run that lives has it."""

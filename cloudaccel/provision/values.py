@@ -10,6 +10,7 @@ from typing import Any
 STATES = ("planned", "creating", "verifying", "ready", "interrupted", "deleting", "deleted", "failed", "leak_suspected")
 UNFINISHED = ("planned", "creating", "verifying")
 OVER = ("deleted", "failed")
+ON_INTERRUPTION = ("end", "restart")
 MARKETS = ("on_demand", "spot", "capacity_block")  # what can be started; commitments are paid, not started
 
 
@@ -48,13 +49,20 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the caller allows; equality is allowed. `regions` None: any region of the candidates."""
+    """What the caller allows; equality is allowed. `regions` None: any region of the candidates.
+
+    `start_from`, `start_by`, `end_by` (ISO, UTC): when a run in held capacity may start, so that it also ends in it,
+    and when its machines must be gone. None: at any time.
+    """
 
     max_hourly: Decimal | None = None
     max_total: Decimal | None = None
     currency: str = "USD"
     allow_unpriced: bool = False
     regions: tuple[str, ...] | None = None
+    start_from: str | None = None
+    start_by: str | None = None
+    end_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +76,11 @@ class Ending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How the machines are made; every default is the closed one."""
+    """How the machines are made and kept; every default is the closed one.
+
+    `ssh_key`: a public key that is let in. `end_idle_s`: end the run when nothing was computed for so long; None: no.
+    `on_interruption`: ``end``, or ``restart`` in the next place, for what is left of lease and budget.
+    """
 
     owner: str = ""
     reservation_id: str | None = None
@@ -77,6 +89,9 @@ class Options:
     ssh_cidrs: tuple[str, ...] = ()
     key_name: str | None = None
     accept_no_deadline: bool = False
+    ssh_key: str | None = None
+    end_idle_s: float | None = None
+    on_interruption: str = "end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,22 +6,29 @@ it, and two watchers at once do no harm: a run is claimed before anything is dec
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
-from cloudaccel.errors import AuthError, CloudAccelError, InstanceNotFound
-from cloudaccel.protocols import Instance, Provider
+from cloudaccel.errors import AuthError, CloudAccelError, InstanceNotFound, ProviderError
+from cloudaccel.protocols import Instance, Instances, Provider
 from cloudaccel.provision import money
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import Clock
 from cloudaccel.provision.cost import cost
 from cloudaccel.provision.journal import HoldLost, Journal
+from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.lease import RUNNING
+from cloudaccel.provision.reports import Report, idle_since, read_report
 from cloudaccel.provision.teardown import Ender
-from cloudaccel.provision.values import UNFINISHED, Run, Tracked
+from cloudaccel.provision.values import UNFINISHED, Run, Spec, Tracked
 
 WARN_S = 1800.0
+IDLE_SAID = timedelta(minutes=30)
+BOOTED = timedelta(minutes=15)  # by then a machine has written its first report
+RESTART_LEAST_S = 900.0  # a lease of less is over before a machine has done anything
 ABANDONED = timedelta(minutes=30)  # for so long the same words may still go on with a run whose process is gone
+_INTERRUPTED = "interrupted:"
 _UNPROVED = ("deleting", "leak_suspected", "interrupted")
 
 
@@ -33,7 +40,9 @@ class Notice:
     ----------
     kind
         ``ended`` (all of it, with proof), ``not_gone`` (may still bill), ``lease_soon``, ``budget_short`` (the lease
-        costs more than is left), ``budget_unknown`` (no price, so no guard), ``unasked`` (the cloud did not say).
+        costs more than is left), ``budget_unknown`` (no price, so no guard), ``unasked`` (the cloud did not say),
+        ``idle``, ``use_unknown`` (it should end when idle, and use is not reported), ``unhealthy`` (accelerators do not
+        answer), ``interruption_soon`` (announced by the cloud), ``restarted``, ``not_restarted``.
     text
         One sentence for people.
     key
@@ -107,7 +116,10 @@ class Watcher:
         notices: list[Notice] = []
         if reason is None and run.state in RUNNING:
             try:
-                reason = self._lost(run)
+                reason, reports = self._ask(run)
+                if reason is None:
+                    notices += self._reported(run, reports, now)
+                    reason = self._idle(run, reports, now)
             except CloudAccelError as error:
                 notices.append(_unasked(run, error))
         if reason is not None:
@@ -134,17 +146,38 @@ class Watcher:
             return None
         return f"its budget is used up: {money.amount(spent)} of {money.amount(limit)} {run.currency}"
 
-    def _lost(self, run: Run) -> str | None:
-        """Why the run cannot go on: a machine of it has ended. None: all of them live, or may be too new to show."""
+    def _ask(self, run: Run) -> tuple[str | None, list[Report | None]]:
+        """Why the run cannot go on, a machine of it having ended, and the machines' reports.
+
+        None: all of them live, or may be too new to show.
+        """
+        reports: list[Report | None] = []
         for tracked in self._journal.resources(run.id, live=True):
             if tracked.kind == "machine":
-                reason = self._ended(run, tracked)
+                instances = machines(self._load(tracked.provider))
+                reason = self._ended(run, tracked, instances)
                 if reason is not None:
-                    return reason
-        return None
+                    return reason, []
+                reports.append(self._report(tracked, instances))
+        return None, reports
 
-    def _ended(self, run: Run, tracked: Tracked) -> str | None:
-        instances = machines(self._load(tracked.provider))
+    def _report(self, tracked: Tracked, instances: Instances) -> Report | None:
+        try:
+            console = self._calls.read(lambda: instances.console(tracked.id, region=tracked.region))
+        except ProviderError:
+            return None  # its use is then not known, which is all that a report is for
+        return read_report(console, self._clock.now())
+
+    def _idle(self, run: Run, reports: Sequence[Report | None], now: datetime) -> str | None:
+        """Why the run must end, if it should when nothing is computed. Use that is not known is no idleness."""
+        since, most = idle_since(reports), run.spec.options.end_idle_s
+        if since != run.idle_since:
+            self._journal.note_idle(run, since)
+        if since is None or most is None or (now - since).total_seconds() < most:
+            return None
+        return f"nothing was computed since {since:%Y-%m-%d %H:%MZ}"
+
+    def _ended(self, run: Run, tracked: Tracked, instances: Instances) -> str | None:
         account = self._calls.read(lambda: instances.account(region=tracked.region))
         if run.account not in (None, account):  # another account shows none of our machines, and that proves nothing
             raise AuthError(
@@ -177,8 +210,48 @@ class Watcher:
         spent = cost(self._journal, ending.run, self._clock.now())
         total = f", spent {money.amount(spent.total)} {ending.run.currency or ''}".rstrip() if spent.lines else ""
         yield Notice(kind="ended", run=run.id, text=f"Ended, with proof: {reason}{total}.", key=f"ended:{run.id}")
+        if reason.startswith(_INTERRUPTED) and run.spec.options.on_interruption == "restart":
+            yield self._restart(ending.run, spent.total)
+
+    def _restart(self, run: Run, spent: Decimal | None) -> Notice:
+        """Start the run again as a new one, in another place first, for what is left of its lease and budget."""
+        left_s = (run.lease_until - self._clock.now()).total_seconds() if run.lease_until else 0.0
+        spec = _rest(run, left_s, spent)
+        if spec is None:
+            text = f"Not started again: too little is left of its lease ({max(left_s, 0) // 60:.0f} min) or budget."
+            return Notice(kind="not_restarted", run=run.id, text=text, key=f"not_restarted:{run.id}")
+        outcome = Launcher(self._journal, self._load, self._clock).up(spec)
+        new = outcome.run
+        if outcome.exit_code == 0:
+            text = f"Goes on as run {new.id} in {new.provider} {new.zone}, for what was left of lease and budget."
+            return Notice(kind="restarted", run=run.id, text=text, key=f"restarted:{run.id}")
+        if outcome.may_bill:
+            return _not_gone(new, f"restart of {run.id} failed", outcome.may_bill, [outcome.reason])
+        text = f"Could not be started again (run {new.id}), and nothing of it is left: {outcome.reason}"
+        return Notice(kind="not_restarted", run=run.id, text=text, key=f"not_restarted:{run.id}")
 
     # -- what goes on -------------------------------------------------------------------------------------------------
+
+    def _reported(self, run: Run, reports: Sequence[Report | None], now: datetime) -> Iterable[Notice]:
+        """What the machines say of themselves."""
+        if any(report is not None and report.notice for report in reports):
+            text = "The cloud has announced that it takes a machine back within minutes: save what must not be lost."
+            yield Notice(kind="interruption_soon", run=run.id, text=text, key=f"interruption_soon:{run.id}")
+        if run.launched_at is None or now < run.launched_at + BOOTED:
+            return
+        wanted = _whole(run.accelerator_count)
+        short = [r for r in reports if r is not None and wanted and (r.accelerators or 0) < wanted]
+        if short:
+            text = f"{short[0].accelerators or 'None'} of {wanted} accelerators answer on {len(short)} machine(s)."
+            yield Notice(kind="unhealthy", run=run.id, text=text, key=f"unhealthy:{run.id}")
+        since = idle_since(reports)
+        if since is not None and now - since >= IDLE_SAID:
+            price = f" at {money.amount(run.request_price_per_hour)} {run.currency or ''}/h".rstrip()
+            text = f"Nothing was computed since {since:%Y-%m-%d %H:%MZ}{price}: provision down {run.id}"
+            yield Notice(kind="idle", run=run.id, text=text, key=f"idle:{run.id}:{since:%Y-%m-%dT%H:%M}")
+        if run.spec.options.end_idle_s is not None and any(r is None or r.use_percent is None for r in reports):
+            text = "It should end when idle, and its machines do not say how busy they are: it is not ended for that."
+            yield Notice(kind="use_unknown", run=run.id, text=text, key=f"use_unknown:{run.id}")
 
     def _warnings(self, run: Run, now: datetime) -> Iterable[Notice]:
         if run.state not in RUNNING or run.lease_until is None:
@@ -221,10 +294,26 @@ def _why_ended(found: Instance, run: Run, now: datetime) -> str | None:
         return None
     said = f" ({found.reason})" if found.reason else ""
     if found.interrupted:
-        return f"interrupted: the cloud took {found.id} back{said}"
+        return f"{_INTERRUPTED} the cloud took {found.id} back{said}"
     if run.deadline_at is not None and run.deadline_at <= now:
         return f"{found.id} has switched itself off at its deadline"
     return f"{found.id} is {found.state}, and not by this program{said}"
+
+
+def _rest(run: Run, left_s: float, spent: Decimal | None) -> Spec | None:
+    """What is left of the run's request, the place that took it back last; None: too little to start anything."""
+    spec, limits = run.spec, run.spec.limits
+    if limits.max_total is not None and spent is not None:
+        limits = replace(limits, max_total=limits.max_total - spent)
+    if left_s < RESTART_LEAST_S or (limits.max_total is not None and limits.max_total <= 0):
+        return None
+    taken = (run.provider, run.region, run.instance, run.market)
+    order = sorted(spec.candidates, key=lambda c: (c.provider, c.region, c.instance, c.market) == taken)
+    return replace(spec, candidates=tuple(order), limits=limits, lease_s=float(int(left_s)))
+
+
+def _whole(count: str | None) -> int | None:
+    return int(count) if count is not None and count.isdigit() else None
 
 
 def _can_extend(run: Run) -> bool:

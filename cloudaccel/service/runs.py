@@ -180,9 +180,13 @@ class Runs:
             places = places_of_lock(lock, Rules(packs=self._packs), Where(catalog=self._catalog), {})
         except ConfigError as error:  # of the caller's own lock
             raise QueryError(str(error)) from error
+        start_from, start_by, end_by = lock.window
         spec = Spec(
             asked=f"a lock over HTTP, catalog {str(lock.body.get('catalog_id', ''))[:19]}", candidates=tuple(places),
-            limits=Limits(max_total=total, max_hourly=hourly, currency=currency),
+            limits=Limits(
+                max_total=total, max_hourly=hourly, currency=currency, start_from=start_from, start_by=start_by,
+                end_by=end_by,
+            ),
             # Where a cloud keeps no deadline of its own, the watch of the service ends the run.
             options=Options(
                 owner=who.name, reservation_id=lock.reservation_id, ssh_cidrs=tuple(body.ssh_cidr),

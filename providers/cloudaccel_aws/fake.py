@@ -84,6 +84,9 @@ class FakeAws(Account):
         self.quotas: dict[str, float] = {}
         self.capacity: dict[tuple[str, str], int] = {}  # (type, zone) → machines left; absent: as many as you like
         self.reservations: dict[str, dict[str, Any]] = {}
+        self.agents: dict[str, str] = {}  # id of a machine → what Systems Manager knows of its agent, such as Online
+        self.host_management = "$None"  # the role of Default Host Management
+        self.consoles: dict[str, str] = {}  # id of a machine → what it wrote to its serial console
         self.calls: list[tuple[str, str, dict[str, str]]] = []  # region, action, parameters
         self.placement_groups: dict[tuple[str, str], dict[str, str]] = {}
         self._tokens: dict[tuple[str, str], tuple[str, bytes, list[str]]] = {}
@@ -126,9 +129,9 @@ class FakeAws(Account):
         """Say of machines that were asked into `zone` that they are in `shown`."""
         self._zone_lies[zone] = shown
 
-    def reserve(self, identifier: str, instance_type: str, zone: str, count: int) -> None:
-        """Hold capacity under an id."""
-        self.reservations[identifier] = {"type": instance_type, "zone": zone, "left": count}
+    def reserve(self, identifier: str, instance_type: str, zone: str, count: int, *, ends: str = "") -> None:
+        """Hold capacity under an id; `ends`: when, in ISO, for one that is not held until it is given back."""
+        self.reservations[identifier] = {"type": instance_type, "zone": zone, "left": count, "ends": ends}
 
     def session(self) -> Any:
         """A boto3 session whose calls come here without a socket: for a great many of them, or where none may be."""
@@ -357,6 +360,21 @@ class FakeAws(Account):
         if zone is not None and zone.text in self._zone_lies:
             zone.text = self._zone_lies[zone.text]
 
+    def _on_get_console_output(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
+        text = base64.b64encode(self.consoles.get(p["InstanceId"], "").encode()).decode()
+        return _xml("GetConsoleOutputResponse", f"<instanceId>{p['InstanceId']}</instanceId><output>{text}</output>")
+
+    def _on_describe_capacity_reservations(
+        self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes
+    ) -> Answer:
+        wanted = p["CapacityReservationId.1"]
+        held = self.reservations.get(wanted)
+        if held is None:
+            raise _Refused("InvalidCapacityReservationId.NotFound", f"The reservation {wanted} does not exist.")
+        ends = f"<endDate>{held['ends']}</endDate>" if held.get("ends") else ""
+        item = f"<item><capacityReservationId>{wanted}</capacityReservationId><state>active</state>{ends}</item>"
+        return _xml("DescribeCapacityReservationsResponse", f"<capacityReservationSet>{item}</capacityReservationSet>")
+
     def _on_terminate_instances(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
         answer = self._pass(environ, body)
         if answer[0] == 200:
@@ -446,6 +464,16 @@ class FakeAws(Account):
         images = self._backend(region).amis
         image = next(i for i in images.values() if i.root_device_type == "ebs" and i.virtualization_type == "hvm")
         return _json({"Parameter": {"Name": p["Name"], "Type": "String", "Value": image.id, "Version": 1}})
+
+    def _on_describe_instance_information(
+        self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes
+    ) -> Answer:
+        (wanted,) = json.loads(body)["Filters"]
+        known = [{"InstanceId": i, "PingStatus": self.agents[i]} for i in wanted["Values"] if i in self.agents]
+        return _json({"InstanceInformationList": known})
+
+    def _on_get_service_setting(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
+        return _json({"ServiceSetting": {"SettingId": p["SettingId"], "SettingValue": self.host_management}})
 
     def _on_get_caller_identity(self, environ: dict[str, Any], region: str, p: dict[str, str], body: bytes) -> Answer:
         status, headers, data = self._pass(environ, body)

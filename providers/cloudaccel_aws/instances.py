@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,7 +18,8 @@ from cloudaccel.errors import (
     RateLimited,
     RequestInvalid,
 )
-from cloudaccel.protocols import Instance, InstanceRequest, Json, Resource
+from cloudaccel.protocols import Access, Instance, InstanceRequest, Json, Resource, Trial
+from cloudaccel_aws.access import AwsAccess
 from cloudaccel_aws.launching import ingress, run_instances, tag_list, terms
 from cloudaccel_aws.sdk import Sdk
 
@@ -29,6 +31,15 @@ _STATES = {
     "stopped": "stopped",
 }
 SMALLEST_DISK_GIB = 8
+_META = "http://169.254.169.254/latest"
+_TRIAL = Trial(
+    instance_type="t3.micro", region="us-east-1", price_bound=Decimal("0.02"), currency="USD", as_of="2025-10",
+    source="twice the list price known of it, 0.0104 USD/h, not read anew",
+)  # fmt: skip
+_ANNOUNCED = (
+    f"t=$(curl -sf -m 2 -X PUT {_META}/api/token -H 'X-aws-ec2-metadata-token-ttl-seconds: 60') && "
+    f'curl -sf -m 2 -H "X-aws-ec2-metadata-token: $t" {_META}/meta-data/spot/instance-action'
+)
 _UNDECIDED = (OutcomeUnknown, ProviderUnavailable, RateLimited)  # the same call again decides
 _INTERRUPTED = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
 
@@ -49,6 +60,26 @@ class AwsInstances:
     def gang(self) -> bool:
         """MinCount = MaxCount starts all or none."""
         return True
+
+    @property
+    def real(self) -> bool:
+        """Whether no endpoint stands in for the cloud."""
+        return self._sdk.real
+
+    @property
+    def trial(self) -> Trial | None:
+        """The cheapest plain machine."""
+        return _TRIAL
+
+    @property
+    def access(self) -> Access | None:
+        """What the account's network leaves open."""
+        return AwsAccess(self._sdk)
+
+    @property
+    def announced(self) -> str:
+        """The instance's own metadata, which has the notice two minutes before a spot machine is taken back."""
+        return _ANNOUNCED
 
     # -- where and as whom --------------------------------------------------------------------------------------------
 
@@ -75,6 +106,8 @@ class AwsInstances:
         """With image id, its root device, a subnet of the zone, and the number of EFA interfaces."""
         ingress(request)  # refuses early
         region = request.region
+        if request.reservation_id is not None:
+            self._reservation(request, request.reservation_id)
         described = self._sdk.call("ec2", region, "DescribeInstanceTypes", InstanceTypes=[request.instance_type])
         shape: dict[str, Any] = described["InstanceTypes"][0]
         image = request.image or self._image(region, shape)
@@ -147,6 +180,14 @@ class AwsInstances:
             raise _not_found("DescribeInstances", instance_id)
         return found
 
+    def console(self, instance_id: str, *, region: str) -> str | None:
+        """GetConsoleOutput of now, which only Nitro machines give."""
+        try:
+            answer = self._sdk.call("ec2", region, "GetConsoleOutput", InstanceId=instance_id, Latest=True)
+        except RequestInvalid:
+            return None
+        return str(answer["Output"]) if answer.get("Output") else None  # decoded by the SDK
+
     def delete(self, instance_id: str, *, region: str) -> None:
         """TerminateInstances; a machine that has ended already counts as gone."""
         answer = self._sdk.call("ec2", region, "TerminateInstances", InstanceIds=[instance_id])
@@ -178,6 +219,25 @@ class AwsInstances:
         self._sdk.call("ec2", resource.region, operation, **{parameter: value})
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _reservation(self, request: InstanceRequest, identifier: str) -> None:
+        """Refuse a reservation that is not active, or ends before the machines do."""
+        answer = self._sdk.call(
+            "ec2", request.region, "DescribeCapacityReservations", CapacityReservationIds=[identifier]
+        )  # fmt: skip
+        found = next(iter(answer.get("CapacityReservations", ())), None)
+        state, ends = (None, None) if found is None else (str(found.get("State")), found.get("EndDate"))
+        if found is None or state not in ("active", "scheduled", "None"):
+            raise RequestInvalid(
+                f"aws: reservation {identifier} is {state or 'not there'} in {request.region}.",
+                provider="aws", operation="DescribeCapacityReservations", code="reservation",
+            )  # fmt: skip
+        if ends is not None and ends < request.deadline:
+            raise RequestInvalid(
+                f"aws: reservation {identifier} ends {ends:%Y-%m-%d %H:%MZ}, before the machines do "
+                f"({request.deadline:%Y-%m-%d %H:%MZ}). Give a --lease, and a --max-total, that fit.",
+                provider="aws", operation="DescribeCapacityReservations", code="reservation_ends",
+            )  # fmt: skip
 
     def _image(self, region: str, shape: Mapping[str, Any]) -> str:
         kind = "gpu" if shape.get("GpuInfo") else "neuron" if shape.get("NeuronInfo") else "none"

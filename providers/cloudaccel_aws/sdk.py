@@ -6,12 +6,14 @@ answer is seen. Repeating is the core's business, so every client is told to sen
 
 import threading
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from cloudaccel.errors import AuthError, ConfigError, OutcomeUnknown, ProviderError, ProviderUnavailable, RequestInvalid
 from cloudaccel_aws.failures import NAME, from_answer
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
+_OWN_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 class Sdk:
@@ -24,7 +26,16 @@ class Sdk:
         self._attempts = attempts
         self._clients: dict[tuple[str, str], Any] = {}
         self._session: Any = session
+        self._given = session is not None
         self._lock = threading.Lock()
+
+    @property
+    def real(self) -> bool:
+        """Whether calls go to AWS: no session was handed in, and no endpoint is set that is not one of its own."""
+        if self._given:
+            return False
+        host = str(urlsplit(str(self._client("ec2", "us-east-1").meta.endpoint_url)).hostname)
+        return host.endswith(_OWN_HOSTS)
 
     def call(self, service: str, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """The answer of one call, sent once. Raises `ProviderError`."""

@@ -70,6 +70,7 @@ class FakeAzure(RestFake):
         self.calls: list[Call] = []
         self.capacity: dict[tuple[str, str], int] = {}  # (size, zone number) → machines left; absent: as many as asked
         self.quotas: dict[str, int] = {"cores": 1000, "lowPriorityCores": 1000}  # by name; a family absent: 1000
+        self.bastions: list[Body] = []
         self._born: dict[tuple[str, str], datetime] = {}
         self.things: dict[tuple[str, str], Body] = {}  # (type, name) → resource
         self._ending: dict[str, datetime] = {}
@@ -117,6 +118,8 @@ class FakeAzure(RestFake):
     def _answer(
         self, method: str, kind: str, name: str, body: Body, headers: Mapping[str, str], fault: Fault | None
     ) -> tuple[int, Body]:
+        if kind == "bastionHosts":
+            return 200, {"value": self.bastions}
         if kind in ("usages", "skus", "virtualNetworks"):
             return 200, {"value": self._usages() if kind == "usages" else _fixed(kind)}
         if method == "GET" and not name:
@@ -156,6 +159,8 @@ class FakeAzure(RestFake):
             self.things[kind, named] = {**thing, "properties": {"provisioningState": "Succeeded"}}
         group = card["properties"]["networkSecurityGroup"]
         self.things["networkInterfaces", card["name"]]["properties"]["networkSecurityGroup"] = group
+        own = self.things["networkInterfaces", card["name"]]["properties"]
+        own["ipConfigurations"] = card["properties"]["ipConfigurations"]
         properties["networkProfile"] = {"networkInterfaces": [{"id": _id("networkInterfaces", card["name"])}]}
         properties["osProfile"].pop("customData", None)
         statuses = [{"code": "ProvisioningState/succeeded"}, {"code": "PowerState/running"}]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from typing import Any, cast
 
@@ -22,7 +23,8 @@ from cloudaccel.errors import (
     RateLimited,
     RequestInvalid,
 )
-from cloudaccel.protocols import Instance, InstanceRequest, Resource
+from cloudaccel.protocols import Access, Instance, InstanceRequest, Resource, Trial
+from cloudaccel_azure.access import AzureAccess
 from cloudaccel_azure.failures import from_answer
 from cloudaccel_azure.launching import (
     GROUP_PREFIX,
@@ -40,6 +42,14 @@ from cloudaccel_azure.sdk import Sdk
 from cloudaccel_azure.skus import Skus, capabilities
 
 PATIENCE_S = 900.0
+_TRIAL = Trial(
+    instance_type="Standard_D2s_v5", region="eastus", price_bound=Decimal("0.20"), currency="USD", as_of="2025-10",
+    source="twice the list price known of it, 0.096 USD/h, not read anew", keeps_no_deadline=True,
+)  # fmt: skip
+_ANNOUNCED = (
+    "curl -sf -m 2 --noproxy '*' -H 'Metadata: true' "
+    "'http://169.254.169.254/metadata/scheduledevents?api-version=2020-07-01' | grep -o Preempt"
+)
 # Azure marketplace, not tried on a real account: drivers and InfiniBand are in the first.
 _GPU_IMAGE = {"publisher": "microsoft-dsvm", "offer": "ubuntu-hpc", "sku": "2204", "version": "latest"}
 _PLAIN_IMAGE = {
@@ -73,6 +83,26 @@ class AzureInstances:
     def gang(self) -> bool:
         """Machines are created one by one; all are deleted again when one fails."""
         return False
+
+    @property
+    def real(self) -> bool:
+        """Whether no endpoint stands in for the cloud."""
+        return self._sdk.real
+
+    @property
+    def trial(self) -> Trial | None:
+        """The cheapest plain machine."""
+        return _TRIAL
+
+    @property
+    def access(self) -> Access | None:
+        """What the account's network leaves open."""
+        return AzureAccess(self._sdk)
+
+    @property
+    def announced(self) -> str:
+        """The machine's scheduled events, which tell half a minute before a spot machine is taken back."""
+        return _ANNOUNCED
 
     # -- where and as whom --------------------------------------------------------------------------------------------
 
@@ -169,6 +199,10 @@ class AzureInstances:
     def get(self, instance_id: str, *, region: str) -> Instance:
         """The machine now."""
         return _instance(self._view(instance_id), region)
+
+    def console(self, instance_id: str, *, region: str) -> str | None:  # noqa: ARG002
+        """Not read: Azure keeps it in a storage account, behind an address of its own for each reading."""
+        return None
 
     def delete(self, instance_id: str, *, region: str) -> None:  # noqa: ARG002  # the group knows where it is
         """Begin to delete the machine, and with it what has the delete option. Raises `InstanceNotFound`."""

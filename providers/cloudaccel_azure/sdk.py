@@ -34,6 +34,11 @@ class Sdk:
         self._lock = threading.Lock()
 
     @property
+    def real(self) -> bool:
+        """Whether no fake is named."""
+        return not os.environ.get(ENDPOINT_ENV)
+
+    @property
     def subscription(self) -> str:
         """Id of the subscription. Raises `AuthError` when none is named."""
         return self._subscription or _named(SUBSCRIPTION_ENV, "a subscription's id")

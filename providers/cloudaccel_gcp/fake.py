@@ -78,6 +78,10 @@ class FakeGcp(RestFake):
         self.quotas: dict[str, float] = {}
         self.capacity: dict[tuple[str, str], int] = {}  # (type, zone) → machines left; absent: as many as you like
         self.reservations: dict[str, dict[str, Any]] = {}
+        self.withheld: set[str] = set()  # permissions that the caller lacks, as testIamPermissions tells
+        self.rules: list[Body] = []  # the network's own firewall rules, which no run made
+        self.routers: list[Body] = []
+        self.consoles: dict[str, str] = {}  # name of a machine → what it wrote to its serial console
         self.stray_disks = False  # a boot disk outlives its machine, as when auto-delete was lost
         self.instances: dict[tuple[str, str], Body] = {}
         self.disks: dict[tuple[str, str], Body] = {}
@@ -136,6 +140,9 @@ class FakeGcp(RestFake):
                 return Answer(refused.status, {"error": answer})
 
     def _route(self, method: str, path: str, query: Mapping[str, str], data: bytes) -> Answer:
+        if method == "POST" and path.endswith(":testIamPermissions"):  # of another API, which has no role of its own
+            asked = json.loads(data)["permissions"]
+            return Answer(200, {"permissions": [right for right in asked if right not in self.withheld]})
         for verb, pattern, action, handler in _ROUTES:
             found = re.fullmatch(f"/compute/v1/projects/(?P<project>[^/]+){pattern}", path)
             if verb != method or found is None:
@@ -237,6 +244,10 @@ class FakeGcp(RestFake):
     def _used(self, region: str, metric: str) -> float:
         return float(sum(_metric(b) == metric for (z, _), b in self.instances.items() if z.startswith(region)))
 
+    def on_routers(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
+        """The routers of a region, with their NATs."""
+        return {"items": self.routers}
+
     def on_machine_type(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """One machine type."""
         kind = next((v for k, v in _TYPES.items() if where["name"].startswith(f"{k}-")), None)
@@ -259,6 +270,12 @@ class FakeGcp(RestFake):
             raise _Refused(404, "notFound", f"no image {name}")
         link = f"{_ROOT}/projects/{where['project']}/global/images/{name}"
         return {"name": name, "id": "1", "diskSizeGb": "20", "selfLink": link}
+
+    def on_console(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
+        """The end of a machine's serial console."""
+        text = self.consoles.get(where["name"], "")
+        start = int(query.get("start", "0"))
+        return {"contents": text[start:] if start < 0 else text, "next": str(len(text)), "start": "0"}
 
     # -- machines -----------------------------------------------------------------------------------------------------
 
@@ -327,6 +344,7 @@ class FakeGcp(RestFake):
         tags = made["initializeParams"].get("labels", {})
         self.disks[zone, name] = {"name": name, "id": str(self._count), "status": "READY", "labels": tags}
         card = {**body["networkInterfaces"][0], "networkIP": f"10.128.0.{self._count % 250 + 2}"}
+        card["network"] = f"{_ROOT}/projects/{PROJECT}/global/networks/default"
         self.instances[zone, name] = {
             **{k: v for k, v in body.items() if k not in ("name", "minCpuPlatform")}, "name": name,
             "id": str(self._count), "zone": base, "status": "RUNNING", "machineType": f"{base}/machineTypes/{kind}",
@@ -396,7 +414,8 @@ class FakeGcp(RestFake):
 
     def on_firewalls(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """All rules."""
-        return {"items": [rule for name, rule in self.firewalls.items() if not self._young(("", name))]}
+        made = [rule for name, rule in self.firewalls.items() if not self._young(("", name))]
+        return {"items": [*made, *self.rules]}
 
     def on_firewall_insert(self, where: dict[str, str], query: dict[str, str], body: Body) -> Body:
         """A rule. One that lets the world in fails here, which the real cloud would allow."""
@@ -425,6 +444,7 @@ _ROUTES: tuple[tuple[str, str, str, _Handler], ...] = (
     ("GET", "/regions/(?P<region>[^/]+)", "regions.get", FakeGcp.on_region),
     ("GET", "/regions/(?P<region>[^/]+)/subnetworks", "subnetworks.list", FakeGcp.on_subnets),
     ("GET", "/regions/(?P<region>[^/]+)/addresses", "addresses.list", FakeGcp.on_addresses),
+    ("GET", "/regions/(?P<region>[^/]+)/routers", "routers.list", FakeGcp.on_routers),
     ("GET", _ZONE + "/machineTypes/(?P<name>[^/]+)", "machineTypes.get", FakeGcp.on_machine_type),
     ("GET", "/global/images/family/(?P<name>[^/]+)", "images.getFromFamily", FakeGcp.on_image),
     ("GET", "/global/images/(?P<name>[^/]+)", "images.get", FakeGcp.on_image),
@@ -432,6 +452,7 @@ _ROUTES: tuple[tuple[str, str, str, _Handler], ...] = (
     ("POST", _ZONE + "/instances", "instances.insert", FakeGcp.on_insert),
     ("POST", _ZONE + "/instances/bulkInsert", "instances.bulkInsert", FakeGcp.on_bulk_insert),
     ("GET", _ZONE + "/instances/(?P<name>[^/]+)", "instances.get", FakeGcp.on_instance),
+    ("GET", _ZONE + "/instances/(?P<name>[^/]+)/serialPort", "instances.getSerialPortOutput", FakeGcp.on_console),
     ("DELETE", _ZONE + "/instances/(?P<name>[^/]+)", "instances.delete", FakeGcp.on_delete),
     ("GET", _ZONE + "/disks", "disks.list", FakeGcp.on_disks),
     ("DELETE", _ZONE + "/disks/(?P<name>[^/]+)", "disks.delete", FakeGcp.on_disk_delete),

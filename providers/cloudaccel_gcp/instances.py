@@ -4,15 +4,18 @@ A machine's id is ``zone/name``; the name follows from the token, so an id is ne
 """
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from cloudaccel.errors import CapacityUnavailable, Conflict, InstanceNotFound, ProviderError, RequestInvalid
-from cloudaccel.protocols import Instance, InstanceRequest, Resource
+from cloudaccel.errors import AuthError, CapacityUnavailable, Conflict, InstanceNotFound, ProviderError, RequestInvalid
+from cloudaccel.protocols import Access, Instance, InstanceRequest, Resource, Trial
+from cloudaccel_gcp.access import GcpAccess
 from cloudaccel_gcp.launching import TOKEN_LABEL, bulk_insert, described, firewall, insert, invalid, names, terms
 from cloudaccel_gcp.sdk import Sdk, raise_failed, rows
 
@@ -29,8 +32,25 @@ _STATES = {
     "TERMINATED": "stopped",
     "SUSPENDED": "stopped",
 }
+# What one launch and its end need (IAM permissions reference, 2026-09); the whole role is deploy/gcp/role.yaml.
+_RIGHTS = (
+    "compute.disks.create", "compute.instances.create", "compute.instances.delete", "compute.instances.get",
+    "compute.instances.list", "compute.instances.setLabels", "compute.instances.setMetadata", "compute.subnetworks.use",
+    "compute.zoneOperations.get",
+)  # fmt: skip
+_RIGHTS_OF_RULES = ("compute.firewalls.create", "compute.firewalls.delete", "compute.networks.updatePolicy")
 _PREEMPTED = "compute.instances.preempted"
 SMALLEST_DISK_GIB = 10
+_TPU = re.compile(r"(tpu-)?v\d+[a-z]*-\d+")  # v4-8, v5litepod-8, v6e-16: accelerator types of the TPU API
+CONSOLE_BYTES = 65_536  # a negative start counts from the end (Compute Engine API, getSerialPortOutput)
+_TRIAL = Trial(
+    instance_type="e2-standard-2", region="us-central1", price_bound=Decimal("0.15"), currency="USD", as_of="2025-10",
+    source="twice the list price known of it, 0.067 USD/h, not read anew",
+)  # fmt: skip
+_ANNOUNCED = (
+    "curl -sf -m 2 -H 'Metadata-Flavor: Google' "
+    "http://metadata.google.internal/computeMetadata/v1/instance/preempted | grep -x TRUE"
+)
 
 
 class GcpInstances:
@@ -50,6 +70,26 @@ class GcpInstances:
         """A bulk insert with a minimum count starts all or none."""
         return True
 
+    @property
+    def real(self) -> bool:
+        """Whether no endpoint stands in for the cloud."""
+        return self._sdk.real
+
+    @property
+    def trial(self) -> Trial | None:
+        """The cheapest plain machine."""
+        return _TRIAL
+
+    @property
+    def access(self) -> Access | None:
+        """What the account's network leaves open."""
+        return GcpAccess(self._sdk)
+
+    @property
+    def announced(self) -> str:
+        """The instance's own metadata, which tells half a minute before a spot machine is taken back."""
+        return _ANNOUNCED
+
     # -- where and as whom --------------------------------------------------------------------------------------------
 
     def account(self, *, region: str) -> str:  # noqa: ARG002  # the zone or the project says it
@@ -62,12 +102,14 @@ class GcpInstances:
 
     def zones(self, instance_type: str, region: str) -> Sequence[str]:
         """Zones that offer the type."""
+        _refuse_tpu(instance_type)
         return [zone for zone in self._zones(region) if self._shape(zone, instance_type) is not None]
 
     # -- before the call ----------------------------------------------------------------------------------------------
 
     def settle(self, request: InstanceRequest) -> InstanceRequest:
         """With the image's own link, its size, and a subnet of the region."""
+        _refuse_tpu(request.instance_type)
         if request.key_name:
             raise invalid("key_name", "there are no key pairs here; whoever has the OS Login role may come in")
         subnet = self._subnet(request.region)
@@ -84,8 +126,23 @@ class GcpInstances:
         return replace(request, settled={**settled, "image": str(image["self_link"]), "disk_gib": size})
 
     def rehearse(self, request: InstanceRequest) -> None:
-        """Google Cloud has no dry run: what can be checked without creating is that the request can be said."""
+        """Google Cloud has no dry run: checked are that the request can be said, and the caller's permissions.
+
+        Raises
+        ------
+        AuthError
+            If permissions that a launch needs are missing, by name.
+        """
         bulk_insert(request) if request.count > 1 else insert(request)
+        wanted = [*_RIGHTS, *(_RIGHTS_OF_RULES if request.ssh_cidrs else ())]
+        granted = self._sdk.granted(wanted)
+        missing = [] if granted is None else [right for right in wanted if right not in granted]
+        if missing:
+            raise AuthError(
+                f"gcp: in project {self._sdk.project} the credentials lack {', '.join(missing)}; "
+                "deploy/gcp/role.yaml is the least role.",
+                provider="gcp", operation="testIamPermissions", code="IAM_PERMISSION_DENIED", scope="provider",
+            )  # fmt: skip
 
     def terms(self, request: InstanceRequest) -> Sequence[str]:
         """Image, network, what is open and what protects it."""
@@ -151,6 +208,15 @@ class GcpInstances:
         except InstanceNotFound:
             return self._ended(instance_id, region)
         return _machine(found, region, zone)
+
+    def console(self, instance_id: str, *, region: str) -> str | None:  # noqa: ARG002  # the zone says it
+        """The newest part of serial port 1, which is written to whether or not it can be typed into."""
+        zone, name = _split(instance_id)
+        answer = self._sdk.call(
+            "Instances", "get_serial_port_output", project=self._sdk.project, zone=zone, instance=name,
+            port=1, start=-CONSOLE_BYTES,
+        )  # fmt: skip
+        return str(answer["contents"]) if answer.get("contents") else None
 
     def delete(self, instance_id: str, *, region: str) -> None:  # noqa: ARG002  # the zone or the project says it
         """Begin to delete; `get` tells when it is done."""
@@ -274,6 +340,16 @@ def image_for(shape: Mapping[str, Any]) -> str:
     if (kind, arch) not in _images():
         raise invalid("no_image", f"no image is known for {shape.get('name')} ({kind}, {arch}); name one with --image")
     return _images()[kind, arch]
+
+
+def _refuse_tpu(instance_type: str) -> None:
+    """TPU slices are sold by an API of their own; that a zone has no such machine would be untrue."""
+    if _TPU.fullmatch(instance_type):
+        raise CapacityUnavailable(
+            f"gcp: {instance_type} is a TPU slice, asked for as a queued resource, which is not built here. "
+            "Use 'gcloud compute tpus queued-resources create', and end it yourself.",
+            provider="gcp", operation="settle", code="not_built",
+        )  # fmt: skip
 
 
 def _split(identifier: str) -> tuple[str, str]:

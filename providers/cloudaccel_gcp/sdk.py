@@ -8,7 +8,7 @@ import ipaddress
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
@@ -27,6 +27,8 @@ ENDPOINT_ENV = "CLOUDACCEL_GCP_ENDPOINT"
 PROJECT_ENV = "GOOGLE_CLOUD_PROJECT"
 TIMEOUT_S = 130.0  # a wait for an operation is held open for up to two minutes (Compute Engine API, operations.wait)
 PATIENCE_S = 600.0
+CHECK_TIMEOUT_S = 15.0
+_RESOURCE_MANAGER = "https://cloudresourcemanager.googleapis.com"
 
 
 class Sdk:
@@ -42,6 +44,11 @@ class Sdk:
         self._options: dict[str, Any] | None = None
         self._project = ""
         self._lock = threading.RLock()
+
+    @property
+    def real(self) -> bool:
+        """Whether no fake is named."""
+        return not os.environ.get(ENDPOINT_ENV)
 
     @property
     def project(self) -> str:
@@ -63,6 +70,25 @@ class Sdk:
         for place, answer in self._send(service, method, request, every=True):
             found.setdefault(str(place).removeprefix("zones/"), []).append(_plain(answer))
         return found
+
+    def granted(self, rights: Sequence[str]) -> frozenset[str] | None:
+        """Which of `rights` the credentials have in the project; None: nobody says (that API may be off there)."""
+        options = self._found()
+        from google.auth import exceptions
+        from google.auth.transport.requests import AuthorizedSession
+        from requests import exceptions as http
+
+        base = os.environ.get(ENDPOINT_ENV) or _RESOURCE_MANAGER
+        url = f"{base}/v1/projects/{self.project}:testIamPermissions"
+        session = cast(Any, AuthorizedSession)(options["credentials"])
+        try:
+            answer: Any = session.post(url, json={"permissions": list(rights)}, timeout=CHECK_TIMEOUT_S)
+            body: Any = answer.json() if answer.status_code == 200 else None
+        except (exceptions.GoogleAuthError, http.RequestException, ValueError):
+            return None
+        finally:
+            session.close()
+        return None if body is None else frozenset(str(right) for right in body.get("permissions") or ())
 
     def finished(self, operation: dict[str, Any]) -> dict[str, Any]:
         """The operation once it is done, failed ones included.

@@ -250,7 +250,7 @@ def test_what_is_sent_is_closed_encrypted_tagged_and_ends(cloud: "FakeAws") -> N
 
 def test_the_whole_world_may_not_come_in(cloud: "FakeAws") -> None:
     answer = up("--ssh-cidr", "0.0.0.0/0")
-    assert answer.code != 0
+    assert answer.code == 2
     assert not cloud.live()
 
 
@@ -580,3 +580,200 @@ def test_u98_the_report_has_the_disks_beside_the_machines(cloud: "FakeAws") -> N
     assert provision("down", "--all", "--yes").code == 0
     (disk,) = provision("cost", "--json").json["costs"][0]["disks"]
     assert disk["ended_at"] is not None
+
+
+def test_what_machines_say_on_their_console_is_read(cloud: "FakeAws", tmp_path: Path) -> None:
+    """He would have paid for a machine that computes nothing until its lease ends, with nobody to tell him."""
+    key = tmp_path / "id_ed25519.pub"
+    key.write_text(f"ssh-ed25519 {'A' * 68} me@desk\n", encoding="utf-8")
+    assert up("--end-idle", "1h", "--ssh-key", str(key)).code == 0
+    identity, (machine,) = only_run(), machines(cloud)
+    assert "use not known" in provision("show", identity).out
+    now = int(time.time())
+    line = "cloudaccel-report 1 at={} accelerators=1 use={} busy={} notice=no\n"
+    cloud.consoles[machine["id"]] = line.format(now - 60, 93, now - 60)
+    assert "1 accelerators answer, 93 % busy" in provision("show", identity).out
+    assert provision("watch", "--once").out.startswith("Nothing to do")
+    cloud.consoles[machine["id"]] += line.format(now, 0, now - 7200)
+    ended = provision("watch", "--once")
+    assert "nothing was computed since" in ended.out, ended.err
+    assert not cloud.live()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--end-idle", "10s"), "at least 5m"),
+        (("--ssh-key", "missing.pub"), "cannot be read"),
+        (("--ssh-key", "id"), "is a private key"),
+        (("--on-interruption", "pray"), "invalid choice"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_before_anything_starts(
+    cloud: "FakeAws", flags: tuple[str, ...], said: str
+) -> None:
+    Path("id").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\ncanary\n", encoding="utf-8")
+    answer = up(*flags)
+    assert answer.code == 2
+    assert said in answer.err
+    assert "canary" not in answer.err
+    assert not cloud.live()
+
+
+def shell(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A program on the path that says what it was started with, and ends with 7."""
+    file = folder / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('#!/bin/sh\nprintf "%s|" "$@"; echo; exit 7\n', encoding="utf-8")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_there_is_a_way_in_only_where_one_is_open(cloud: "FakeAws") -> None:
+    """He would have believed that a machine without a role, in a closed network, can be reached all the same."""
+    assert up().code == 0
+    identity, (machine,) = only_run(), machines(cloud)
+    closed = provision("ssh", identity, "--print")
+    assert closed.code == 3
+    assert "Default Host Management" in closed.err
+    assert "--ssh-cidr" in closed.err
+    assert len(closed.err.splitlines()) == 1
+    cloud.agents[machine["id"]] = "ConnectionLost"
+    assert "ConnectionLost" in provision("ssh", identity, "--print").err
+    cloud.agents[machine["id"]] = "Online"
+    opened = provision("ssh", identity, "--print")
+    assert opened.out == f"aws ssm start-session --region us-east-1 --target {machine['id']}\n", opened.err
+    command = provision("ssh", identity, "--json", "--", "nvidia-smi", "-L").json["commands"][0]["argv"]
+    said = json.loads(command[-1])["command"][0]
+    assert said.endswith("; nvidia-smi -L")
+    assert "export NODE_RANK=0" in said
+    calls = {action for _, action, _ in cloud.calls}
+    assert not any(action.startswith(("Authorize", "Modify")) for action in calls)
+
+
+def test_ssh_meets_the_key_that_the_console_showed(
+    cloud: "FakeAws", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert up("--ssh-cidr", "203.0.113.0/24").code == 0
+    identity, (machine,) = only_run(), machines(cloud)
+    shell(tmp_path / "bin", monkeypatch, "ssh")
+    assert provision("ssh", identity).code == 7  # the program's own code
+    assert "StrictHostKeyChecking=ask" in capfd.readouterr().out
+    cloud.consoles[machine["id"]] = f"cloudaccel-hostkey ssh-ed25519 {'A' * 68}\n"
+    assert provision("ssh", identity, "--user", "me", "--", "uptime").code == 7
+    said = capfd.readouterr().out
+    assert "StrictHostKeyChecking=yes" in said
+    assert "|--|me@10." in said or "|--|me@" in said
+    file = Path(re.findall(r"UserKnownHostsFile=([^|]+)", said)[0])
+    assert file.read_text(encoding="utf-8").endswith(f" ssh-ed25519 {'A' * 68}\n")
+
+
+def test_each_machine_is_told_its_rank_and_where_the_first_is(
+    cloud: "FakeAws", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert provision("up", "A10G:1x2", "--region", "us-east-1", "--yes", "--ssh-cidr", "203.0.113.0/24").code == 0
+    shell(tmp_path / "bin", monkeypatch, "ssh")
+    answer = provision("ssh", only_run(), "--each", "--", "torchrun --nnodes=2 --rdzv-endpoint=$HEAD_NODE:29500 t.py")
+    assert answer.code == 7
+    lines = sorted(line for line in answer.out.splitlines() if "torchrun" in line)
+    assert [line[:3] for line in lines] == ["[1]", "[2]"]
+    assert [re.findall(r"NODE_RANK=(\d)", line) for line in lines] == [["0"], ["1"]]
+    assert len({re.findall(r"HEAD_NODE=([0-9.]+)", line)[0] for line in lines}) == 1
+
+
+@pytest.mark.parametrize(("words", "said"), [(("--node", "2"), "machines 1 to 1"), (("--each",), "needs a command")])
+def test_a_way_that_cannot_be_meant_is_refused(cloud: "FakeAws", words: tuple[str, ...], said: str) -> None:
+    assert up().code == 0
+    answer = provision("ssh", only_run(), *words)
+    assert answer.code == 2
+    assert said in answer.err
+
+
+def test_a_run_that_is_over_has_no_way_in(cloud: "FakeAws") -> None:
+    assert up().code == 0
+    identity = only_run()
+    assert provision("down", identity).code == 0
+    answer = provision("ssh", identity)
+    assert answer.code == 2
+    assert "is deleted" in answer.err
+
+
+def test_a_rehearsal_says_how_one_comes_in_and_out(cloud: "FakeAws") -> None:
+    """He would have paid for machines that nobody can enter and that cannot download anything."""
+    rehearsed = provision("up", "g5.xlarge", "--region", "us-east-1", "--dry-run")
+    assert rehearsed.code == 0, rehearsed.err
+    assert "Way in: none by Session Manager" in rehearsed.out
+    assert "Way out: none by the internet" in rehearsed.out
+    cloud.host_management = "service-role/AWSSystemsManagerDefaultEC2InstanceManagementRole"
+    places = provision("up", "g5.xlarge", "--region", "us-east-1", "--dry-run", "--json").json["places"]
+    assert [way["state"] for way in places[0]["ways"] if way["direction"] == "in"] == ["open"]
+
+
+def test_a_self_test_holds_and_says_that_the_cloud_was_a_fake(cloud: "FakeAws", tmp_path: Path) -> None:
+    """He would have believed that his account was proved, by a fake that answered in its place."""
+    answer = provision("selftest", "aws", "--yes", "--lease", "6s")
+    assert answer.code == 0, (answer.out, answer.err)
+    assert "FAKE aws" in answer.out
+    record = json.loads((tmp_path / "data" / "selftest" / "aws.json").read_text(encoding="utf-8"))
+    assert record["real"] is False
+    assert {s["name"]: s["state"] for s in record["steps"]} == {
+        "create": "ok", "lost_answer": "ok", "lease": "ok", "deadline": "skipped", "teardown": "ok",
+    }  # fmt: skip
+    assert "machines proved: fake: create, lost answer" in run("doctor").out
+    assert not cloud.live()
+
+
+def test_a_self_test_needs_a_yes_and_keeps_its_cap(cloud: "FakeAws") -> None:
+    assert provision("selftest", "aws").code == 2
+    assert provision("selftest", "aws", "--yes", "--max-total", "0.001").code == 4
+    assert provision("selftest", "aws", "--yes", "--max-total", "1 EUR").code == 2
+    assert provision("selftest", "onprem", "--yes").code == 2
+    assert not cloud.live()
+
+
+def test_a_self_test_that_fails_says_so_and_leaves_nothing(cloud: "FakeAws") -> None:
+    script(cloud, "RunInstances", code="InsufficientInstanceCapacity", status=500, times=999)
+    answer = provision("selftest", "aws", "--yes", "--json")
+    assert answer.code == 10
+    assert answer.json["ok"] is False
+    assert [step["state"] for step in answer.json["steps"]] == ["failed"]
+    assert not cloud.live()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("up", "g5.xlarge", "--yes", "--places", "0"), 2, "from 1 to"),
+        (("up", "g5.xlarge", "--yes", "--owner", "a" * 64), 2, "1 to 63 characters"),
+        (("up", "g5.xlarge", "--yes", "--ssh-cidr", "here"), 2, "203.0.113.7/32"),
+        (("up", "g5.xlarge", "--yes", "--reservation", "cr 1"), 2, "no id of a reservation"),
+        (("down", "x", "--all"), 2, "not both"),
+        (("reap", "--all-regions"), 2, "add --reconcile"),
+        (("reap", "--adopt", "nonsense"), 2, "no id of an installation"),
+        (("show", "zz"), 5, "no run 'zz'"),
+        (("cost", "zz"), 5, "no run 'zz'"),
+        (("extend", "zz", "1h"), 5, "no run 'zz'"),
+        (("ssh", "zz"), 5, "no run 'zz'"),
+        (("down", "zz"), 5, "no run 'zz'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(
+    cloud: "FakeAws", words: tuple[str, ...], code: int, said: str
+) -> None:
+    answer = provision(*words)
+    assert (answer.code, answer.out) == (code, "")
+    assert said in answer.err
+    assert len([line for line in answer.err.splitlines() if not line.startswith("note:")]) == 1
+    assert not cloud.live()
+
+
+def test_with_nothing_open_down_says_so(cloud: "FakeAws") -> None:
+    answer = provision("down", "--all")
+    assert (answer.code, answer.out) == (0, "No run is open: nothing to end.\n")
+
+
+def test_a_run_that_is_named_twice_is_ended_and_counted_once(cloud: "FakeAws") -> None:
+    assert up().code == 0
+    identity = only_run()
+    assert provision("cost", identity, identity[:6]).out.count(f"run {identity}  aws") == 1
+    assert provision("down", identity, identity[:6]).out.count("GONE") == 1

@@ -55,6 +55,11 @@ def machines(cloud: "FakeAzure") -> list[str]:
     return [name for kind, name in cloud.live() if kind == "virtualMachines"]
 
 
+def run_id() -> str:
+    (one,) = provision("list", "--json").json["runs"]
+    return str(one["id"])
+
+
 def puts(cloud: "FakeAzure") -> list[dict[str, Any]]:
     return [call.body for call in cloud.calls if call.action == "PUT virtualMachines"]
 
@@ -153,7 +158,7 @@ def test_what_is_sent_is_closed_tagged_and_goes_with_the_machine(cloud: "FakeAzu
 
 
 def test_the_whole_world_may_not_come_in(cloud: "FakeAzure") -> None:
-    assert up("--ssh-cidr", "0.0.0.0/0").code != 0
+    assert up("--ssh-cidr", "0.0.0.0/0").code == 2
     assert not cloud.live()
 
 
@@ -293,6 +298,38 @@ def test_the_role_that_is_shipped_allows_every_call_that_is_made_and_no_more(clo
     allowed = set(role["Actions"])
     assert needed <= allowed
     leftovers = {f"{_TYPES[k]}/delete" for k in ("disks", "networkInterfaces", "publicIPAddresses")}  # strays
-    options = {"Microsoft.Compute/sshPublicKeys/read", "Microsoft.Compute/capacityReservationGroups/deploy/action"}
+    options = {"Microsoft.Network/bastionHosts/read", "Microsoft.Compute/sshPublicKeys/read"}
+    options |= {"Microsoft.Compute/capacityReservationGroups/deploy/action"}
     assert allowed - needed <= leftovers | options
     assert not role["DataActions"]
+
+
+def test_a_bastion_of_the_network_is_the_way_in(cloud: "FakeAzure") -> None:
+    assert up().code == 0
+    closed = provision("ssh", run_id(), "--print")
+    assert closed.code == 3
+    assert "no Bastion in the network net" in closed.err
+    subnet = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/fake-group/providers/"
+    subnet += "Microsoft.Network/virtualNetworks/net/subnets/AzureBastionSubnet"
+    properties = {"ipConfigurations": [{"name": "ip", "properties": {"subnet": {"id": subnet}}}]}
+    cloud.bastions = [{"name": "door", "id": "/b/door", "location": "eastus", "properties": properties}]
+    assert "native client" in provision("ssh", run_id(), "--print").err
+    cloud.bastions[0]["properties"]["enableTunneling"] = True
+    assert "--identity" in provision("ssh", run_id(), "--print").err
+    opened = provision("ssh", run_id(), "--print", "--identity", "key")
+    assert opened.out.startswith("az network bastion ssh --name door "), opened.err
+    assert "no single command" in provision("ssh", run_id(), "--print", "--identity", "key", "--", "uptime").err
+
+
+def test_a_self_test_holds_and_says_that_the_cloud_was_a_fake(cloud: "FakeAzure", tmp_path: Path) -> None:
+    """He would have believed that his account was proved, by a fake that answered in its place."""
+    answer = provision("selftest", "azure", "--yes", "--lease", "6s")
+    assert answer.code == 0, (answer.out, answer.err)
+    assert "FAKE azure" in answer.out
+    record = json.loads((tmp_path / "data" / "selftest" / "azure.json").read_text(encoding="utf-8"))
+    assert record["real"] is False
+    assert {s["name"]: s["state"] for s in record["steps"]} == {
+        "create": "ok", "lost_answer": "ok", "lease": "ok", "deadline": "skipped", "teardown": "ok",
+    }  # fmt: skip
+    assert "machines proved: fake: create, lost answer" in run("doctor").out
+    assert not cloud.live()

@@ -222,7 +222,7 @@ def test_a_named_network_may_come_in_and_the_rule_goes_too(cloud: "FakeGcp") -> 
 
 
 def test_the_whole_world_may_not_come_in(cloud: "FakeGcp") -> None:
-    assert up("--ssh-cidr", "0.0.0.0/0").code != 0
+    assert up("--ssh-cidr", "0.0.0.0/0").code == 2
     assert not cloud.live()
 
 
@@ -307,6 +307,8 @@ def test_the_role_that_is_shipped_allows_every_call_that_is_made_and_no_more(clo
     assert provision("down", "--all", "--yes").code == 0
     cloud.stray_disks = False
     assert up("--reservation", "held", "--image", "projects/fake-project/global/images/mine").code == 0
+    assert provision("up", "g2-standard-4", "--provider", "gcp", "--region", "us-central1", "--dry-run").code == 0
+    assert provision("watch", "--once").code == 0
     assert gang().code == 0
     assert up("--market", "spot").code == 0
     cloud.interrupt(machines(cloud)[-1]["id"])
@@ -318,3 +320,68 @@ def test_the_role_that_is_shipped_allows_every_call_that_is_made_and_no_more(clo
     needed = {f"compute.{permission}" for call in cloud.calls for permission in needed_by(call)}
     assert needed <= allowed
     assert allowed - needed == {f"compute.{permission}" for permission in _NEVER_ON_THE_FAKE}
+
+
+def test_what_machines_say_on_their_serial_port_is_read(cloud: "FakeGcp") -> None:
+    assert up("--end-idle", "1h").code == 0
+    (machine,) = machines(cloud)
+    now = int(time.time())
+    noise = "x" * 80_000 + "\n"  # only the end is asked for
+    cloud.consoles[machine["id"].rpartition("/")[2]] = (
+        f"{noise}cloudaccel-report 1 at={now} accelerators=8 use=0 busy={now - 7200} notice=no\n"
+    )
+    assert "8 accelerators answer, 0 % busy" in provision("show", only_run()).out
+    assert "nothing was computed since" in provision("watch", "--once").out
+    assert not cloud.live()
+
+
+def test_a_tunnel_is_taken_where_a_rule_of_the_network_lets_it_in(cloud: "FakeGcp") -> None:
+    assert up().code == 0
+    identity, (machine,) = only_run(), machines(cloud)
+    closed = provision("ssh", identity, "--print")
+    assert closed.code == 3
+    assert "35.235.240.0/20" in closed.err
+    network = "https://www.googleapis.com/compute/v1/projects/fake-project/global/networks/default"
+    rule = {"name": "from-iap", "id": "7", "network": network, "direction": "INGRESS"}
+    for sources, ports, opened in (
+        (["10.0.0.0/8"], ["22"], False),
+        (["35.235.240.0/20"], ["80-443"], False),
+        (["35.235.240.0/20"], ["20-25"], True),
+        (["0.0.0.0/0"], [], True),
+    ):
+        allowed = {"IPProtocol": "tcp", **({"ports": ports} if ports else {})}
+        cloud.rules = [{**rule, "sourceRanges": sources, "allowed": [allowed]}]
+        answer = provision("ssh", identity, "--print")
+        assert (answer.code == 0) is opened, (sources, ports, answer)
+    cloud.rules[0]["targetTags"] = ["others"]
+    assert provision("ssh", identity, "--print").code == 3
+    del cloud.rules[0]["targetTags"]
+    zone, _, name = machine["id"].partition("/")
+    said = provision("ssh", identity, "--print").out
+    assert said == f"gcloud compute ssh {name} --zone {zone} --project fake-project --tunnel-through-iap\n"
+    assert not cloud.firewalls
+
+
+def test_a_rehearsal_says_how_one_comes_in_and_out(cloud: "FakeGcp") -> None:
+    words = ("up", "g2-standard-4", "--provider", "gcp", "--region", "us-central1", "--dry-run")
+    said = provision(*words).out
+    assert "Way in: none by IAP tunnel" in said
+    assert "Way out: none by the internet: no Cloud NAT" in said
+    network = "https://www.googleapis.com/compute/v1/projects/fake-project/global/networks/default"
+    nat = {"name": "nat-1", "sourceSubnetworkIpRangesToNat": "ALL_SUBNETWORKS_ALL_IP_RANGES"}
+    cloud.routers = [{"name": "r", "id": "9", "network": network, "nats": [nat]}]
+    assert "Way out: the internet: through Cloud NAT nat-1" in provision(*words).out
+
+
+def test_a_self_test_holds_and_says_that_the_cloud_was_a_fake(cloud: "FakeGcp", tmp_path: Path) -> None:
+    """He would have believed that his account was proved, by a fake that answered in its place."""
+    answer = provision("selftest", "gcp", "--yes", "--lease", "6s")
+    assert answer.code == 0, (answer.out, answer.err)
+    assert "FAKE gcp" in answer.out
+    record = json.loads((tmp_path / "data" / "selftest" / "gcp.json").read_text(encoding="utf-8"))
+    assert record["real"] is False
+    assert {s["name"]: s["state"] for s in record["steps"]} == {
+        "create": "ok", "lost_answer": "ok", "lease": "ok", "deadline": "skipped", "teardown": "ok",
+    }  # fmt: skip
+    assert "machines proved: fake: create, lost answer" in run("doctor").out
+    assert not cloud.live()

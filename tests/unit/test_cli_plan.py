@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import cast
@@ -14,6 +14,8 @@ from cloudaccel.api.planning import plan
 from cloudaccel.cli import provision
 from cloudaccel.cli.provision_request import build
 from cloudaccel.decide.check_lock import check
+from cloudaccel.provision.money import deadline
+from cloudaccel.provision.values import Candidate, Limits
 from tests.support import Answer, run
 
 JOB = """\
@@ -435,6 +437,8 @@ def test_u66_a_lock_is_started_in_its_reservation_and_in_no_other() -> None:
     asked = build(provision.parser().parse_args(["up", "plan.lock.json", "--headquarters", "US", "--users", "US"])).spec
     assert [(c.instance, c.region) for c in asked.candidates] == [("p4d.24xlarge", "us-east-2")]
     assert asked.options.reservation_id == "cr-123"
+    assert [c.price_per_hour for c in asked.candidates] == [0]  # paid already: no limit counts it again
+    assert asked.limits.start_from == "2099-01-10T11:30:00+00:00"
     known = ("--headquarters", "US", "--users", "US")
     other = run("provision", "up", "plan.lock.json", "--dry-run", "--reservation", "cr-9", *known)
     assert other.code == 2
@@ -459,3 +463,33 @@ def test_u66_a_reservation_that_somebody_touched_is_not_proved(key: str, value: 
     assert any(wrong in text for text in check(lock).wrong)
     lock["reservation"] = None
     assert any("is paid at 0, offered at" in text for text in check(lock).wrong)
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("window", "said"),
+    [("2099-01-10T11:30Z/24h", "begins 2099-01-10 11:30Z"), ("2026-01-10T11:30Z/24h", "Plan again for what is left")],
+)
+def test_u66_nothing_starts_outside_the_window_of_its_reservation(window: str, said: str) -> None:
+    """They would have believed that a start before the window, or too late in it, is inside what they hold."""
+    assert planned(*HELD, "--window", "2099-01-10T11:30Z/24h").code == 0
+    lock = json.loads(Path("plan.lock.json").read_text(encoding="utf-8"))
+    start = datetime.fromisoformat(window.partition("/")[0])
+    lock["reservation"] |= {"start": start.isoformat(), "end": (start + timedelta(hours=24)).isoformat()}
+    Path("plan.lock.json").write_text(json.dumps(lock), encoding="utf-8")
+    known = ("--headquarters", "US", "--users", "US")
+    answer = run("provision", "up", "plan.lock.json", "--yes", "--max-hourly", "0.01", *known)
+    assert answer.code == 4
+    assert said in answer.err
+
+
+def test_u66_a_lease_ends_with_the_reservation_and_a_block_before_its_end() -> None:
+    """They would have believed that four hours are held, when the block gives back its machines in two."""
+    now = datetime(2026, 12, 1, 10, tzinfo=UTC)
+    place = Candidate(
+        provider="p", partition="p", region="r", zone=None, instance="i", accelerator_id=None, accelerator_count=None,
+        nodes=1, market="capacity_block", price_per_hour=Decimal(0), currency="USD", price_as_of=None, offer_id="",
+        catalog_id="",
+    )  # fmt: skip
+    limits = Limits(end_by=(now + timedelta(hours=2)).isoformat(), max_total=Decimal(100))
+    assert deadline(place, limits, 4 * 3600, now) == now + timedelta(hours=2)

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
 
 from cloudaccel import state
-from cloudaccel.errors import AuthError, InstanceNotFound, ProviderUnavailable
+from cloudaccel.errors import AuthError, CapacityUnavailable, InstanceNotFound, ProviderUnavailable
 from cloudaccel.protocols import Instance, InstanceRequest, Quotas, Resource
 from cloudaccel.provision.journal import HoldLost, Journal
 from cloudaccel.provision.launch import Launcher
@@ -39,6 +39,12 @@ class Cloud:
     name: str = "small"
     quotas: Quotas | None = None
     consistency_s: float = 60.0
+    announced: str = ""
+    access: None = None
+    real: bool = False
+    trial: None = None
+    consoles: dict[str, str] = field(default_factory=dict[str, str])
+    full: bool = False
     gang: bool = True
 
     @property
@@ -68,6 +74,8 @@ class Cloud:
         return request, ()
 
     def create(self, request: InstanceRequest) -> tuple[Instance, ...]:
+        if self.full:
+            raise CapacityUnavailable("full.", provider="small")
         made = [
             Instance(id=f"m-{len(self.machines) + i}", region=request.region, zone=request.zone, state="running",
                      instance_type=request.instance_type)
@@ -84,6 +92,9 @@ class Cloud:
         if self.who != "account-1" or instance_id not in self.machines:
             raise InstanceNotFound(f"no {instance_id}.", provider="small")
         return self.machines[instance_id]
+
+    def console(self, instance_id: str, *, region: str) -> str | None:
+        return self.consoles.get(instance_id)
 
     def delete(self, instance_id: str, *, region: str) -> None:
         self._meet()
@@ -115,19 +126,33 @@ class World:
     cloud: Cloud
     clock: VirtualClock
 
-    def start(self, *, hours: float = 4, price: str | None = "1", total: str | None = None) -> Run:
+    def start(
+        self, *, hours: float = 4, price: str | None = "1", total: str | None = None, cards: str | None = None,
+        **options: Any,
+    ) -> Run:  # fmt: skip
         candidate = Candidate(
             provider="small", partition="small", region="here", zone="here-a", instance="big", accelerator_id=None,
-            accelerator_count=None, nodes=2, market="spot", price_per_hour=Decimal(price) if price else None,
+            accelerator_count=cards, nodes=2, market="spot", price_per_hour=Decimal(price) if price else None,
             currency="USD", price_as_of=None, offer_id="", catalog_id="",
         )  # fmt: skip
         limits = Limits(max_total=Decimal(total) if total else None, allow_unpriced=True)
         spec = Spec(
-            asked="big", candidates=(candidate,), limits=limits, options=Options(owner="o"), lease_s=hours * HOUR_S
+            asked="big",
+            candidates=(candidate,),
+            limits=limits,
+            options=Options(owner="o", **options),
+            lease_s=hours * HOUR_S,
         )
         outcome = Launcher(self.journal, self.load, self.clock).up(spec)
         assert outcome.exit_code == 0
         return outcome.run
+
+    def say(self, *, use: str = "0", busy_h: float = 0, cards: str = "8", notice: str = "no", age_s: int = 30) -> None:
+        """Let every machine that runs report; `busy_h`: hours since it last computed."""
+        now = int(self.clock.at.timestamp())
+        line = f"cloudaccel-report 1 at={now - age_s} accelerators={cards} use={use} busy={now - int(busy_h * 3600)}"
+        for machine in self.cloud.live():
+            self.cloud.consoles[machine] = f"[ 1.0] kernel\r\n{line} notice={notice}\r\n"
 
     def load(self, name: str) -> Cloud:
         return self.cloud
@@ -308,4 +333,107 @@ def test_many_runs_are_looked_at_side_by_side(world: World) -> None:
     world.pass_hours(2)
     look = Watcher(world.journal, world.load, world.clock, workers=4).look()
     assert kinds(look) == ["ended"] * 6
+    assert not world.cloud.live()
+
+
+def test_idle_machines_are_said_and_ended_when_that_was_asked(world: World) -> None:
+    run = world.start(hours=9, end_idle_s=2 * HOUR_S)
+    world.pass_hours(3)
+    world.say(busy_h=1)
+    assert kinds(world.look()) == ["idle"]
+    assert world.journal.run(run.id).idle_since is not None
+    world.say(use="80", busy_h=0)
+    assert kinds(world.look()) == []
+    assert world.journal.run(run.id).idle_since is None
+    world.say(busy_h=2.1)
+    look = world.look()
+    assert kinds(look) == ["idle", "ended"]
+    assert "nothing was computed since" in look.notices[1].text
+
+
+@pytest.mark.parametrize("said", [{"age_s": 1200}, {"use": "-"}, {"age_s": -600}, None])
+def test_use_that_is_not_known_is_no_idleness(world: World, said: dict[str, Any] | None) -> None:
+    """He would have lost a job that computed all the time, on a machine that could not say so."""
+    world.start(hours=9, end_idle_s=HOUR_S)
+    world.pass_hours(5)
+    if said is not None:
+        world.say(busy_h=5, **said)
+    assert kinds(world.look()) == ["use_unknown"]
+    assert len(world.cloud.live()) == 2
+
+
+def test_one_machine_that_computes_keeps_the_gang(world: World) -> None:
+    world.start(hours=9, end_idle_s=HOUR_S)
+    world.pass_hours(5)
+    world.say(busy_h=5)
+    idle = world.cloud.consoles["m-0"]
+    world.say(use="97")
+    world.cloud.consoles["m-0"] = idle
+    assert kinds(world.look()) == []
+
+
+def test_accelerators_that_do_not_answer_are_said(world: World) -> None:
+    world.start(hours=9, cards="8")
+    world.pass_hours(0.5)
+    world.say(use="50", cards="7")
+    (notice,) = world.look().notices
+    assert (notice.kind, notice.text[:6]) == ("unhealthy", "7 of 8")
+
+
+def test_an_announced_interruption_is_passed_on(world: World) -> None:
+    world.start()
+    world.say(use="50", notice="yes")
+    assert kinds(world.look()) == ["interruption_soon"]
+
+
+def test_a_run_that_should_restart_goes_on_with_what_is_left(world: World) -> None:
+    run = world.start(hours=4, total="20", on_interruption="restart")
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated", interrupted=True)
+    look = world.look()
+    assert kinds(look) == ["ended", "restarted"]
+    (new,) = world.journal.runs(states=("ready",))
+    assert new.id in look.notices[1].text
+    assert len(world.cloud.live()) == 2
+    assert new.spec.limits.max_total is not None
+    assert Decimal("17.9") < new.spec.limits.max_total < Decimal("18.1")  # two machines for an hour are paid
+    assert 2.9 * HOUR_S < new.spec.lease_s < 3 * HOUR_S
+    assert new.deadline_at is not None
+    assert run.deadline_at is not None
+    assert new.deadline_at <= run.deadline_at
+
+
+def test_a_restart_without_capacity_leaves_nothing(world: World) -> None:
+    world.start(on_interruption="restart")
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated", interrupted=True)
+    world.cloud.full = True
+    assert kinds(world.look()) == ["ended", "not_restarted"]
+    assert not world.cloud.live()
+
+
+def test_only_an_interruption_restarts(world: World) -> None:
+    """A machine that somebody ended on purpose must not come back by itself."""
+    world.start(on_interruption="restart")
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated")
+    assert kinds(world.look()) == ["ended"]
+
+
+def test_a_lease_that_is_nearly_over_is_not_restarted(world: World) -> None:
+    world.start(hours=2, on_interruption="restart")
+    world.pass_hours(1.9)
+    world.cloud.change("m-0", state="terminated", interrupted=True)
+    assert kinds(world.look()) == ["ended", "not_restarted"]
+
+
+def test_u98_a_machine_that_is_stopped_still_bills_and_is_ended(world: World) -> None:
+    """He would have believed that a stopped machine costs nothing, while its disk, and in some clouds it too, bills."""
+    run = world.start()
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="stopped")
+    assert [r.state for r in world.journal.resources(run.id)] == ["live", "live"]
+    look = world.look()
+    assert kinds(look) == ["ended"]
+    assert "m-0 is stopped, and not by this program" in look.notices[0].text
     assert not world.cloud.live()
