@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from cloudaccel.cli import common
 from cloudaccel.decide.advise import questions
 from cloudaccel.errors import ConfigError
 from cloudaccel.model.advice import Advice, Choice
+from cloudaccel.output.advise_json import text
 
 EXAMPLES = """\
   cloudaccel advise --data-may-leave yes --need facts --skills none --tokens-per-month 50e6 --api-price 0.60
@@ -113,25 +113,3 @@ def _flips(found: Advice) -> list[str]:
     lines = ["What would change it (each answer tried alone):"]
     lines += [f"  {f.question} = {f.answer}  →  {_HEADS[f.decision].lower()}: {f.way}" for f in found.flips]
     return [*lines, ""]
-
-
-def text(found: Advice) -> str:
-    """The answer as the versioned JSON envelope."""
-    body: dict[str, Any] = {
-        "schema": "cloudaccel/v1",
-        "kind": "advise",
-        "answers": dict(found.answers),
-        "recommended": {d: (best.way if (best := found.best(d)) else None) for d in found.choices},
-        "choices": {
-            decision: [
-                {"way": c.way, "points": c.points, "forbidden": c.forbidden, "rules": [asdict(r) for r in c.rules]}
-                for c in choices
-            ]
-            for decision, choices in found.choices.items()
-        },
-        "flips": [f._asdict() for f in found.flips],
-        "open": [q.name for q in found.open],
-        "models": [{**m._asdict(), "params_b": f"{m.params_b}"} for m in found.models],
-        "next": list(found.next_steps),
-    }
-    return json.dumps(body, ensure_ascii=False, indent=1) + "\n"

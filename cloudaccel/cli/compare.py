@@ -90,7 +90,7 @@ def run(a: argparse.Namespace) -> int:
         else:
             common.note(f"{a.png} was not written: no way has a known cost, so there is nothing to draw.")
     if a.output == "json":
-        from cloudaccel.cli.compare_json import text
+        from cloudaccel.output.compare_json import text
 
         common.write(text(found))
     else:

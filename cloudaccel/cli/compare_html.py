@@ -3,9 +3,10 @@
 from html import escape
 
 from cloudaccel.cli import charts
-from cloudaccel.cli.compare_table import formula, verdict_lines, way_rows
+from cloudaccel.cli.compare_table import verdict_lines, way_rows
 from cloudaccel.cli.page import drawn, page, table
 from cloudaccel.model.decision import Comparison, Estimate, Way
+from cloudaccel.output.compare_json import formula
 
 
 def render(found: Comparison) -> str:

@@ -5,9 +5,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import amount_in
 from cloudaccel.decide.judged import judged_reasons, judged_words, may_be_chosen
-from cloudaccel.model.decision import Comparison, Estimate, Facility, Factor, Line, Swing, Way
+from cloudaccel.model.decision import Comparison, Estimate, Facility, Line, Swing, Way
+from cloudaccel.output.columns import amount_in
+from cloudaccel.output.compare_json import formula
 
 if TYPE_CHECKING:
     from cloudaccel.api.deciding import PricedMachine
@@ -241,20 +242,6 @@ def _explained(found: Comparison) -> list[str]:
             lines.append(f"  present value of owning: {sum(y.discounted for y in way.years):,.2f}")
         lines += [f"  {_input(estimate)}" for estimate in way.inputs.values()]
     return lines
-
-
-def formula(line: Line) -> str:
-    """The line with its numbers put in: ``10.2 kW × 1.3 PUE × 730 h × 0.15 USD/kWh = 1,451.970000``."""
-    text = ""
-    for i, factor in enumerate(line.factors):
-        sign = "" if i == 0 else " ÷ " if factor.divide else " × "
-        text += f"{sign}{_factor(factor)}"
-    return f"{text} = {'unknown' if line.amount is None else f'{line.amount:,.6f}'}"
-
-
-def _factor(factor: Factor) -> str:
-    value = "?" if factor.value is None else f"{factor.value.normalize():,f}"
-    return f"{value} {factor.unit}".strip()
 
 
 def _input(e: Estimate) -> str:

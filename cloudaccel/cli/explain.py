@@ -2,16 +2,14 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
-from typing import Any
+from collections.abc import Iterator
 
 from cloudaccel.api import explaining as api
-from cloudaccel.catalog.history import PriceVersion
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import part_text, plain
 from cloudaccel.errors import UnknownName
 from cloudaccel.model import Accelerator, Offer
+from cloudaccel.output.columns import part_text, plain
+from cloudaccel.output.explain_json import explanation_json
 
 EXAMPLES = """\
   cloudaccel explain H100                       the variants of a family
@@ -49,46 +47,6 @@ def run(a: argparse.Namespace) -> int:
     if unknown is not None:
         raise unknown
     return 0
-
-
-def explanation_json(e: api.Explanation) -> dict[str, Any]:
-    """What a name means as plain JSON values."""
-    return {
-        "name": e.name,
-        "count": None if e.count is None else str(e.count),
-        "hosts": e.hosts,
-        "instance": e.instance,
-        "memory_gib_share": e.memory_gib,
-        "virtualized": e.virtualized,
-        "note": e.note or None,
-        "spelling": e.spelling,
-        "spellings": dict(e.spellings),
-        "accelerators": [accelerator_json(a) for a in e.accelerators],
-        "offers": [
-            {
-                "id": o.id, "provider": o.provider, "region": o.region, "zone": o.zone, "instance": o.instance,
-                "market": o.market, "price_per_hour": plain(o.price.amount) or None, "currency": o.price.currency,
-                "as_of": o.price.as_of, "as_of_until": o.price.as_of_until, "source": o.price.source.name,
-            }
-            for o in e.offers
-        ],
-        "history": history_json(e.history),
-    }  # fmt: skip
-
-
-def history_json(versions: Sequence[PriceVersion]) -> list[dict[str, Any]]:
-    """Versions of a price as plain JSON values."""
-    return [
-        {"from": v.from_at, "until": v.until_at, "price_per_hour": plain(v.amount) or None, "source": v.source}
-        for v in versions
-    ]
-
-
-def accelerator_json(accelerator: Accelerator) -> dict[str, Any]:
-    """One row of the accelerator table as plain JSON values."""
-    values = {field.name: getattr(accelerator, field.name) for field in fields(accelerator)}
-    peaks = {k.removeprefix("peak_tflops_"): values.pop(k) for k in list(values) if k.startswith("peak_tflops_")}
-    return {**values, "peak_tflops": peaks}
 
 
 def _lines(e: api.Explanation) -> Iterator[str]:

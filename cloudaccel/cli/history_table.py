@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
 from cloudaccel.catalog.history import PriceVersion
 from cloudaccel.catalog.pricestats import PriceHistory
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import plain
 from cloudaccel.model import Offer
+from cloudaccel.output.columns import plain
 
 _STEPS = "▁▂▃▄▅▆▇█"
 _GAP = "·"
@@ -69,21 +68,3 @@ def _percent(before: PriceVersion, after: PriceVersion) -> str:
     if not before.amount or not after.amount:
         return ""
     return f" ({(after.amount / before.amount - 1) * 100:+.1f} %)"
-
-
-def history_json(history: PriceHistory) -> dict[str, Any]:
-    """One history as plain JSON values; docs/reference/json.md describes each."""
-    return {
-        "from": history.since.isoformat(),
-        "until": history.until.isoformat(),
-        "days_known": history.days_known,
-        "low": plain(history.low) or None,
-        "p50": plain(history.p50) or None,
-        "p95": plain(history.p95) or None,
-        "high": plain(history.high) or None,
-        "series": [plain(price) or None for price in history.series],
-        "changes": [
-            {"from": v.from_at, "until": v.until_at, "price_per_hour": plain(v.amount) or None, "source": v.source}
-            for v in history.changes
-        ],
-    }

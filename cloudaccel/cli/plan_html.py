@@ -4,9 +4,9 @@ from collections.abc import Collection
 from decimal import Decimal
 from html import escape
 
-from cloudaccel.cli.columns import plain
 from cloudaccel.cli.plan_table import holding_lines, market_words, rules_lines, tokens_words, verdict_words, what
 from cloudaccel.model.plan import Option, Plan
+from cloudaccel.output.columns import plain
 from cloudaccel.planner.reasons import duration
 
 _STYLE = """

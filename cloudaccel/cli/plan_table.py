@@ -4,9 +4,9 @@ from decimal import Decimal
 
 from cloudaccel import export
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import accelerator_of, amount_in, display_name, part_text, plain
 from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
+from cloudaccel.output.columns import accelerator_of, amount_in, display_name, part_text, plain
 from cloudaccel.planner.reasons import duration
 
 

@@ -11,6 +11,7 @@ from cloudaccel.cli import common, policy_more
 from cloudaccel.compliance import Pack, load_packs, shipped_packs
 from cloudaccel.errors import QueryError
 from cloudaccel.model.verdict import DISCLAIMER, NON_COMPLIANT, UNKNOWN, Finding, Verdict
+from cloudaccel.output.policy_json import pack_json, verdict_json
 
 EXAMPLES = """\
   cloudaccel policy list                                     the packs that ship
@@ -79,25 +80,6 @@ def _explain(a: argparse.Namespace) -> int:
 
 def _json(body: dict[str, Any]) -> str:
     return json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=1, default=dict) + "\n"
-
-
-def pack_json(pack: Pack) -> dict[str, Any]:
-    """What a pack is, as plain JSON values; not its rules."""
-    return {
-        "id": pack.id, "title": pack.title, "version": pack.version, "status": pack.status, "kind": pack.kind,
-        "jurisdiction": pack.jurisdiction, "rules": len(pack.rules), "always_on": pack.always_on,
-        "review_by": pack.review_by, "digest": pack.digest,
-    }  # fmt: skip
-
-
-def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """A verdict as plain JSON values, with every finding and its evidence."""
-    return {
-        "place": verdict.placement, "state": verdict.state, "deciding": list(verdict.deciding),
-        "asks": list(verdict.asks), "findings": [asdict(f) for f in verdict.findings],
-        "packs": [list(p) for p in verdict.packs], "assumptions": list(verdict.assumptions),
-        "warnings": list(verdict.warnings), "disclaimer": verdict.disclaimer,
-    }  # fmt: skip
 
 
 def _list(packs: tuple[Pack, ...]) -> str:

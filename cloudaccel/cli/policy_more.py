@@ -9,12 +9,12 @@ from typing import Any
 
 from cloudaccel.api import policies as api
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import plain
 from cloudaccel.compliance import Assertion, Waiver, shipped_packs
 from cloudaccel.compliance import statements as files
 from cloudaccel.compliance.statements import Stated
 from cloudaccel.errors import QueryError
 from cloudaccel.model import Offer
+from cloudaccel.output.columns import plain
 from cloudaccel.settings import statements_path
 
 ACTIONS = ("ask", "assert", "diff")

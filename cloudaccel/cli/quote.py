@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from cloudaccel.api import quoting as api
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, PER, money_columns
 from cloudaccel.errors import QueryError
+from cloudaccel.output.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, PER, money_columns
 
 if TYPE_CHECKING:
     from cloudaccel.catalog.pricestats import PriceHistory
@@ -138,11 +138,11 @@ def _show(
     answer: api.Quote, a: argparse.Namespace, columns: tuple[str, ...] | None, histories: "Mapping[str, PriceHistory]"
 ) -> None:
     if a.jq or a.output in ("json", "yaml"):
-        from cloudaccel.cli import quote_json
+        from cloudaccel.output import quote_json
 
         common.write_data(quote_json.render(answer, a.output, a.per, a.jq, histories))
     elif a.output == "csv":
-        from cloudaccel.cli import quote_csv
+        from cloudaccel.output import quote_csv
 
         common.write_data(quote_csv.render(answer, columns or (*DEFAULT_COLUMNS, *money_columns(answer)), a.per))
     else:

@@ -1,8 +1,8 @@
 """``quote --explain``: how names were read, where each price comes from, and what almost fitted."""
 
 from cloudaccel.api import quoting as api
-from cloudaccel.cli.columns import display_name, part_text, plain
 from cloudaccel.model import Offer
+from cloudaccel.output.columns import display_name, part_text, plain
 
 
 def render(answer: api.Quote) -> str:

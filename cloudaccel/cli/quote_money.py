@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 from cloudaccel.api import quoting as api
-from cloudaccel.cli.columns import NO_DECIMALS, PER, plain, times
 from cloudaccel.cost.currency import tax_on
+from cloudaccel.output.columns import NO_DECIMALS, PER, plain, times
 
 
 def money_lines(answer: api.Quote, per: str) -> list[str]:

@@ -7,10 +7,20 @@ from decimal import Decimal
 from cloudaccel.api import quoting as api
 from cloudaccel.catalog.schema import APART
 from cloudaccel.cli import common
-from cloudaccel.cli.columns import COLUMNS, NO_DECIMALS, PER, PRICES, View, display_name, heading, money_columns, plain
 from cloudaccel.facts.names import short_name
 from cloudaccel.model import Offer
 from cloudaccel.model.verdict import ACCEPTED_RISK
+from cloudaccel.output.columns import (
+    COLUMNS,
+    NO_DECIMALS,
+    PER,
+    PRICES,
+    View,
+    display_name,
+    heading,
+    money_columns,
+    plain,
+)
 
 _PER_WORD = {"hour": "H", "month": "MONTH", "1000h": "1000H"}
 _SIGN = {"USD": "$", "EUR": "€", "CNY": "¥"}

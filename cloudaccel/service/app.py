@@ -18,10 +18,10 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from cloudaccel import __version__
 from cloudaccel.api.explaining import explain
 from cloudaccel.catalog.session import open_session
-from cloudaccel.cli.explain import accelerator_json, explanation_json
-from cloudaccel.cli.quote_json import SCHEMA
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts.accelerators import all_accelerators
+from cloudaccel.output.explain_json import accelerator_json, explanation_json
+from cloudaccel.output.quote_json import SCHEMA
 from cloudaccel.service import problems
 from cloudaccel.service.around import Around
 from cloudaccel.service.asked import OfferFilters

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloudaccel.api import deciding, planning, quoting
-from cloudaccel.cli import advise as advise_output
-from cloudaccel.cli import compare_json
 from cloudaccel.errors import ConfigError, QueryError
+from cloudaccel.output import advise_json as advise_output
+from cloudaccel.output import compare_json
 from cloudaccel.service.guard import job_without_files, known_packs, option_without_files, registry_model
 
 if TYPE_CHECKING:

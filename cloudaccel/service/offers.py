@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from cloudaccel.api import quoting
 from cloudaccel.api.explaining import Explanation
 from cloudaccel.catalog.session import Session
-from cloudaccel.cli import quote_json
-from cloudaccel.cli.columns import View
-from cloudaccel.cli.explain import history_json
 from cloudaccel.errors import QueryError
 from cloudaccel.model import Offer, Query
+from cloudaccel.output import quote_json
+from cloudaccel.output.columns import View
+from cloudaccel.output.explain_json import history_json
 from cloudaccel.service.asked import OfferFilters
 from cloudaccel.service.problems import CursorOutdated
 from cloudaccel.service.watch import Watched

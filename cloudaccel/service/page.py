@@ -17,11 +17,11 @@ from cloudaccel import __version__
 from cloudaccel.api import quoting
 from cloudaccel.catalog.history import offer_by_id, versions
 from cloudaccel.catalog.session import Session, accelerator_table, open_session
-from cloudaccel.cli import quote_csv
-from cloudaccel.cli.columns import DEFAULT_COLUMNS
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.facts.models import models
 from cloudaccel.model import Offer
+from cloudaccel.output import quote_csv
+from cloudaccel.output.columns import DEFAULT_COLUMNS
 from cloudaccel.service import page_card, page_history, page_map, page_owning, page_sizing, page_table
 from cloudaccel.service.asked import OfferFilters, without_flags
 from cloudaccel.service.offers import answer

@@ -5,11 +5,11 @@ from decimal import Decimal
 
 from cloudaccel.api.judging import Rules, judge_by
 from cloudaccel.api.quoting import Quote
-from cloudaccel.cli.columns import display_name
 from cloudaccel.compliance import Judge, placement_of, shipped_packs
 from cloudaccel.compliance.packs import NOT_LAW_YET
 from cloudaccel.model import Offer
 from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, DISCLAIMER, Verdict
+from cloudaccel.output.columns import display_name
 from cloudaccel.service.guard import known_packs
 from cloudaccel.service.page_table import age_text, money
 

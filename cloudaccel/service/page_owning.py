@@ -7,10 +7,10 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from cloudaccel.api.deciding import compare
-from cloudaccel.cli.compare_table import formula
 from cloudaccel.errors import QueryError
 from cloudaccel.model import Offer
 from cloudaccel.model.decision import Comparison
+from cloudaccel.output.compare_json import formula
 from cloudaccel.service import svg
 
 _WHOLE = "8"  # accelerators of the servers in the table of owned hardware

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from cloudaccel.catalog.session import accelerator_table
-from cloudaccel.cli.columns import display_name
 from cloudaccel.model import Accelerator, Offer
 from cloudaccel.model.workload import Fit
+from cloudaccel.output.columns import display_name
 from cloudaccel.service.guard import job_without_files
 from cloudaccel.workloads import size, supports
 from cloudaccel.workloads.job import Job

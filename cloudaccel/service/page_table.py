@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from cloudaccel.api.quoting import Quote, age_days
 from cloudaccel.catalog.schema import APART
-from cloudaccel.cli.columns import accelerator_of, display_name, plain
 from cloudaccel.facts import places
 from cloudaccel.model import Offer
+from cloudaccel.output.columns import accelerator_of, display_name, plain
 
 UNKNOWN = "unknown"
 _APART = dict(APART)

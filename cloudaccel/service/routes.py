@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from cloudaccel.api.explaining import explain
 from cloudaccel.catalog.session import Session, open_session
-from cloudaccel.cli.explain import history_json
-from cloudaccel.cli.quote_json import SCHEMA
 from cloudaccel.errors import QueryError, SnapshotMissing
 from cloudaccel.facts import places
+from cloudaccel.output.explain_json import history_json
+from cloudaccel.output.quote_json import SCHEMA
 from cloudaccel.service.asked import (
     AdviseRequest,
     CompareRequest,

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 
 from cloudaccel.access.people import NotSignedIn, Principal
-from cloudaccel.cli.quote_json import SCHEMA
+from cloudaccel.output.quote_json import SCHEMA
 from cloudaccel.output.runs import billing, run_json, show_json
 from cloudaccel.provision.cost import cost
 from cloudaccel.provision.values import OVER, Run

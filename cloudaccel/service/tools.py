@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloudaccel.api import quoting
 from cloudaccel.api.explaining import explain
-from cloudaccel.cli.explain import explanation_json
-from cloudaccel.cli.quote_json import SCHEMA, envelope
 from cloudaccel.decide.advise import questions
 from cloudaccel.errors import QueryError
 from cloudaccel.model.workload import METHODS, PRECISIONS, TASKS
+from cloudaccel.output.explain_json import explanation_json
+from cloudaccel.output.quote_json import SCHEMA, envelope
 from cloudaccel.service.asked import (
     AdviseRequest,
     CompareRequest,
@@ -100,8 +100,8 @@ def _explain(asked: NameQuestion, catalog: _Catalog) -> Any:
 
 
 def _policy_list(asked: PackQuestion, _: _Catalog) -> Any:
-    from cloudaccel.cli.policy import pack_json
     from cloudaccel.compliance import shipped_packs  # the tables of facts, only for who is judged
+    from cloudaccel.output.policy_json import pack_json
 
     packs = [pack_json(pack) for pack in shipped_packs().values()]
     return {"schema": SCHEMA, "packs": [p for p in packs if asked.status is None or p["status"] == asked.status]}
@@ -109,7 +109,7 @@ def _policy_list(asked: PackQuestion, _: _Catalog) -> Any:
 
 def _policy_explain(asked: PlaceQuestion, _: _Catalog) -> Any:
     from cloudaccel.api.judging import explain_place, judge_by  # the tables of facts, only for who is judged
-    from cloudaccel.cli.policy import verdict_json
+    from cloudaccel.output.policy_json import verdict_json
 
     judge = judge_by(rules_of(asked))
     return {

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudaccel.cli.columns import plain
 from cloudaccel.errors import QueryError
 from cloudaccel.model import from_nano, parse_amount, to_nano
+from cloudaccel.output.columns import plain
 from cloudaccel.units import parse_duration_s, parse_minimum, parse_money, parse_size
 
 AMOUNTS = st.decimals("0", "8999999999", places=9)

@@ -60,7 +60,7 @@ class Clock(datetime):
 
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cloudaccel.cli import quote_json
+    from cloudaccel.output import quote_json
 
     monkeypatch.setattr(quoting, "datetime", Clock)
     monkeypatch.setattr(quote_json, "datetime", Clock)

@@ -10,7 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from cloudaccel.api.quoting import quote
-from cloudaccel.cli import main, quote_json
+from cloudaccel.cli import main
+from cloudaccel.output import quote_json
 from cloudaccel.service.app import create_app
 from cloudaccel.service.asked import OfferFilters
 from cloudaccel.service.offers import OfferPages

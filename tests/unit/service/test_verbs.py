@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from cloudaccel.api import deciding, planning
-from cloudaccel.cli import compare_json
+from cloudaccel.output import compare_json
 from cloudaccel.service.app import create_app
 from cloudaccel.service.around import MOST_BODY_BYTES, Allowance
 from cloudaccel.service.guard import Busy, Heavy

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from cloudaccel.model.decision import Comparison, Line, Way
+from cloudaccel.model.decision import Comparison, Factor, Line, Way
 from cloudaccel.model.verdict import Verdict
 
 SCHEMA = "cloudaccel/v1"
@@ -85,3 +85,17 @@ def _rules(verdict: Verdict) -> dict[str, Any]:
 
 def _line(line: Line) -> dict[str, Any]:
     return {"name": line.name, "factors": [f._asdict() for f in line.factors], "amount": line.amount}
+
+
+def formula(line: Line) -> str:
+    """The line with its numbers put in: ``10.2 kW × 1.3 PUE × 730 h × 0.15 USD/kWh = 1,451.970000``."""
+    text = ""
+    for i, factor in enumerate(line.factors):
+        sign = "" if i == 0 else " ÷ " if factor.divide else " × "
+        text += f"{sign}{_factor(factor)}"
+    return f"{text} = {'unknown' if line.amount is None else f'{line.amount:,.6f}'}"
+
+
+def _factor(factor: Factor) -> str:
+    value = "?" if factor.value is None else f"{factor.value.normalize():,f}"
+    return f"{value} {factor.unit}".strip()

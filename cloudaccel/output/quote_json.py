@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel.api import quoting as api
-from cloudaccel.cli.columns import COLUMNS, View, accelerator_of, listed_price, plain, times
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.model import Offer, PricePart, Query
 from cloudaccel.model.verdict import DISCLAIMER
+from cloudaccel.output.columns import COLUMNS, View, accelerator_of, listed_price, plain, times
 
 if TYPE_CHECKING:
     from cloudaccel.catalog.pricestats import PriceHistory
@@ -24,10 +24,10 @@ def render(
     """The envelope as JSON (or YAML), or what the jq expression `jq` takes out of it."""
     body = envelope(answer, per)
     if histories:
-        from cloudaccel.cli.history_table import history_json
+        from cloudaccel.output.explain_json import price_history_json
 
         for offer in body["offers"]:
-            offer["history"] = history_json(histories[offer["id"]])
+            offer["history"] = price_history_json(histories[offer["id"]])
     if jq is not None:
         return _jq(body, jq)
     if output == "yaml":

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 
 from cloudaccel.api import quoting as api
-from cloudaccel.cli.columns import COLUMNS, PER, View, heading, plain
+from cloudaccel.output.columns import COLUMNS, PER, View, heading, plain
 
 
 def render(answer: api.Quote, columns: Sequence[str], per: str) -> str:
