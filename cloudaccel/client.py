@@ -86,6 +86,7 @@ class Filters(TypedDict, total=False):
     allow_fraction: bool
     currency: str
     sort: str
+    tax: str
 
 
 class PricesChanged(QueryError):
