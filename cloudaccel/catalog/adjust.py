@@ -63,7 +63,7 @@ def adjusted(base: store.Catalog, path: Path, cache: Path, day: date) -> store.C
 
 
 def _in_memory(base: store.Catalog, path: Path, content: bytes, day: date) -> store.Catalog:
-    db = sqlite3.connect(":memory:")
+    db = sqlite3.connect(":memory:", check_same_thread=False)  # see store.open_file
     base.db.backup(db)
     apply(db, base.meta, path, content, day)
     base.close()

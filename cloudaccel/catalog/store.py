@@ -124,7 +124,9 @@ def open_file(path: Path) -> Catalog | None:
     if not _is_whole(path):
         return None
     # immutable: nobody ever writes into a published file, so no lock is needed and a read-only folder will do.
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+    # One thread uses it; another may close it, when what is left over of an ended thread is collected there.
+    address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    db = sqlite3.connect(address, uri=True, check_same_thread=False)
     try:
         meta = dict(db.execute("SELECT key, value FROM meta"))
     except sqlite3.DatabaseError:
