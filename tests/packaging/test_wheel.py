@@ -21,7 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BUNDLED = "cloudaccel/_bundled/"
-DATA_SUFFIXES = {".csv", ".mako", ".json", ".yaml", ".sql", ".html", ".css", ".js", ".svg", ".typed", ".j2"}
+DATA_SUFFIXES = {".csv", ".mako", ".json", ".yaml", ".sql", ".html", ".css", ".js", ".svg", ".sh", ".typed", ".j2"}
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from tests.support import price_file
 ROW = "aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,on-demand,{},USD,2026-07-20,list"
 OF_THE_SHELL = {
     "accelerators", "help", "catalog", "offline", "config", "profile", "price_file", "strict", "output", "no_color",
-    "quiet", "columns", "per", "jq", "explain", "show_hidden", "history",
+    "quiet", "columns", "per", "jq", "explain", "show_hidden", "show_filtered", "history",
 }  # fmt: skip
 SHOWN_IN = {"fx_file", "tax"}  # how prices are shown: parameters of `quote` beside the filters
 
