@@ -193,15 +193,15 @@ def _resolve(
     except UnknownName:
         _refuse_leading_count(written, name)
         head, times = _cut_nodes(name)
-        if not bare or not times:
-            raise
+        if not bare or not times or not _is_name(head, instance_lookup):
+            raise  # of the name as it was written: the X of an RTX 7000 counts nothing
+    nodes = _whole(written, times, "a number of machines")
     found = resolve(head, instance_lookup=instance_lookup)
     if found.count is None:
         raise QueryError(
             f"{written!r} is unclear: x counts machines, and {head} does not say how many are in one. "
             f"Write {head}:{times} for {times} in one machine, or {head}:8x{times} for {times} machines of 8."
         )
-    nodes = _whole(written, times, "a number of machines")
     return replace(found, note=f"{nodes} times {head}; {found.note}" if found.note else ""), nodes
 
 
@@ -210,6 +210,15 @@ def _cut_nodes(name: str) -> tuple[str, str]:
     head, sign, times = name.lower().replace("×", "x").rpartition("x")
     times = times.strip()
     return (name[: len(head)].strip(), times) if sign and times.isdigit() else (name, "")
+
+
+def _is_name(head: str, instance_lookup: InstanceLookup | None) -> bool:
+    """Whether an x behind `head` can count machines: it is a known name, or a slice of a size that is not sold."""
+    try:
+        return bool(resolve(head, instance_lookup=instance_lookup))
+    except UnknownName:
+        stem, _, size = head.rpartition("-")
+        return bool(stem) and size.isdigit()
 
 
 def _refuse_leading_count(written: str, name: str) -> None:

@@ -1,5 +1,6 @@
 """Any term survives being written and read again, and no name is found inside a longer one."""
 
+import re
 import string
 from dataclasses import replace
 from fractions import Fraction
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudaccel.errors import CloudAccelError
+from cloudaccel.errors import CloudAccelError, QueryError, UnknownName
 from cloudaccel.facts.accelerators import all_accelerators, families
 from cloudaccel.facts.expressions import format_term, parse_expression
 from cloudaccel.facts.loader import read_table
@@ -68,6 +69,44 @@ def test_no_name_is_found_inside_a_longer_one(name: str, extra: str, in_front: b
     if key(longer) in KEYS or longer.lower().endswith(" hbm3e"):
         return  # L40 and S make L40S, which is a name of its own; HBM3 and e make another word that is passed over
     assert not set(resolved_ids(longer)) & set(resolved_ids(name))
+
+
+def answer(text: str) -> tuple[AcceleratorTerm | None, str, bool]:
+    """The term, or what was said in its place and whether that was of an unknown name."""
+    try:
+        return parse_expression(text)[0], "", False
+    except QueryError as error:
+        return None, str(error), isinstance(error, UnknownName)
+
+
+TIMES = st.sampled_from(["{name}x{n}", "{name} x{n}", "{name}×{n}", "{n}x{name}", "{n} x {name}", "{name}:{n}"])
+
+
+@given(st.sampled_from(SPELLED), st.integers(1, 999), TIMES)
+def test_a_count_beside_a_name_is_a_count_or_refused_and_never_another_accelerator(
+    name: str, n: int, times: str
+) -> None:
+    """A user who writes a count in another tool's way would have got prices of something else."""
+    own = set(parse_expression(name)[0].accelerator_ids)
+    text = times.format(name=name, n=n)
+    term, said, _ = answer(text)
+    if term is None:
+        assert name in said or text in said
+    else:
+        assert set(term.accelerator_ids) <= own
+        assert n in (term.count, term.nodes)
+
+
+@given(st.from_regex(r"\A(RTX|GTX|DGX|X|RX|MX|TX|[a-z]{0,3}x)[ -]?[1-9][0-9]{0,3}(:8|:1x2|x2)?\Z"))
+def test_the_x_of_a_name_counts_nothing(text: str) -> None:
+    """A user who asks for an RTX 7000 would have been told that there is no "RT"."""
+    _, said, unknown = answer(text)
+    name = text.partition(":")[0]
+    if unknown:  # behind a hyphen and a number, as of a slice, x2 may be left out
+        assert repr(name) in said or repr(re.sub(r"(-\d+)x2$", r"\1", name)) in said
+    elif said:  # a known name, wrongly counted
+        assert resolved_ids(text.lower().rpartition("x")[0])
+        assert text in said
 
 
 @given(st.text(max_size=40))

@@ -152,6 +152,27 @@ def test_a_plan_takes_the_overlay_in_place_of_the_list(tmp_path: Path, catalog: 
     assert "price from overlay" in best.offer.price.note
 
 
+@pytest.mark.parametrize(("market", "paid"), [("any", "16.12"), ("spot", "20.12")])  # 50 × 0.32 + 0.12; 20 + 0.12
+def test_trap_95_quote_plan_and_lock_reckon_with_one_price(
+    tmp_path: Path, catalog: Path, negotiated: Path, market: str, paid: str
+) -> None:
+    """He would have believed that what is ranked cheapest is what is launched: the one was adjusted, the other not.
+
+    68 % off what is on demand makes it cheaper than spot, so all of them take it, unless spot alone is asked for.
+    """
+    negotiated.write_text(DISCOUNT.replace("-10", "-68") + 'market = "on_demand"\n' + FEE)
+    lock = tmp_path / "job.lock"
+    asked = ("--provider", "lambda", "--market", market, "--json")
+    job = ("--task", "finetune", "--model", "llama-3.1-8b", "--method", "lora", "--tokens", "200e6", "--max-nodes", "1")
+    quoted = run("--catalog", str(catalog), "quote", "H100:8", *asked).json["offers"][0]
+    planned = run("--catalog", str(catalog), "plan", *job, "--accel", "H100:8", "--lock", str(lock), *asked)
+    assert planned.code == 0, planned.err
+    best, locked = planned.json["options"][0], json.loads(lock.read_text())["chosen"]
+    assert quoted["id"] == best["offer_id"] == locked["offer_id"]
+    assert [offer["price"]["price_per_hour"] for offer in (quoted, best, locked)] == [paid] * 3
+    assert [option["lines"][0]["unit_price"] for option in (best, locked)] == [paid] * 2
+
+
 def test_the_words_of_quote_plan_and_compare_say_so(
     tmp_path: Path, catalog: Path, negotiated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

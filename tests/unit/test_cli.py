@@ -215,6 +215,8 @@ def test_wrong_usage_is_one_line_and_exit_2(words: list[str], message: str) -> N
         (["explain", "0123456789abcdef"], "no offer of this catalog has the id"),
         (["explain", "H100", "--provider", "acme"], "acme"),
         (["explain", ""], "no accelerator is called ''"),
+        (["quote", "X900"], "no accelerator is called 'X900'. Did you mean RX7900XTX?"),
+        (["quote", "RTX7000x2"], "no accelerator is called 'RTX7000x2'. Did you mean RTX"),
     ],
 )
 def test_unknown_names_are_exit_5(words: list[str], message: str) -> None:
