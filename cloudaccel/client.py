@@ -326,10 +326,26 @@ class Client:
         """What waits for a second person, and what was decided."""
         return self._get("/v1/approvals", {})["approvals"]
 
+    def approval(self, approval_id: str) -> Mapping[str, Any]:
+        """One of them: ``waiting``, ``approved`` with the id of its ``run``, ``refused`` or ``expired``."""
+        return self._get(f"/v1/approvals/{quoted(approval_id, safe='')}", {})["approval"]
+
     def decide(self, approval_id: str, *, approve: bool, note: str = "") -> Mapping[str, Any]:
-        """Agree, which starts the run, or refuse; never by the person who asked."""
+        """Agree, which starts the run, or refuse; never by the person who asked. Said twice, it counts once.
+
+        Raises
+        ------
+        AuthError
+            If it is your own request, or your token does not let you decide.
+        Conflict
+            If it was decided otherwise, by somebody else, or is too old.
+        """
         body = {"approve": approve, "note": note}
         return self._post(f"/v1/approvals/{quoted(approval_id, safe='')}", body)["approval"]
+
+    def audit(self, *, before: int | None = None, limit: int = 100) -> Mapping[str, Any]:
+        """Who did what, newest first, under ``entries``; ``broken_at`` None: nothing was changed. Needs scope admin."""
+        return self._get("/v1/audit", {"before": before, "limit": limit})
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

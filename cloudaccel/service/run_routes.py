@@ -12,7 +12,8 @@ from cloudaccel.output.runs import billing, run_json, show_json
 from cloudaccel.provision.cost import cost
 from cloudaccel.provision.values import OVER, Run
 from cloudaccel.service import problems
-from cloudaccel.service.runs import DecideRequest, ExtendRequest, RunRequest, Runs
+from cloudaccel.service.run_request import DecideRequest, ExtendRequest, RunRequest
+from cloudaccel.service.runs import Runs
 
 _MOST_ROWS = 500
 Key = Annotated[
@@ -37,7 +38,7 @@ def _add_asking(app: FastAPI, runs: Runs) -> None:
         if asked.kind == "run":
             answer = _answer("run", 202, run=_run(runs, runs.run(asked.id, who)))
         else:
-            answer = _answer("approval", 202, approval=runs.approval(asked.id, who))
+            answer = _answer("approval", 202, approval=runs.approvals.get(asked.id, who))
         if asked.again:
             answer.headers["Idempotency-Replayed"] = "true"
         return answer
@@ -93,11 +94,11 @@ def _add_looking(app: FastAPI, runs: Runs) -> None:
 def _add_approvals(app: FastAPI, runs: Runs) -> None:
     def approvals(request: Request) -> Response:
         """What waits for a second person in your project, and what was decided."""
-        return _answer("approval.list", approvals=runs.approvals(_who(request)))
+        return _answer("approval.list", approvals=runs.approvals.all(_who(request)))
 
     def approval(approval_id: str, request: Request) -> Response:
         """One of them, with the places where the run may start."""
-        return _answer("approval", approval=runs.approval(approval_id, _who(request)))
+        return _answer("approval", approval=runs.approvals.get(approval_id, _who(request)))
 
     def decide(approval_id: str, body: DecideRequest, request: Request) -> Response:
         """Agree, which starts the run, or refuse. Never by the person who asked."""

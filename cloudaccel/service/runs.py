@@ -9,23 +9,20 @@ import hashlib
 import json
 import logging
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
 import sqlalchemy as sa
-from pydantic import Field
 
-from cloudaccel import registry, state, units
+from cloudaccel import registry, state
 from cloudaccel.access import audit
 from cloudaccel.access.people import NotAllowed, Principal, checked_project, is_local
 from cloudaccel.access.projects import Project, Projects
-from cloudaccel.api.starting import Where, check_startable, places_of_lock
-from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, QueryError, UnknownName
+from cloudaccel.errors import CloudAccelError, LimitExceeded, QueryError
 from cloudaccel.output.runs import candidate_json
 from cloudaccel.protocols import Provider
 from cloudaccel.provision import lease, money, standing
@@ -33,15 +30,13 @@ from cloudaccel.provision.clock import Clock, SystemClock
 from cloudaccel.provision.cost import cost
 from cloudaccel.provision.journal import HoldLost, Journal
 from cloudaccel.provision.launch import Launcher
-from cloudaccel.provision.lock import parse_lock
 from cloudaccel.provision.teardown import Ender
-from cloudaccel.provision.values import OVER, UNFINISHED, Limits, Options, Run, Spec
-from cloudaccel.service.asked import Body, Text
+from cloudaccel.provision.values import OVER, UNFINISHED, Run, Spec
+from cloudaccel.service.approvals import Approvals, NotThere, Settled
 from cloudaccel.service.guard import Busy, known_packs
+from cloudaccel.service.run_request import DecideRequest, RunRequest, spec_of
 
 _LOG = logging.getLogger("cloudaccel.service")
-_LEASE = "4h"
-_APPROVAL_LASTS = timedelta(hours=24)
 _MOST_AT_ONCE = 32  # launches and endings of one process
 _LOOK_EVERY_S = 60.0
 
@@ -51,45 +46,6 @@ class Repeated(QueryError):
 
     code = "idempotency_key_reused"
     status = 422
-
-
-class NotThere(UnknownName):
-    """There is none with that id that the caller may see."""
-
-    code = "not_found"
-    status = 404
-
-
-class Settled(QueryError):
-    """It was decided already, or too late."""
-
-    code = "already_decided"
-    status = 409
-
-
-class RunRequest(Body):
-    """A lock of ``cloudaccel plan``, and the limits of its run. The list ``considered`` may be left out."""
-
-    lock: dict[str, Any] = Field(description="the JSON of plan.lock.json; prices and verdicts in it are found again")
-    max_total: Text | None = Field(default=None, description="what it may cost (default: the budget in the lock)")
-    max_hourly: Text | None = Field(default=None, description="for all machines, per hour")
-    lease: Text | None = Field(default=None, description="how long it is wanted (default: the plan's hours, or 4h)")
-    project: Text | None = Field(default=None, description="must be the one of your token, when given")
-    key_name: Text | None = Field(default=None, description="key pair that the cloud has already")
-    ssh_cidr: list[Text] = Field(default=[], max_length=8, description="networks that may reach port 22")
-
-
-class ExtendRequest(Body):
-    """Until when the lease lasts. Asked twice, it ends at the same time."""
-
-    until: datetime = Field(description="with its offset: 2026-12-01T18:00:00Z")
-
-
-class DecideRequest(Body):
-    """What the second person says."""
-
-    approve: bool
-    note: Text = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +79,7 @@ class Runs:
         self._clock = clock or SystemClock()
         self.journal = Journal(engine, self._clock)
         self.projects = Projects(engine, self._clock.now)
+        self.approvals = Approvals(engine, self._clock.now)
         self._at_work: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._over: dict[str, Decimal | None] = {}
@@ -148,9 +105,13 @@ class Runs:
             return before
         try:
             project = self._project(body, who)
-            spec = self._spec(body, who)
+            spec = spec_of(body, who, catalog=self._catalog, packs=self._packs)
             most = self._checked(spec, project)
         except CloudAccelError as error:
+            with self._engine.connect() as db:  # the same request, sent twice at once, is refused for itself by then
+                before = _asked_before(db, who, key, digest)
+            if before is not None:
+                return before
             detail = {"code": error.code, "why": str(error)[:500]}
             self._note(who, "run.ask", "", request_id, outcome="refused", detail=detail)
             raise
@@ -165,41 +126,6 @@ class Runs:
             raise NotAllowed(f"project: your token is for {who.project}, not for {body.project[:63]}.")
         return self.projects.get(checked_project(who.project))
 
-    def _spec(self, body: RunRequest, who: Principal) -> Spec:
-        from cloudaccel.api.judging import Rules  # the tables of facts, only for who starts something
-
-        lock = parse_lock(_without_statements(body.lock), "lock")
-        total, currency = units.parse_money(body.max_total, "max_total") if body.max_total else (lock.budget, None)
-        hourly, other = units.parse_money(body.max_hourly, "max_hourly") if body.max_hourly else (None, None)
-        currency = currency or lock.currency
-        if total is None:
-            raise QueryError("max_total: every run has a budget, and neither the request nor the lock gives one.")
-        if other not in (None, currency):
-            raise QueryError("max_total and max_hourly are in two currencies; none is converted.")
-        try:
-            places = places_of_lock(lock, Rules(packs=self._packs), Where(catalog=self._catalog), {})
-        except ConfigError as error:  # of the caller's own lock
-            raise QueryError(str(error)) from error
-        start_from, start_by, end_by = lock.window
-        spec = Spec(
-            asked=f"a lock over HTTP, catalog {str(lock.body.get('catalog_id', ''))[:19]}", candidates=tuple(places),
-            limits=Limits(
-                max_total=total, max_hourly=hourly, currency=currency, start_from=start_from, start_by=start_by,
-                end_by=end_by,
-            ),
-            # Where a cloud keeps no deadline of its own, the watch of the service ends the run.
-            options=Options(
-                owner=who.name, reservation_id=lock.reservation_id, ssh_cidrs=tuple(body.ssh_cidr),
-                key_name=body.key_name, accept_no_deadline=True,
-            ),
-            lease_s=units.parse_duration_s(body.lease or _LEASE, "lease") if body.lease or not lock.lease_s
-            else lock.lease_s,
-        )  # fmt: skip
-        if spec.lease_s > money.LONGEST.total_seconds():
-            raise QueryError(f"lease: at most {money.LONGEST.days} days. Extend it, or take a longer budget.")
-        check_startable(spec)
-        return spec
-
     def _checked(self, spec: Spec, project: Project) -> Decimal:
         """What the run may cost at most, when that and one of its places are inside all limits."""
         most = cast(Decimal, spec.limits.max_total)
@@ -209,9 +135,11 @@ class Runs:
                 "none is converted."
             )
         refusals: list[LimitExceeded] = []
+        guard = standing.Guard(standing.of_settings(), self.journal, self._clock.now())
         for candidate in spec.candidates:
             try:
                 money.check_limits(candidate, spec.limits, spec.lease_s)
+                guard.check(spec, candidate)  # and at each place again, when it is about to start there
             except LimitExceeded as error:
                 refusals.append(error)
         if len(refusals) == len(spec.candidates):
@@ -256,20 +184,13 @@ class Runs:
     # -- the second person --------------------------------------------------------------------------------------------
 
     def _wait(self, body: RunRequest, spec: Spec, who: Principal, key: str, digest: str, request_id: str) -> Asked:
-        approval_id, now = uuid.uuid4().hex[:8], self._clock.now()
-        kept = {"body": body.model_dump(mode="json"), "places": [candidate_json(c) for c in spec.candidates]}
-        values = {
-            "id": approval_id, "state": "waiting", "principal": who.name, "project": who.project,
-            "request": json.dumps(kept, ensure_ascii=False), "most": str(spec.limits.max_total),
-            "currency": spec.limits.currency, "created_at": state.utc_text(now),
-            "expires_at": state.utc_text(now + _APPROVAL_LASTS),
-        }  # fmt: skip
+        places = [candidate_json(c) for c in spec.candidates]
         with self._engine.begin() as db:
             if (before := _asked_before(db, who, key, digest)) is not None:
                 return before
-            db.execute(state.approval.insert().values(**values))
+            approval_id = self.approvals.ask(db, body, places, spec.limits, who)
             self._keep_key(db, who, key, digest, "approval", approval_id)
-            detail = {"most": values["most"], "currency": values["currency"]}
+            detail = {"most": str(spec.limits.max_total), "currency": spec.limits.currency}
             self._append(db, who, "approval.ask", approval_id, request_id, detail=detail)
         return Asked(kind="approval", id=approval_id)
 
@@ -285,77 +206,39 @@ class Runs:
         NotThere
             If there is none with that id that the caller may see.
         """
-        row = self._approval(approval_id, who)
-        if who.is_same_person(row["principal"]):
-            self._note(
-                who, "approval.decide", approval_id, request_id, outcome="refused", detail={"why": "same person"}
-            )
-            raise NotAllowed("a second person has to agree, and it was you who asked.")
-        if not (who.may("admin") or who.may("provision")):
-            raise NotAllowed("to approve needs the scope provision in this project, or admin.")
+        try:
+            row = self.approvals.to_decide(approval_id, body, who)
+        except NotAllowed as error:
+            detail = {"why": str(error)}
+            self._note(who, "approval.decide", approval_id, request_id, outcome="refused", detail=detail)
+            raise
+        try:
+            self._decide(row, body, who, request_id)
+        except (Settled, LimitExceeded):
+            # Said twice at once by the same person: the other time it was done.
+            if self.approvals.to_decide(approval_id, body, who)["state"] == "waiting":
+                raise
+        return self.approvals.get(approval_id, who)
+
+    def _decide(self, row: Mapping[str, Any], body: DecideRequest, who: Principal, request_id: str) -> None:
         if row["state"] != "waiting":
-            raise Settled(f"approval {approval_id} is {row['state']} already.")
+            return  # the answer was lost, and the same is said again
         if not body.approve:
             with self._engine.begin() as db:
-                self._settle(db, row, "refused", who, body.note)
-                self._append(db, who, "approval.refuse", approval_id, request_id, detail={"for": row["principal"]})
-            return self.approval(approval_id, who)
+                self.approvals.settle(db, row, "refused", who, body.note)
+                self._append(db, who, "approval.refuse", row["id"], request_id, detail={"for": row["principal"]})
+            return
         kept = json.loads(row["request"])
         asker = Principal(name=row["principal"], project=row["project"], scopes=frozenset({"provision"}))
-        spec = self._spec(RunRequest(**kept["body"]), asker)
+        spec = spec_of(RunRequest(**kept["body"]), asker, catalog=self._catalog, packs=self._packs)
         self._checked(spec, self.projects.get(row["project"]))
 
         def beside(db: sa.Connection, run_id: str) -> None:
-            self._settle(db, row, "approved", who, body.note, run_id)
-            self._append(
-                db, who, "approval.approve", approval_id, request_id, detail={"for": row["principal"], "run": run_id}
-            )
+            self.approvals.settle(db, row, "approved", who, body.note, run_id)
+            detail = {"for": row["principal"], "run": run_id}
+            self._append(db, who, "approval.approve", row["id"], request_id, detail=detail)
 
         self._start(spec, asker, request_id, beside=beside)
-        return self.approval(approval_id, who)
-
-    def _settle(
-        self, db: sa.Connection, row: Mapping[str, Any], to: str, who: Principal, note: str, run: str | None = None
-    ) -> None:
-        now = state.utc_text(self._clock.now())
-        here = sa.and_(
-            state.approval.c.id == row["id"], state.approval.c.state == "waiting", state.approval.c.expires_at > now
-        )
-        values = {"state": to, "decided_at": now, "decided_by": who.name, "note": note, "run": run}
-        if not db.execute(state.approval.update().where(here).values(**values)).rowcount:
-            raise Settled(f"approval {row['id']} was decided by somebody else in the meantime, or is over. Ask again.")
-
-    def approvals(self, who: Principal) -> list[Mapping[str, Any]]:
-        """What waits and what was decided, of the caller's project; of all with the scope admin. Newest first."""
-        query = sa.select(state.approval).order_by(state.approval.c.created_at.desc()).limit(200)
-        if not who.may("admin"):
-            query = query.where(state.approval.c.project == who.project)
-        with self._engine.connect() as db:
-            return [self._approval_json(row) for row in db.execute(query).mappings()]
-
-    def approval(self, approval_id: str, who: Principal) -> Mapping[str, Any]:
-        """One of them. Raises `NotThere`."""
-        return self._approval_json(self._approval(approval_id, who))
-
-    def _approval(self, approval_id: str, who: Principal) -> Mapping[str, Any]:
-        with self._engine.connect() as db:
-            row = db.execute(sa.select(state.approval).where(state.approval.c.id == approval_id)).mappings().first()
-        if row is None or not (who.may("admin") or row["project"] == who.project):
-            raise NotThere("no approval with that id waits in your project.")
-        found = dict(cast(Mapping[str, Any], row))
-        if found["state"] == "waiting" and found["expires_at"] <= state.utc_text(self._clock.now()):
-            found["state"] = "expired"
-        return found
-
-    def _approval_json(self, row: Any) -> Mapping[str, Any]:
-        over = row["state"] == "waiting" and row["expires_at"] <= state.utc_text(self._clock.now())
-        return {
-            "id": row["id"], "state": "expired" if over else row["state"], "principal": row["principal"],
-            "project": row["project"], "most": row["most"], "currency": row["currency"],
-            "created_at": row["created_at"], "expires_at": row["expires_at"], "decided_at": row["decided_at"],
-            "decided_by": row["decided_by"], "note": row["note"] or None, "run": row["run"],
-            "places": json.loads(row["request"])["places"],
-        }  # fmt: skip
 
     # -- what there is ------------------------------------------------------------------------------------------------
 
@@ -553,22 +436,4 @@ def _check_room(
         )
 
 
-def _without_statements(lock: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The lock without what its author states about the organisation, and with packs that are no files."""
-    request = lock.get("request")
-    rules = cast(dict[str, Any], request).get("rules") if isinstance(request, dict) else None
-    if not isinstance(rules, dict):
-        raise QueryError("lock: request.rules must be an object. Make it again with 'cloudaccel plan'.")
-    given = cast(dict[str, Any], rules)
-    packs: Any = given.get("packs") or []
-    if not isinstance(packs, list) or not all(isinstance(name, str) for name in cast(list[Any], packs)):
-        raise QueryError("lock: request.rules.packs must be a list of names.")
-    known_packs(cast(list[str], packs))
-    bare: dict[str, Any] = {
-        **given,
-        "stated": [],
-    }  # its file of statements does not count either: `gate_of_lock` leaves it out
-    return {**lock, "request": {**cast(dict[str, Any], request), "rules": bare}}
-
-
-__all__ = ["Asked", "DecideRequest", "ExtendRequest", "NotThere", "Repeated", "RunRequest", "Runs", "Settled"]
+__all__ = ["Asked", "Repeated", "Runs"]

@@ -154,6 +154,16 @@ def test_same_key_sent_many_times_at_once_starts_one_run(world: World) -> None:
     assert len(world.cloud.machines) == 1
 
 
+def test_same_key_sent_many_times_at_once_is_not_refused_for_the_budget_that_it_took_itself(world: World) -> None:
+    """He would have believed that nothing was started, and asked for another run, while this one bills."""
+    world.runs.projects.put("vision", Decimal(15), None, "USD", by="test")
+    with ThreadPoolExecutor(8) as pool:
+        answers = [done.result() for done in [pool.submit(world.start) for _ in range(8)]]
+    world.runs.settle()
+    assert [a.json()["detail"] for a in answers if a.status_code != 202] == []
+    assert len({a.json()["run"]["id"] for a in answers}) == 1
+
+
 @pytest.mark.parametrize("key", ["", "short", "x" * 129, "a b c d e f", "key\tkey\tkey"])
 def test_run_without_a_key_of_its_own_is_refused(world: World, key: str) -> None:
     answer = world.start(key=key)
@@ -243,7 +253,8 @@ def test_dear_run_waits_for_a_second_person(world: World) -> None:
     assert (done["state"], done["decided_by"], done["note"]) == ("approved", "bob@example.org", "for the demo")
     run = world.ask("GET", f"/v1/runs/{done['run']}", "alice").json()["run"]
     assert (run["state"], run["principal"]) == ("ready", "alice@example.org")
-    again = decide(world, approval, "bob")
+    assert decide(world, approval, "bob").json()["approval"] == done  # the same again, by the same person
+    again = decide(world, approval, "root")
     assert (again.status_code, again.json()["code"]) == (409, "already_decided")
     assert len(world.cloud.machines) == 1
     assert [row[:2] for row in world.log()] == [
@@ -272,6 +283,21 @@ def test_refused_stays_refused(world: World) -> None:
     assert decide(world, approval, "bob", approve=False).json()["approval"]["state"] == "refused"
     assert decide(world, approval, "root").status_code == 409
     assert world.cloud.machines == {}
+
+
+def test_what_the_same_person_decides_twice_counts_once(world: World) -> None:
+    """His first answer was lost: he would have believed that another person decided, or that two runs were started."""
+    world.runs.projects.put("vision", Decimal(35), Decimal(20), "USD", by="test")
+    approval = waiting(world)
+    with ThreadPoolExecutor(6) as pool:
+        answers = [d.result() for d in [pool.submit(decide, world, approval, "bob") for _ in range(6)]]
+    world.runs.settle()
+    assert [a.json()["detail"] for a in answers if a.status_code != 200] == []
+    assert len({a.json()["approval"]["run"] for a in answers}) == 1
+    assert len(world.cloud.machines) == 1
+    assert decide(world, approval, "root").status_code == 409
+    assert decide(world, approval, "bob", approve=False).status_code == 409
+    assert [action for _, action, _ in world.log()].count("approval.approve") == 1
 
 
 def test_approval_that_is_a_day_old_starts_nothing(world: World) -> None:
