@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
+from inspect import signature
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ def plan(
     QueryError, ConfigError
         If the job or a flag cannot be read. A job that nothing fits is no error: the plan has no options.
     """
-    parsed, money = job_money(_job(job, overrides or {}), filters.pop("currency", None), fx_file, tax)
+    parsed, money = job_money(_job(job, overrides or {}, filters), filters.pop("currency", None), fx_file, tax)
     _check_numbers(rank_by, mfu, measured, options, max_nodes)
     wanted = _wanted(parsed, filters)
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
@@ -228,6 +229,15 @@ def _training_flop(job: Job) -> float | None:
     return 6.0 * float(job.model.params_active or job.model.params) * work.tokens
 
 
+def _check_keywords(filters: Mapping[str, object]) -> None:
+    unknown = next((name for name in filters if name not in signature(build_query).parameters), None)
+    if unknown is not None:
+        raise TypeError(
+            f"plan() got an unexpected keyword argument {unknown!r}. Keys of a job go into its mapping, as in "
+            "plan({'task': 'finetune', ...}), or into overrides; the other keywords are the filters of quote."
+        )
+
+
 def _check_numbers(rank_by: str, mfu: float | None, measured: float | None, options: int, max_nodes: int) -> None:
     """Refuse what would divide by zero, run for ever, or answer nonsense; a nan passes no comparison."""
     if rank_by not in RANKS:
@@ -241,7 +251,8 @@ def _check_numbers(rank_by: str, mfu: float | None, measured: float | None, opti
             raise QueryError(f"{flag}: {number} must be at least 1.")
 
 
-def _job(job: JobLike, overrides: Mapping[str, Any]) -> Job:
+def _job(job: JobLike, overrides: Mapping[str, Any], filters: Mapping[str, object]) -> Job:
+    _check_keywords(filters)  # a key of the job among them would else be called missing
     if job is None:
         return parse_job(overrides)
     if isinstance(job, str | Path):

@@ -61,12 +61,16 @@ class ProviderRenewal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewed:
-    """What a refresh from the sellers' lists did. `catalog_id` None: nothing was written, since nothing changed."""
+    """What a refresh from the sellers' lists did. `catalog_id` None: no price changed.
+
+    `exported`: `target` is a snapshot, which is written whether or not one did.
+    """
 
     providers: tuple[ProviderRenewal, ...]
     changes: tuple[guard.Change, ...]
     target: Path | None
     catalog_id: str | None
+    exported: bool = False
 
     def exit_code(self, *, strict: bool) -> int:
         """0 when at least one list was taken, else the code of the first failure; `strict`: 6 when any was not."""
@@ -153,7 +157,7 @@ def renew_prices(
             export_snapshot(work.current(), Path(out), sign)
     return Renewed(
         providers=tuple(sorted(done, key=lambda p: p.provider)), changes=tuple(work.changes),
-        target=Path(out) if out else None if diff else target, catalog_id=work.catalog_id,
+        target=Path(out) if out else None if diff else target, catalog_id=work.catalog_id, exported=bool(out),
     )  # fmt: skip
 
 

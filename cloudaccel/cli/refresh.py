@@ -227,11 +227,7 @@ def renewal_lines(done: Renewed, *, with_changes: bool = False) -> list[str]:
 def _written(done: Renewed) -> str:
     if done.catalog_id:
         return f"written to {done.target}, catalog {done.catalog_id[:19]}"
-    return (
-        f"{done.target} already says so; nothing was written."
-        if done.target and done.target.exists()
-        else ("Nothing changed; nothing was written.")
-    )
+    return f"written to {done.target}; no price changed" if done.exported else "Nothing changed; nothing was written."
 
 
 def _verdict(p: ProviderRenewal) -> str:

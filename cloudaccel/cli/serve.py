@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
 from cloudaccel.api.attending import Tasks, source_of
+from cloudaccel.api.money import read_money
 from cloudaccel.catalog.session import open_session
 from cloudaccel.cli import common, serve_sign_in
 from cloudaccel.cli.attendant import attending
@@ -31,6 +32,7 @@ EXAMPLES = """\
   cloudaccel serve --auth token,jwt --jwt-issuer https://login.example.org/ --jwt-audience cloudaccel \\
       --jwt-keys https://login.example.org/keys
   cloudaccel serve --auth token --enable-provision         runs from a lock, inside budgets
+  cloudaccel serve --currency JPY --fx-file eurofxref.csv --tax 10%
   cloudaccel serve --workers 4                             four processes behind the one port
   cloudaccel serve --refresh 6h --watch 1m --alerts        keep prices, runs and people up to date
 """
@@ -58,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     )
     s.add_argument("--max-age", metavar="TIME", help="/readyz says no when the oldest prices are older: 30d")
     s.add_argument("--rate", metavar="N", help="requests a second that one address may make (default: any number)")
+    s.add_argument("--currency", metavar="CODE", help="answer in this currency where a question names none")
+    s.add_argument("--tax", metavar="PERCENT", help="show this tax beside prices where a question names none, as 19%%")
+    s.add_argument("--fx-file", metavar="FILE", help="euro reference rates of the ECB (CSV or XML) to convert by")
     s.add_argument(
         "--workers", default="1", metavar="N", help="processes that answer (default 1); one per core is enough"
     )
@@ -83,6 +88,7 @@ def run(a: argparse.Namespace) -> int:
         raise QueryError(f"--rate: {a.rate} must be above 0. Leave it out for any number.")
     workers = _workers(a.workers)
     tasks = _tasks(a)
+    currency = _currency(a)
     try:
         import uvicorn
 
@@ -95,7 +101,7 @@ def run(a: argparse.Namespace) -> int:
     packs = serve_sign_in.packs_of(a)
     app = partial(
         make_app, quiet=a.quiet, ways=ways, issuer=issuer, packs=packs, catalog=a.catalog, max_age_days=max_age,
-        hosts=hosts, rate=rate,
+        hosts=hosts, rate=rate, currency=currency, tax=a.tax,
     )  # fmt: skip
     settings = uvicorn.Config(
         app, factory=True, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
@@ -116,6 +122,14 @@ def run(a: argparse.Namespace) -> int:
             else:
                 _run_workers(settings, listener)
     return 0
+
+
+def _currency(a: argparse.Namespace) -> str | None:
+    """What to answer in; the rates are for every process that answers, as the setting of that name."""
+    if a.fx_file:
+        os.environ["CLOUDACCEL_FX_FILE"] = os.path.abspath(a.fx_file)
+    read_money(a.currency, a.fx_file, a.tax)  # what cannot be read is said now
+    return a.currency.upper() if a.currency else None
 
 
 def _leave(_number: int, _frame: object) -> None:
@@ -149,13 +163,15 @@ def _tasks(a: argparse.Namespace) -> Tasks:
 
 
 def make_app(
-    *, quiet: bool, ways: frozenset[str], issuer: "Issuer | None", packs: tuple[str, ...] | None, **options: Any
-) -> "FastAPI":
+    *, quiet: bool, ways: frozenset[str], issuer: "Issuer | None", packs: tuple[str, ...] | None,
+    currency: str | None, tax: str | None, **options: Any,
+) -> "FastAPI":  # fmt: skip
     """The application in the process that answers; `options` are those of `cloudaccel.service.app.create_app`.
 
     `packs` None: it starts no machines.
     """
     from cloudaccel.service.app import create_app
+    from cloudaccel.service.asked import Money
 
     _log_to_stderr(quiet=quiet)
     runs = None
@@ -165,7 +181,7 @@ def make_app(
 
         runs = Runs(open_state(), catalog=options["catalog"], packs=packs)
         runs.keep()
-    return create_app(sign_in=serve_sign_in.sign_in(ways, issuer), runs=runs, **options)
+    return create_app(sign_in=serve_sign_in.sign_in(ways, issuer), runs=runs, money=Money(currency, tax), **options)
 
 
 def _run_workers(settings: Any, listener: socket.socket) -> None:

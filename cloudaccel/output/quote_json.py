@@ -52,7 +52,7 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
             "adjusted": answer.adjusted,
         },
         "query": _query(answer.query),
-        "currency": {"code": answer.query.currency, "fx": _rates(answer)},
+        "currency": {"code": answer.query.currency, "fx": rates_json(answer)},
         "tax": "excluded",
         **({} if answer.tax_percent is None else {"tax_percent": plain(answer.tax_percent)}),
         "offers": [offer_json(offer, view, per) for offer in answer.offers],
@@ -63,7 +63,7 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
     }
 
 
-def _rates(answer: api.Quote) -> list[dict[str, Any]]:
+def rates_json(answer: api.Quote) -> list[dict[str, Any]]:
     """The rates that offers of the answer were converted by; ``USDEUR``: euros for one US dollar."""
     if answer.conversion is None:
         return []

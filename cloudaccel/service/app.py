@@ -24,7 +24,7 @@ from cloudaccel.output.explain_json import accelerator_json, explanation_json
 from cloudaccel.output.quote_json import SCHEMA
 from cloudaccel.service import problems
 from cloudaccel.service.around import Around
-from cloudaccel.service.asked import OfferFilters
+from cloudaccel.service.asked import Money, OfferFilters
 from cloudaccel.service.doors import Doors, SignIn
 from cloudaccel.service.metrics import TEXT, Figures
 from cloudaccel.service.offers import OfferPages, offer_answer
@@ -47,6 +47,7 @@ def create_app(
     max_age_days: float | None = None,
     hosts: tuple[str, ...] = LOOPBACK_NAMES,
     rate: float | None = None,
+    money: Money | None = None,
     sign_in: SignIn | None = None,
     runs: "Runs | None" = None,
 ) -> FastAPI:
@@ -63,6 +64,8 @@ def create_app(
         at loopback gets nothing.
     rate
         Requests a second that one address may make; None: any number.
+    money
+        Currency and tax of answers to questions that name none; None: US dollars without tax.
     sign_in
         Who is let in, and where (`cloudaccel.service.doors.NEEDS`); None: everybody, who then only reads.
     runs
@@ -71,7 +74,8 @@ def create_app(
     # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
     app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None)
     problems.install(app)
-    pages = OfferPages(catalog)
+    money = money or Money()
+    pages = OfferPages(catalog, money=money)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM_BYTES)
     app.add_middleware(Repeated, pages=pages)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
@@ -79,7 +83,7 @@ def create_app(
     figures = Figures()
     app.add_middleware(Around, figures=figures, rate=rate)
     _add_prices(app, catalog, pages)
-    add_verbs(app, catalog)
+    add_verbs(app, catalog, money)
     add_tables(app, catalog)
     _add_figures(app, catalog, figures)
     if runs is not None:
@@ -88,7 +92,7 @@ def create_app(
         add_runs(app, runs)
         figures.watch_runs(runs.spent)
     _add_health(app, catalog, max_age_days)
-    add_page(app, catalog)
+    add_page(app, catalog, money)
     return app
 
 

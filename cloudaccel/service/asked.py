@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cloudaccel.api.judging import Rules
 
 _T = TypeVar("_T")
+_Model = TypeVar("_Model", bound=BaseModel)
 _MOST_SAMPLES = 10_000  # draws of a comparison: a second of this machine's time
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
 MOST_TOKENS = 10_000_000
@@ -30,6 +31,18 @@ _TAX = "show this tax, such as 19%, beside sums, which stay without it"
 
 
 _OFFERED_CURRENCY = "rank rows of that list currency; others are converted where the service was given rates"
+
+
+class Money(NamedTuple):
+    """The money that answers are shown in where a question names none: ``serve --currency --tax``."""
+
+    currency: str | None = None
+    tax: str | None = None
+
+    def of(self, question: _Model) -> _Model:
+        """The question with the currency and the tax that it left open."""
+        left = {name: value for name, value in self._asdict().items() if value and getattr(question, name) is None}
+        return question.model_copy(update=left) if left else question
 
 
 class OfferQuestion(BaseModel):

@@ -20,7 +20,7 @@ from cloudaccel.model import Offer, Query
 from cloudaccel.output import quote_json
 from cloudaccel.output.columns import View
 from cloudaccel.output.explain_json import history_json
-from cloudaccel.service.asked import OfferFilters
+from cloudaccel.service.asked import Money, OfferFilters
 from cloudaccel.service.problems import CursorOutdated
 from cloudaccel.service.watch import Watched
 from cloudaccel.settings import load_settings
@@ -45,8 +45,11 @@ _Key = tuple[str, date, str]
 class OfferPages:
     """Renders pages of offers from one catalog and keeps the last ones; safe to use from several threads."""
 
-    def __init__(self, catalog: str | Path | None = None, *, cache_bytes: int = _CACHE_BYTES) -> None:
+    def __init__(
+        self, catalog: str | Path | None = None, *, money: Money | None = None, cache_bytes: int = _CACHE_BYTES
+    ) -> None:
         self._watched = Watched(catalog)
+        self._money = money or Money()
         self._room = cache_bytes
         self._kept: OrderedDict[_Key, Rendered] = OrderedDict()
         self._asked: OrderedDict[bytes, str] = OrderedDict()  # address as it was sent -> question, for `again`
@@ -59,7 +62,7 @@ class OfferPages:
 
         `asked` is the query as it was sent: `again` then knows it.
         """
-        today = datetime.now(UTC).date()
+        filters, today = self._money.of(filters), datetime.now(UTC).date()
         key = (self._watched.id(), today, filters.model_dump_json())
         with self._lock:
             if found := self._kept.get(key):
@@ -172,6 +175,7 @@ def _render(answered: Answer, limit: int, fragments: Fragments) -> Rendered:
     body["complete"] = len(found.offers) == found.total
     body["next_cursor"] = answered.next_cursor
     body["query"]["limit"] = limit
+    body["currency"]["fx"] = quote_json.rates_json(found)
     view = View(found)
     moment, body["generated_at"], body["offers"] = body["generated_at"], None, None
     head, _, tail = json.dumps(body, ensure_ascii=False).encode().partition(b'"offers": null')

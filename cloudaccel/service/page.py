@@ -23,7 +23,7 @@ from cloudaccel.model import Offer
 from cloudaccel.output import quote_csv
 from cloudaccel.output.columns import DEFAULT_COLUMNS
 from cloudaccel.service import page_card, page_history, page_map, page_owning, page_sizing, page_table
-from cloudaccel.service.asked import OfferFilters, without_flags
+from cloudaccel.service.asked import Money, OfferFilters, without_flags
 from cloudaccel.service.offers import answer
 from cloudaccel.service.page_query import PageQuery, parse
 from cloudaccel.service.routes import seller_dates
@@ -42,6 +42,7 @@ PAGE_POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 _AREAS = ("EU", "EEA", "Europe", "North America", "Asia", "US", "DE", "FR", "GB", "CA", "JP", "IN")
+_CURRENCIES = ("EUR", "CNY", "INR")  # beside the dollar, those that sellers list in
 _MARKETS = ("on-demand", "spot", "reserved-1y", "reserved-3y", "capacity-block", "flex", "any")
 _RENTS = {"on demand": "on-demand", "1 year": "reserved-1y", "3 years": "reserved-3y", "spot": "spot"}
 
@@ -71,18 +72,18 @@ class Answered:
     sources: list[tuple[str, str]]
 
 
-def add_page(app: FastAPI, catalog: str | Path | None) -> None:
+def add_page(app: FastAPI, catalog: str | Path | None, money: Money) -> None:
     """The page, its files, and its table as a download."""
 
     def page(request: Request) -> Response:
         """The page for people; its address holds the whole question."""
-        status, body = _render(request.query_params.multi_items(), catalog)
+        status, body = _render(request.query_params.multi_items(), catalog, money)
         headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
         return HTMLResponse(body, status_code=status, headers=headers)
 
     def table_csv(request: Request) -> Response:
         """The offers of the page as CSV: the same rows in the same order."""
-        query = parse(request.query_params.multi_items())
+        query = money.of(parse(request.query_params.multi_items()))
         with open_session(catalog) as session:
             found = answer(query.offers(), session, datetime.now(UTC).date()).quote
         text = quote_csv.render(found, DEFAULT_COLUMNS, "hour")
@@ -108,17 +109,24 @@ def _stamp() -> str:
     return digest.hexdigest()[:12]
 
 
-def _render(pairs: Sequence[tuple[str, str]], catalog: str | Path | None) -> tuple[int, str]:
+def _render(pairs: Sequence[tuple[str, str]], catalog: str | Path | None, money: Money) -> tuple[int, str]:
     query, found, fault, choices = PageQuery(), None, "", ()
     try:
-        query = parse(pairs)
+        query = money.of(parse(pairs))
         found = _answered(query, catalog)
     except (QueryError, ConfigError) as error:
         fault, choices = without_flags(str(error)), error.choices
     text = _templates().get_template("page.html").render(
-        q=query, found=found, fault=fault, choices=choices, version=__version__, stamp=_stamp(), **_words()
+        q=query, found=found, fault=fault, choices=choices, version=__version__, stamp=_stamp(),
+        currencies=_currencies(query, money), own_currency=bool(money.currency), **_words(),
     )  # fmt: skip
     return (400 if fault else 200), text
+
+
+def _currencies(query: PageQuery, money: Money) -> list[str]:
+    """What the form offers: the currencies of lists, and those that the service or the question names."""
+    named = (code.upper() for code in (money.currency, query.currency) if code)
+    return list(dict.fromkeys(("USD", *named, *_CURRENCIES)))
 
 
 @cache
@@ -127,6 +135,7 @@ def _words() -> dict[str, Any]:
     return {
         "areas": _AREAS, "markets": _MARKETS, "columns": page_table.COLUMNS, "windows": page_history.WINDOWS,
         "methods": page_sizing.METHODS, "own_fields": page_owning.FIELDS, "packs": page_card.packs_on_offer(),
+        "of_money": page_table.OF_MONEY,
         "models": sorted(models()), "families": sorted({row.family for row in accelerator_table().values()}),
     }  # fmt: skip
 
@@ -139,7 +148,8 @@ def _answered(query: PageQuery, catalog: str | Path | None) -> Answered:
     card = page_card.make_card(looked, judge)
     with open_session(catalog) as session:
         page = answer(filters, session, today)
-        shown_map = page_map.make_map(session, looked.query, judge, carbon=query.layer == "carbon")
+        everywhere = _converted_everywhere(session, filters, today) if page.quote.conversion else None
+        shown_map = page_map.make_map(session, looked.query, judge, carbon=query.layer == "carbon", offers=everywhere)
         history = _history(session, query, page.quote, card, today)
         sellers, sources = _sellers(session), _sources(session)
     sized, sizing_error = _sized(query, page.quote.offers)
@@ -157,6 +167,13 @@ def _asked(
     given = filters.model_dump(exclude={"accelerator", "limit", "cursor"})
     wanted: dict[str, Any] = {**given, "sort": "price", **changed}
     return quoting.quote(filters.accelerator, catalog=catalog, today=today, show_hidden=show_hidden, **wanted)
+
+
+def _converted_everywhere(session: Session, filters: OfferFilters, today: date) -> tuple[Offer, ...]:
+    """The offers of the question wherever they are, in its currency."""
+    given = filters.model_dump(exclude={"accelerator", "limit", "cursor"})
+    wanted: dict[str, Any] = {**given, "country": [], "residency": None}
+    return quoting.quote_in(session, filters.accelerator, today=today, limit=None, **wanted).offers
 
 
 def _history(
@@ -200,9 +217,11 @@ def _owning(
     """The break-even panel for the card's accelerators, against the cheapest rent of each market."""
     if card.offer is None or query.accelerator is None:
         return None
+    # The panel reckons in dollars; a limit in money is of the question's currency.
+    plain: dict[str, Any] = {"currency": None, "max_price": None, "max_hourly": None} if query.currency else {}
     filters, rents = query.offers(), dict[str, Decimal]()
     for name, market in _RENTS.items():
-        best = next(iter(_asked(filters, catalog, today, market=market, limit=1).offers), None)
+        best = next(iter(_asked(filters, catalog, today, market=market, limit=1, **plain).offers), None)
         price = None if best is None or best.apart else best.price_per_accelerator_hour
         if best is not None and price is not None and best.price.currency == "USD":
             rents[name] = price

@@ -60,7 +60,7 @@ def make_card(answer: Quote, judge: Judge | None) -> Card:
         name=""
         if best is None
         else f"{best.provider} {best.zone or best.region} {best.instance}, {display_name(best)}",
-        price="" if best is None else money(best.price_per_accelerator_hour, best.price.currency),
+        price="" if best is None else money(best.price_per_accelerator_hour, best.price.currency, best.price.currency),
         why=tuple(_why(answer, ranked, at, None if at is None else verdicts[at])),
         cheaper=tuple(cheaper[:_SHOWN]),
         more=max(0, len(cheaper) - _SHOWN),
@@ -81,7 +81,7 @@ def _why(answer: Quote, ranked: list[Offer], at: int | None, verdict: Verdict | 
         else f"the cheapest compliant of {answer.total:,} offers"
     )
     said = [f"It is {total} per accelerator-hour{_next(ranked[at + 1 :], each)}."]
-    sum_text = f"{money(hourly, best.price.currency)} {best.price.currency} an hour ÷ {best.count} accelerators"
+    sum_text = f"{money(hourly, best.price.currency)} an hour ÷ {best.count} accelerators"
     said.append(
         f"The price is {sum_text if best.count != 1 else 'for one accelerator'}, {best.price.status}, "
         f"{age_text(best, answer)} old, from {best.price.source.name}."

@@ -40,9 +40,15 @@ class Map(NamedTuple):
     unplaced: int
 
 
-def make_map(session: Session, query: Query, judge: Judge | None, *, carbon: bool) -> Map:
-    """The regions with a ranked offer for `query`, wherever they are; its place filter colours them."""
-    best = [offer for offer in _cheapest_by_region(session, replace(query, countries=None)) if not offer.apart]
+def make_map(
+    session: Session, query: Query, judge: Judge | None, *, carbon: bool, offers: Iterable[Offer] | None = None
+) -> Map:
+    """The regions with a ranked offer for `query`, wherever they are; its place filter colours them.
+
+    `offers` are those of the question in every place, where their prices were converted; None: they are read.
+    """
+    found = _cheapest_by_region(session, replace(query, countries=None)) if offers is None else _first(offers)
+    best = [offer for offer in found if not offer.apart]
     best.sort(key=lambda offer: offer.price_per_accelerator_hour or 0)
     spots = tuple(_spot(offer, query, judge) for offer in best)
     dots: list[Markup] = []
@@ -70,6 +76,14 @@ def _cheapest_by_region(session: Session, query: Query) -> list[Offer]:
     return offers
 
 
+def _first(offers: Iterable[Offer]) -> list[Offer]:
+    """The first offer of each region, of offers that are in the order of price."""
+    best: dict[tuple[str, str], Offer] = {}
+    for offer in offers:
+        best.setdefault((offer.provider, offer.region), offer)
+    return list(best.values())
+
+
 def _best(rows: Iterable[RankedRow]) -> list[int]:
     """The row number of the cheapest accelerator-hour of each region."""
     best: dict[tuple[str, str], tuple[Fraction, int]] = {}
@@ -84,7 +98,7 @@ def _best(rows: Iterable[RankedRow]) -> list[int]:
 def _spot(offer: Offer, query: Query, judge: Judge | None) -> Spot:
     place = places.region(offer.provider, offer.region)
     grams = None if place is None else place.carbon_g_per_kwh
-    price = money(offer.price_per_accelerator_hour, offer.price.currency)
+    price = money(offer.price_per_accelerator_hour, offer.price.currency, query.currency)
     carbon = (
         "unknown" if grams is None or place is None else f"{grams:g} g/kWh ({place.carbon_scope or 'scope not stated'})"
     )

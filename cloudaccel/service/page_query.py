@@ -43,7 +43,8 @@ class PageQuery(OfferFilters):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns to show, in the order of the table."""
-        return tuple(name for name in COLUMNS if name in self.col) or STANDARD
+        wanted = self.col or [*STANDARD, *(["taxed"] if self.tax else [])]
+        return tuple(name for name in COLUMNS if name in wanted)
 
     @property
     def owning(self) -> dict[str, str]:

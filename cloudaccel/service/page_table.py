@@ -1,15 +1,18 @@
 """The price table of the page: each cell as people read it; what is unknown says so."""
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import NamedTuple
 
 from cloudaccel.api.quoting import Quote, age_days
 from cloudaccel.catalog.schema import APART
+from cloudaccel.cost.currency import tax_on
 from cloudaccel.facts import places
 from cloudaccel.model import Offer
-from cloudaccel.output.columns import accelerator_of, display_name, plain
+from cloudaccel.output.columns import NO_DECIMALS, accelerator_of, display_name, plain
 
 UNKNOWN = "unknown"
+_WHOLE_FROM = 100  # of a currency without decimals, from which none are shown
 _APART = dict(APART)
 _FRESH_DAYS, _OLD_DAYS = 30, 365  # colours of an age; the figure itself is always beside them
 
@@ -33,13 +36,16 @@ class Column(NamedTuple):
     standard: bool = True
 
 
-def money(amount: object, currency: str) -> str:
-    """An amount with its currency where that is not the dollar of the heading."""
-    text = f"{amount:,.4f}".rstrip("0") if amount is not None else ""
-    if not text:
+def money(amount: Decimal | None, currency: str, heading: str = "") -> str:
+    """An amount with its currency, where that is not the one of the heading."""
+    if amount is None:
         return UNKNOWN
-    whole, _dot, cents = text.partition(".")
-    return f"{whole}.{cents.ljust(2, '0')}" + ("" if currency == "USD" else f" {currency}")
+    if currency in NO_DECIMALS and amount >= _WHOLE_FROM:
+        text = f"{amount:,.0f}"
+    else:
+        whole, _dot, cents = f"{amount:,.4f}".rstrip("0").partition(".")
+        text = f"{whole}.{cents.ljust(2, '0')}"
+    return text + ("" if currency == heading else f" {currency}")
 
 
 def country_title(code: str | None) -> str:
@@ -89,16 +95,26 @@ def _memory(offer: Offer, _: Quote) -> Cell:
     return Cell(f"{each:g}" if total is None or total == each else f"{each:g} / {total:g}")
 
 
-def _each(offer: Offer, _: Quote) -> Cell:
+def _each(offer: Offer, answer: Quote) -> Cell:
     amount = offer.price_per_accelerator_hour
-    return Cell(money(amount, offer.price.currency), offer.price.note, "unknown" if amount is None else "strong")
+    shown = money(amount, offer.price.currency, answer.query.currency)
+    return Cell(shown, offer.price.note, "unknown" if amount is None else "strong")
 
 
 def _hourly(offer: Offer, answer: Quote) -> Cell:
     nodes = answer.nodes(offer)
-    text = money(offer.price.amount, offer.price.currency)
+    text = money(offer.price.amount, offer.price.currency, answer.query.currency)
     css = "unknown" if offer.price.amount is None else ""
     return Cell(text, f"one of {nodes} machines" if nodes > 1 else f"price {offer.price.status}", css)
+
+
+def _with_tax(offer: Offer, answer: Quote) -> Cell:
+    percent, price = answer.tax_percent, offer.price
+    tax = None if percent is None else tax_on(price.amount, percent)
+    if price.amount is None or tax is None:
+        return Cell(UNKNOWN, css="unknown")
+    shown = money(price.amount + tax, price.currency, answer.query.currency)
+    return Cell(shown, f"of it {money(tax, price.currency)} tax, {plain(percent)} % as you stated it")
 
 
 def _market(offer: Offer, _: Quote) -> Cell:
@@ -143,8 +159,9 @@ COLUMNS: Mapping[str, Column] = {
         Column("country", "Country", False, None, _country),
         Column("accelerator", "Accelerator", False, None, _accelerator),
         Column("count", "Count", True, None, _count),
-        Column("each", "Accelerator-hour, USD", True, "price", _each),
-        Column("hourly", "Machine-hour, USD", True, "hourly", _hourly),
+        Column("each", "Accelerator-hour", True, "price", _each),
+        Column("hourly", "Machine-hour", True, "hourly", _hourly),
+        Column("taxed", "With tax", True, None, _with_tax, False),
         Column("memory", "GB each / all", True, "memory", _memory),
         Column("market", "Market", False, None, _market),
         Column("instance", "Instance", False, None, _instance),
@@ -158,6 +175,7 @@ COLUMNS: Mapping[str, Column] = {
         Column("source", "Source", False, None, _source, False),
     )
 }
+OF_MONEY = frozenset({"each", "hourly", "taxed"})  # the heading names the currency of the question
 STANDARD = tuple(name for name, column in COLUMNS.items() if column.standard)
 
 

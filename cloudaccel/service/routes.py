@@ -18,6 +18,7 @@ from cloudaccel.output.quote_json import SCHEMA
 from cloudaccel.service.asked import (
     AdviseRequest,
     CompareRequest,
+    Money,
     PlanRequest,
     Text,
     Texts,
@@ -33,19 +34,19 @@ _TIMES = 5  # a catalog is replaced every few minutes at most
 _AT_ONCE = 4  # plans and comparisons; more are told to come again
 
 
-def add_verbs(app: FastAPI, catalog: str | Path | None) -> None:
+def add_verbs(app: FastAPI, catalog: str | Path | None, money: Money) -> None:
     """The verbs that reckon: each takes JSON and answers with the JSON of the command line."""
     heavy = Heavy(_AT_ONCE)
 
     def plan(body: PlanRequest) -> Response:
         """The lock of the cheapest plan for a job; ``chosen`` is null when nothing fits, and says why."""
         with heavy:
-            return Response(plan_text(body, catalog), media_type="application/json")
+            return Response(plan_text(money.of(body), catalog), media_type="application/json")
 
     def compare(body: CompareRequest) -> Response:
         """Ways of getting the same result, costed side by side."""
         with heavy:
-            return Response(compare_text(body, catalog), media_type="application/json")
+            return Response(compare_text(money.of(body), catalog), media_type="application/json")
 
     def advise(body: AdviseRequest) -> Response:
         """Call an API, adapt an open model or build one; rent or own: what the rules recommend."""

@@ -90,6 +90,13 @@ def test_a_list_that_says_the_same_writes_nothing(cloud: FakeCloud, cache: Path)
     assert (cache / "catalog.sqlite").stat() == before
 
 
+def test_a_snapshot_is_written_and_said_to_be_where_no_price_changed(cloud: FakeCloud, tmp_path: Path) -> None:
+    assert live("oci")[0] == 0
+    done = run("refresh", "oci", "--out", str(tmp_path / "snap.zip"))
+    assert (tmp_path / "snap.zip").exists()
+    assert done.out.splitlines()[-1] == f"written to {tmp_path / 'snap.zip'}; no price changed"
+
+
 def test_a_list_that_its_source_says_is_unchanged_is_not_sent_again_and_is_as_of_today(
     cloud: FakeCloud, cache: Path
 ) -> None:

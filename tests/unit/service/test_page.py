@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from cloudaccel.api.quoting import quote
 from cloudaccel.catalog.history import PriceVersion
 from cloudaccel.service.app import create_app
+from cloudaccel.service.asked import Money
 from cloudaccel.service.page_history import chart
 from cloudaccel.service.page_query import parse
 from tests.support import price_file
@@ -204,3 +205,35 @@ def test_fifty_thousand_offers_are_counted_and_the_page_stays_small(tmp_path: Pa
         page = client.get("/?market=any", headers={"Accept-Encoding": "identity"})
     assert "50,000 offers match; 50 on this page" in _text(page.text)
     assert len(page.content) < _MOST_BYTES
+
+
+_RATES = "Date, USD, JPY, EUR, \n20 November 2026, 1.1000, 170.00, 1, \n"
+
+
+def test_u119_service_answers_in_its_own_money_where_a_question_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opens the page of a company in Japan would take the dollars of a list for its yen."""
+    (tmp_path / "rates.csv").write_text(_RATES, encoding="utf-8")
+    monkeypatch.setenv("CLOUDACCEL_FX_FILE", str(tmp_path / "rates.csv"))
+    own = TestClient(create_app(money=Money("JPY", "10%")), base_url="http://localhost")
+    asked = {"accelerator": "H100:8", "residency": "EU", "limit": 1}
+
+    offers = own.get("/v1/offers", params=asked).json()
+    dollars = own.get("/v1/offers", params={**asked, "currency": "USD"}).json()
+    price, listed = offers["offers"][0]["price"], dollars["offers"][0]["price"]
+    assert (offers["currency"]["code"], offers["tax_percent"]) == ("JPY", "10")
+    assert [rate["pair"] for rate in offers["currency"]["fx"]] == ["USDJPY"]
+    assert price["listed"] == {"price_per_hour": listed["price_per_hour"], "currency": "USD"}
+    assert abs(Decimal(price["price_per_hour"]) - Decimal(listed["price_per_hour"]) * 170 / Decimal("1.1")) < 1
+
+    job = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": 20e6, "deadline": "24h"}
+    assert own.post("/v1/plan", json={"job": job}).json()["shown"]["currency"] == "JPY"
+
+    page = own.get("/", params={"accelerator": "H100", "count": "8", "residency": "EU"}).text
+    words = _text(page)
+    assert "With tax, JPY" in words
+    assert "--currency JPY --tax 10%" in words
+    assert "converted by ECB euro reference rates (rates.csv) of 2026-11-20" in words
+    assert "3,647" in words
+    assert re.search(r"azure westeurope: from 2,222, allowed", unescape(page)), "the map is in yen too"
