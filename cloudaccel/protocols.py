@@ -199,6 +199,10 @@ class Answer(Protocol):
         """The body as it arrives, unpacked: for files of any size."""
         ...
 
+    def blocks(self) -> Iterator[bytes]:
+        """The body in pieces of whole lines, some hundred at once: for files that are searched faster than split."""
+        ...
+
     def lines(self) -> Iterator[str]:
         """The body's lines without their ends, as UTF-8."""
         ...

@@ -87,6 +87,10 @@ class CannedAnswer:
         """The body in one."""
         yield self._body
 
+    def blocks(self) -> Iterator[bytes]:
+        """The body in one."""
+        yield self._body
+
     def lines(self) -> Iterator[str]:
         """Its lines."""
         yield from self._body.decode().splitlines()

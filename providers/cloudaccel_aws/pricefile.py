@@ -7,18 +7,20 @@ Neuron devices; an accelerated type that the table lacks is offered with an unkn
 import csv
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from itertools import chain
 
 from cloudaccel.facts import places
 from cloudaccel.facts.listing import Listed, Place, Shape, Terms, amount, make_offer, malformed, mapping
 from cloudaccel.facts.loader import read_table
 from cloudaccel.model import Offer, Source
 from cloudaccel.protocols import Scope, Web
+from cloudaccel_aws.sieve import Proved, Sieve
 
 PROVIDER = "aws"
 OPERATION = "price list"
@@ -27,6 +29,7 @@ REGION = re.compile(r"(?P<region>[a-z]{2,4}(?:-[a-z]+){1,2}-\d+)(?:-(?P<zone>[a-
 # How names of types with accelerators begin, for rows that name no family.
 ACCELERATED_TYPE = r"(?:p|g|gr|inf|trn|dl|vt)\d"
 PAYMENTS = {"No Upfront": "no_upfront", "Partial Upfront": "partial_upfront", "All Upfront": "all_upfront"}
+_HEAD_LINES = 22  # within which the titles are
 _MONEY_CODE = re.compile("[A-Z]{3}")
 
 Row = Mapping[str, str]
@@ -57,32 +60,46 @@ class Key:
 class OfferFile:
     """A price file as CSV: a few lines about itself, a header, and a line for each price. `version` is its own word.
 
-    `columns`: our name of each column that is read, and the file's; those of `optional` may be missing.
+    `columns`: our name of each column that is read, and the file's; those of `optional` may be missing. `blocks` are
+    pieces of whole lines.
     """
 
-    def __init__(self, lines: Iterator[str], columns: Mapping[str, str], *, optional: tuple[str, ...] = ()) -> None:
-        self._lines = lines
+    def __init__(self, blocks: Iterator[bytes], columns: Mapping[str, str], *, optional: tuple[str, ...] = ()) -> None:
+        self._blocks = blocks
         self._names = columns
         self._optional = optional
         self.version = ""
 
-    def rows(self, passes: Callable[[str], object]) -> Iterator[Row]:
-        """The lines that `passes` lets through, as rows in file order. Raises `MalformedResponse`."""
-        columns = self._header()
-        for line in self._lines:
-            if passes(line):
-                yield self._row(line, columns)
+    def rows(self, sieve: Sieve, quick: Callable[[Sequence[str]], Sieve | None] = lambda _: None) -> Iterator[Row]:
+        """The lines that `sieve` lets through, as rows in file order. Raises `MalformedResponse`.
 
-    def _header(self) -> Mapping[str, int]:
-        """Where each column stands. Found by its first name: the number of lines before it is not promised."""
-        for number, line in enumerate(self._lines):
-            cells = _cells(line)
-            if cells[:1] == ["SKU"]:
-                return self._columns(cells)
-            if cells[:1] == ["Version"] and len(cells) > 1:
-                self.version = cells[1][:40]
-            if number > 20:
-                break
+        `quick` may give a faster sieve for a file with these titles of columns.
+        """
+        titles, rest = self._header()
+        columns = self._columns(titles)
+        through = Proved(sieve, quick(titles))
+        last = b""
+        for block in chain((rest,), self._blocks):
+            last = block or last
+            for line in through.lines(block):
+                yield self._row(_text(line), columns)
+        end = _cells(_text(last.rstrip().rpartition(b"\n")[2]))
+        if end and len(end) < len(titles):  # cut within a line that perhaps nobody looked at
+            raise malformed(PROVIDER, OPERATION, f"the last line has {len(end)} of {len(titles)} fields")
+
+    def _header(self) -> tuple[list[str], bytes]:
+        """The titles, and what follows them. Found by the first: the number of lines before it is not promised."""
+        seen = 0
+        for block in self._blocks:
+            end = -1
+            while end + 1 < len(block) and seen < _HEAD_LINES:
+                line, _, _ = block[(start := end + 1) :].partition(b"\n")
+                end, seen = start + len(line), seen + 1
+                cells = _cells(_text(line))
+                if cells[:1] == ["SKU"]:
+                    return cells, block[end + 1 :]
+                if cells[:1] == ["Version"] and len(cells) > 1:
+                    self.version = cells[1][:40]
         raise malformed(PROVIDER, OPERATION, "no line begins with SKU")
 
     def _row(self, line: str, columns: Mapping[str, int]) -> Row:
@@ -226,6 +243,13 @@ def partition_of(region: str) -> str:
     """The partition of a region; one that no table knows yet is of the commercial one."""
     found = places.region(PROVIDER, region)
     return found.partition if found else PROVIDER
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.removesuffix(b"\r").decode()
+    except UnicodeDecodeError:
+        raise malformed(PROVIDER, OPERATION, "a line is no UTF-8") from None
 
 
 def _cells(line: str) -> list[str]:

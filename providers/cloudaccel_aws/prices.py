@@ -29,15 +29,28 @@ from cloudaccel_aws.pricefile import (
     unknown_shape,
 )
 from cloudaccel_aws.sdk import Sdk
+from cloudaccel_aws.sieve import Sieve
 
 # docs.aws.amazon.com/awsaccountbilling/latest/aboutv2 (price list bulk API), read 2026-11; the hosts were not called.
 GLOBAL = "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws"
 CHINA = "https://pricing.cn-north-1.amazonaws.com.cn/offers/v1.0/cn"
 INDEX = "AmazonEC2/current/region_index.json"
-# A line without one of these is of no machine with accelerators; what passes is looked at field by field.
-_ACCELERATED = re.compile(f'"(?:GPU|Machine Learning|Media Accel|{ACCELERATED_TYPE})').search
 _ACCELERATED_TYPE = re.compile(ACCELERATED_TYPE)
 _ACCELERATED_FAMILY = ("GPU", "Machine Learning", "Media Accel")
+# A line without one of these is of no machine with accelerators, and one without the words of `_PLAIN` of none that is
+# plain Linux in use; an operation with a number is Linux with extras.
+_FAMILIES = "|".join(_ACCELERATED_FAMILY)
+_ACCELERATED = re.compile(f'"(?:{_FAMILIES}|{ACCELERATED_TYPE})'.encode())
+_PLAIN_WORDS = (b'"Linux"', b'"Used"')
+_EXTRAS = b'"RunInstances:'
+_SIEVE = Sieve(_ACCELERATED, _PLAIN_WORDS, _EXTRAS)
+# The same where columns stand as they do in every list seen (2023 to 2026): found by the one word that each line has.
+_ORDER = ["serviceCode", "Location", "Location Type", "Instance Type", "Current Generation", "Instance Family"]
+_CELL = r'(?:"[^"\n]*")?'
+_QUICK = Sieve(
+    re.compile(f'"AmazonEC2",{_CELL},{_CELL},"(?:{ACCELERATED_TYPE}|[^"\n]*",{_CELL},"(?:{_FAMILIES}))'.encode()),
+    _PLAIN_WORDS, _EXTRAS,
+)  # fmt: skip
 _TERM = re.compile(r"(\d) ?yr")
 _PRICED = (("OnDemand", "Hrs"), ("Reserved", "Hrs"), ("Reserved", "Quantity"))
 _COLUMNS = {
@@ -114,8 +127,8 @@ class AwsPrices(PriceList):
 
     def _read(self, url: str, scope: Scope, rates: Rates, blocks: set[str]) -> None:
         with self.web.ask(url) as answer:
-            file = OfferFile(answer.lines(), _COLUMNS, optional=_OPTIONAL)
-            for row in file.rows(_passes):
+            file = OfferFile(answer.blocks(), _COLUMNS, optional=_OPTIONAL)
+            for row in file.rows(_SIEVE, _quick):
                 if _is_plain(row) and (place := place_in(row["region"], scope)):
                     key = Key(
                         place.group("region"), row["region"] if place.group("zone") else None, _shape(row),
@@ -128,8 +141,10 @@ class AwsPrices(PriceList):
             rates.versions.add(file.version)
 
 
-def _passes(line: str) -> bool:
-    return '"Linux"' in line and _ACCELERATED(line) is not None
+def _quick(titles: Sequence[str]) -> Sieve | None:
+    """The quick sieve, for a file whose columns stand in the order that it knows."""
+    at = titles.index(_ORDER[0]) if _ORDER[0] in titles else 0
+    return _QUICK if list(titles[at : at + len(_ORDER)]) == _ORDER else None
 
 
 def _is_plain(row: Row) -> bool:

@@ -26,6 +26,7 @@ from cloudaccel_aws.pricefile import (
     region_files,
     unknown_shape,
 )
+from cloudaccel_aws.sieve import Sieve
 
 SERVICE = "AmazonSageMaker"
 # Uses that a job or an endpoint has (usage types in price lists of 2026-09: Host, AsyncInf, Train, Cluster). Notebooks,
@@ -37,7 +38,7 @@ _SERVICES = {
     "Cluster": "sagemaker-hyperpod",
 }
 _USAGE = re.compile(rf"(?:[A-Z0-9]+-)?({'|'.join(_SERVICES)}):ml\.({ACCELERATED_TYPE}[a-z0-9-]*\.[a-z0-9-]+)")
-_PASSES = re.compile(rf":ml\.{ACCELERATED_TYPE}").search
+_SIEVE = Sieve(re.compile(rf":ml\.{ACCELERATED_TYPE}".encode()))
 # Columns that every service's file has (a list of 2026-01); what SageMaker adds to them is not needed.
 _COLUMNS = {
     "sku": "SKU", "offer": "OfferTermCode", "kind": "TermType", "effective": "EffectiveDate", "unit": "Unit",
@@ -74,8 +75,8 @@ def shape_of(usage: str) -> Shape | None:
 
 def _read(web: Web, url: str, scope: Scope, rates: Rates) -> None:
     with web.ask(url) as answer:
-        file = OfferFile(answer.lines(), _COLUMNS, optional=("located",))
-        for row in file.rows(_PASSES):
+        file = OfferFile(answer.blocks(), _COLUMNS, optional=("located",))
+        for row in file.rows(_SIEVE):
             place, shape = place_in(row["region"], scope), shape_of(row["instance"])
             if place and shape and _is_plain(row):
                 key = Key(

@@ -26,6 +26,7 @@ from cloudaccel_aws.pricefile import (
     price_of,
     unknown_shape,
 )
+from cloudaccel_aws.sieve import Sieve
 
 OPERATION = "savings plans"
 # docs.aws.amazon.com/awsaccountbilling/latest/aboutv2 (savings plan offer files); columns as in a file of 2025-09-11.
@@ -39,7 +40,7 @@ _COLUMNS = {
     "instance": "DiscountedInstanceType",
 }  # fmt: skip
 # Hours of a shared machine in use; UnusedBox and DedicatedUsage are others.
-_PASSES = re.compile(f"(?:BoxUsage:|:ml\\.){ACCELERATED_TYPE}").search
+_SIEVE = Sieve(re.compile(f"(?:BoxUsage:|:ml\\.){ACCELERATED_TYPE}".encode()))
 _CLASSES = {
     "EC2InstanceSavingsPlans": "ec2_instance", "ComputeSavingsPlans": "compute", "SageMakerSavingsPlans": "sagemaker",
 }  # fmt: skip
@@ -74,8 +75,8 @@ def _index(web: Web, plan: str) -> Mapping[str, str]:
 
 def _read(web: Web, url: str, scope: Scope, rates: Rates) -> None:
     with web.ask(url) as answer:
-        file = OfferFile(answer.lines(), _COLUMNS)
-        for row in file.rows(_PASSES):
+        file = OfferFile(answer.blocks(), _COLUMNS)
+        for row in file.rows(_SIEVE):
             place, shape = place_in(row["region"], scope), _shape(row)
             if place and shape:
                 key = Key(

@@ -37,6 +37,18 @@ def median_wall_s(command: Sequence[str], env: dict[str, str], runs: int) -> flo
     return statistics.median(wall_s(command, env) for _ in range(runs))
 
 
+def paired_wall_s(first: Sequence[str], second: Sequence[str], env: dict[str, str], runs: int) -> tuple[float, float]:
+    """Median seconds of both, and of `second` as that of `first` times the median ratio: taken in turn, side by side.
+
+    What else the machine does then meets both alike.
+    """
+    wall_s(first, env)
+    wall_s(second, env)
+    pairs = [(wall_s(first, env), wall_s(second, env)) for _ in range(runs)]
+    base = statistics.median(one for one, _ in pairs)
+    return base, base * statistics.median(other / one for one, other in pairs)
+
+
 _CPU = (
     "import resource,subprocess,sys;"
     "subprocess.run(sys.argv[1:],stdout=subprocess.DEVNULL,stderr=subprocess.DEVNULL,check=True);"

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import tracemalloc
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from cloudaccel_aws import account, offered
 from cloudaccel_aws.pricefile import OfferFile, instances
 from cloudaccel_aws.prices import CHINA, GLOBAL, AwsPrices
 from cloudaccel_aws.savings import HOME as SAVINGS
+from cloudaccel_aws.sieve import Proved, Sieve
 
 pytestmark = pytest.mark.network  # the list is read over HTTP from 127.0.0.1
 GOLDEN = Path(__file__).parents[1] / "golden/prices/aws_ec2_us-east-1_2025-04.csv"
@@ -439,6 +441,10 @@ def test_a_file_without_a_column_or_with_half_a_line_is_refused() -> None:
         serve(cloud, {"us-east-1": text(row()).rstrip()[:-60]})
         with pytest.raises(MalformedResponse, match="fields"):
             list(adapter(cloud).offers(VIRGINIA))
+        other = row(Instance_Type="m5.large", Instance_Family="General")
+        serve(cloud, {"us-east-1": text(row(), other).rstrip()[:-60]})
+        with pytest.raises(MalformedResponse, match="last line"):
+            list(adapter(cloud).offers(VIRGINIA))
 
 
 @pytest.mark.parametrize(
@@ -517,18 +523,61 @@ def test_memory_does_not_grow_with_the_file() -> None:
     golden_lines = GOLDEN.read_text().splitlines()
     other = golden_lines[6].replace('"Linux"', '"Windows"').replace('"RunInstances"', '"RunInstances:0002"')
 
-    def lines() -> Iterator[str]:
-        yield from golden_lines
-        yield from (other for _ in range(100_000))
+    def blocks() -> Iterator[bytes]:
+        yield "\n".join([*golden_lines, ""]).encode()
+        yield from ((other + "\n").encode() * 100 for _ in range(1000))
 
     tracemalloc.start()
     try:
-        read = sum(1 for _ in OfferFile(lines(), {"sku": "SKU"}).rows(lambda line: '"Linux"' in line))
+        read = sum(1 for _ in OfferFile(blocks(), {"sku": "SKU"}).rows(Sieve(re.compile(b'"Linux"'))))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert read == 23
     assert peak < 1 << 20
+
+
+def test_a_file_with_its_columns_in_another_order_gives_the_same_offers() -> None:
+    """The quick search stands on where columns are: moved, every price would be gone without a word."""
+    rows = list(csv.reader(GOLDEN.read_text().splitlines()))
+    head, titles, lines = rows[:5], rows[5], rows[6:]
+
+    def amounts(cloud: FakeCloud) -> dict[str, Decimal | None]:
+        return {offer.id: offer.price.amount for offer in adapter(cloud).offers(VIRGINIA)}
+
+    with FakeCloud() as cloud:
+        serve(cloud, {"us-east-1": GOLDEN.read_bytes()})
+        expected = amounts(cloud)
+    assert len(expected) == len(lines)
+    for order in (titles, titles[:0:-1], sorted(titles)):
+        moved = io.StringIO()
+        writer = csv.writer(moved, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerows(head)
+        kept = list(dict.fromkeys(["SKU", *order]))
+        writer.writerow(kept)
+        writer.writerows([row[titles.index(title)] for title in kept] for row in lines)
+        with FakeCloud() as cloud:
+            serve(cloud, {"us-east-1": moved.getvalue().encode()})
+            assert amounts(cloud) == expected
+
+
+def test_lines_that_the_quick_search_does_not_find_make_the_slow_one_go_on() -> None:
+    """Titles may stand where they did and cells be written another way; nobody would miss what is skipped."""
+    slow, quick = Sieve(re.compile(b"gpu")), Sieve(re.compile(b",gpu"))
+    agreed = Proved(slow, quick)
+    for _ in range(Proved.PROOF):
+        assert list(agreed.lines(b"1,gpu\n2,cpu\n")) == [b"1,gpu"]
+    assert list(agreed.lines(b"1,gpu\n3;gpu\n")) == [b"1,gpu"]
+    differing = Proved(slow, quick)
+    for _ in range(Proved.PROOF):
+        assert list(differing.lines(b"1,gpu\r\n2,cpu\n3;gpu")) == [b"1,gpu", b"3;gpu"]
+
+
+def test_a_line_passes_once_and_only_with_every_word() -> None:
+    sieve = Sieve(re.compile(b"gpu"), (b"linux",), b"extra")
+    block = b"gpu gpu linux\ngpu\nlinux gpu extra\nlinux\nlinux,gpu"
+    assert list(sieve.lines(block)) == [b"gpu gpu linux", b"linux,gpu"]
+    assert list(sieve.lines(b"")) == []
 
 
 def sagemaker(*lines: str, body: bytes = b"") -> list[Offer]:
