@@ -151,8 +151,9 @@ def _gcp(clock: VirtualClock) -> Simulated:
         {"action": "instances.list", "code": "backendError", "status": 503},
         {"action": "zoneOperations.wait", "code": "backendError", "status": 503},
     )  # fmt: skip
+    provider = GcpProvider(endpoint=IN_PROCESS, dress=fake.dress, monotonic=clock.seconds, sleep=clock.sleep)
     return Simulated(
-        name="gcp", clock=clock, fake=fake, provider=GcpProvider(endpoint=IN_PROCESS, dress=fake.dress),
+        name="gcp", clock=clock, fake=fake, provider=provider,
         places=(("us-central1", "us-central1-a"), ("us-central1", "us-central1-b"), ("us-east4", "us-east4-a")),
         instance="g2-standard-4", lags_s=(0.0, 8.0, 30.0, 50.0), refusals=refusals,
         lost=(

@@ -1,8 +1,11 @@
-"""Google Cloud: machines and quotas through google-cloud-compute, which is imported when the first call is made.
+"""Google Cloud: machines and quotas through google-cloud-compute, TPU slices through google-cloud-tpu.
+
+Both are imported when the first call is made.
 
 ``data/attachable_gpus.csv`` is the table of GPUs that are attached to a host, from which whole machines are priced.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,19 +13,23 @@ from cloudaccel.protocols import Instances, Quotas
 from cloudaccel_gcp.instances import GcpInstances
 from cloudaccel_gcp.quotas import GcpQuotas
 from cloudaccel_gcp.sdk import Sdk
+from cloudaccel_gcp.tpu import Slices
 
 
 class GcpProvider:
     """One project. `consistency_s`: how long a listing may lag behind a create whose answer was lost.
 
     `endpoint`, `dress`: an address to ask without credentials, and what each new client of the SDK is given to first.
+    `monotonic`, `sleep`: time to wait by, in seconds.
     """
 
     def __init__(
-        self, *, consistency_s: float = 60.0, endpoint: str = "", dress: Callable[[Any], None] = lambda _: None
-    ) -> None:
+        self, *, consistency_s: float = 60.0, endpoint: str = "", dress: Callable[[Any], None] = lambda _: None,
+        monotonic: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
         sdk = Sdk(endpoint=endpoint, dress=dress)
-        self._instances = GcpInstances(sdk, consistency_s=consistency_s)
+        slices = Slices(sdk, monotonic=monotonic, sleep=sleep)
+        self._instances = GcpInstances(sdk, slices, consistency_s=consistency_s)
         self._quotas = GcpQuotas(sdk)
 
     @property
@@ -37,7 +44,7 @@ class GcpProvider:
 
     @property
     def instances(self) -> Instances | None:
-        """Compute Engine."""
+        """Compute Engine, and TPU slices."""
         return self._instances
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from cloudaccel.errors import ProviderError
 from cloudaccel.protocols import InstanceRequest, Way
+from cloudaccel_gcp import tpu
 from cloudaccel_gcp.sdk import Sdk, rows
 
 IAP = ipaddress.IPv4Network(
@@ -22,8 +23,9 @@ _NAT = "through Cloud NAT {name}, which bills by the hour and by the GB: not in 
 class GcpAccess:
     """What the project's networks allow, read and never changed."""
 
-    def __init__(self, sdk: Sdk) -> None:
+    def __init__(self, sdk: Sdk, slices: tpu.Slices) -> None:
         self._sdk = sdk
+        self._slices = slices
 
     @property
     def login(self) -> str:
@@ -35,11 +37,15 @@ class GcpAccess:
     ) -> Sequence[Way]:  # fmt: skip
         """A tunnel, if the network lets it in."""
         zone, _, name = instance_id.partition("/")
-        project = self._sdk.project
-        argv = ("gcloud", "compute", "ssh", name, "--zone", zone, "--project", project, "--tunnel-through-iap")
+        project, is_slice = self._sdk.project, tpu.owns(instance_id)
+        tool = ("tpus", "tpu-vm", "ssh", name.removeprefix("tpu/")) if is_slice else ("ssh", name)
+        argv = ("gcloud", "compute", *tool, "--zone", zone, "--project", project, "--tunnel-through-iap")
         argv = argv if command is None else (*argv, f"--command={command}")
 
         def find() -> Way:
+            if is_slice:
+                network, tags = self._slices.network(instance_id)
+                return self._tunnel(network, tags, argv)
             machine = self._sdk.call("Instances", "get", project=project, zone=zone, instance=name)
             cards = rows(machine.get("network_interfaces"))
             said = cast("dict[str, Any]", machine.get("tags") or {})

@@ -17,8 +17,15 @@ def table() -> dict[str, Verdict]:
 
 def from_answer(operation: str, code: str, message: str, status: int) -> ProviderError:
     """Our error for Google's code. A code that the table lacks is judged by its HTTP status: 5xx may have run."""
-    verdict = table().get(code) or by_status(status)
+    verdict = table().get(_told_apart(code, message)) or by_status(status)
     if verdict.kind == "quota" and _WHOLE_PROJECT in message:
         verdict = verdict._replace(scope="provider")  # one quota over all regions: no other place helps
     rights = "the role in deploy/gcp/"
     return error_of(verdict, provider=NAME, rights=rights, operation=operation, code=code, message=message)
+
+
+def _told_apart(code: str, message: str) -> str:
+    """The code, told apart where one stands for several: the TPU API says one word for capacity, quota and rate."""
+    if code != "RESOURCE_EXHAUSTED" or "quota" not in message.lower():
+        return code
+    return "rateLimitExceeded" if "per minute" in message.lower() else "QUOTA_EXCEEDED"

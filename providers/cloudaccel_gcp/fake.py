@@ -6,6 +6,8 @@ messages of google-cloud-compute. It has request ids, operations that fail, name
 scripted errors, listings that lag, slow endings, disks that are left over, quotas, capacity by zone, machines that
 are taken back, and machines that Google deletes at their termination time.
 
+TPU slices are in `fake_tpu`, and served beside.
+
 Not imitated: IAM, throttling by rate, network traffic, prices, managed groups, resource policies, paging.
 """
 
@@ -19,6 +21,7 @@ from typing import Any
 
 from cloudaccel.testing.cloud import Asked
 from cloudaccel.testing.fakes import IN_PROCESS, Answer, Body, Life, RestFake, Server, in_process, serve_forever
+from cloudaccel_gcp import fake_tpu
 
 PROJECT = "fake-project"
 _ROOT = "https://www.googleapis.com/compute/v1"
@@ -92,6 +95,7 @@ class FakeGcp(RestFake):
         self._ending: dict[tuple[str, str], datetime] = {}
         self._count = 0
         self._failing: Fault | None = None
+        self.tpu = fake_tpu.FakeTpu(self, PROJECT)
 
     # -- for tests ----------------------------------------------------------------------------------------------------
 
@@ -102,14 +106,22 @@ class FakeGcp(RestFake):
             found = [("machine", f"{z}/{n}", b) for (z, n), b in self.instances.items()]
             found += [("disk", f"{z}/{n}", b) for (z, n), b in self.disks.items()]
             found += [("security_group", n, b) for n, b in self.firewalls.items()]
+            found += [("machine", identifier, body) for identifier, body in self.tpu.live()]
             return [{"kind": kind, "id": i, "tags": body.get("labels", {}), "body": body} for kind, i, body in found]
 
     def interrupt(self, identifier: str) -> None:
         """Take a spot machine back."""
         with self.lock:
             zone, _, name = identifier.partition("/")
+            if name.startswith("tpu/"):
+                self.tpu.interrupt(zone, name.removeprefix("tpu/"))
+                return
             self._operation("compute.instances.preempted", zone, f"zones/{zone}/instances/{name}")
             self._remove((zone, name))
+
+    def began(self, identifier: str, labels: dict[str, str]) -> None:
+        """Note that a TPU slice lives from now on."""
+        self.lives[identifier] = Life(self.now(), labels)
 
     def forget(self) -> None:
         """Empty the project."""
@@ -117,6 +129,7 @@ class FakeGcp(RestFake):
             for known in (self.instances, self.disks, self.firewalls, self.operations, self.lives, self._by_request,
                           self._born, self._ending):  # fmt: skip
                 known.clear()
+            self.tpu.forget()
 
     def reserve(self, name: str, instance_type: str, zone: str, count: int) -> None:
         """Hold capacity under a name."""
@@ -133,7 +146,11 @@ class FakeGcp(RestFake):
         with self.lock:
             self.settle()
             try:
+                if asked.path.startswith("/v2/"):
+                    return self._route_tpu(asked.method, asked.path, dict(asked.query), asked.body)
                 return self._route(asked.method, asked.path, asked.query, asked.body)
+            except fake_tpu.Refused as refused:
+                return Answer(refused.status, refused.body)
             except _Refused as refused:
                 error = {"domain": "global", "reason": refused.reason, "message": refused.message}
                 answer = {"code": refused.status, "message": refused.message, "errors": [error]}
@@ -158,6 +175,21 @@ class FakeGcp(RestFake):
             return Answer(200, handler(self, where, call.query, call.body), fault is not None and fault.lost)
         raise _Refused(404, "notFound", f"{method} {path} is not imitated")
 
+    def _route_tpu(self, method: str, path: str, query: dict[str, str], data: bytes) -> Answer:
+        for verb, pattern, action in fake_tpu.ROUTES:
+            found = re.fullmatch(pattern, path)
+            if verb != method or found is None:
+                continue
+            where = found.groupdict(default="")
+            call = Call(action, where.get("zone", ""), query, json.loads(data) if data else {})
+            self.calls.append(call)
+            fault = self._fault(call)
+            if fault is not None and not fault.lost and not fault.in_operation:
+                raise fake_tpu.Refused(fault.status, fault.code, fault.message)
+            failing = fault if fault is not None and fault.in_operation else None
+            return Answer(200, self.tpu.serve(action, where, query, data, failing), fault is not None and fault.lost)
+        raise fake_tpu.Refused(404, "NOT_FOUND", f"{method} {path} is not imitated")
+
     def _fault(self, call: Call) -> Fault | None:
         for fault in self.faults:
             if fault.action == call.action and fault.times > 0 and fault.zone in ("", call.zone):
@@ -176,6 +208,7 @@ class FakeGcp(RestFake):
             if end and datetime.fromisoformat(end) <= now:
                 self._operation("delete", zone, f"zones/{zone}/instances/{name}")
                 self._remove((zone, name), datetime.fromisoformat(end))
+        self.tpu.settle()
 
     # -- operations ---------------------------------------------------------------------------------------------------
 

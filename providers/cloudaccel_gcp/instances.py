@@ -1,10 +1,10 @@
 """Compute Engine: machines, and the disks, addresses and firewall rules that come and go with them.
 
-A machine's id is ``zone/name``; the name follows from the token, so an id is never used again for another machine.
+A machine's id is ``zone/name``; the name follows from the token, so an id is never used again for another machine. TPU
+slices are the TPU API's (`tpu.Slices`), and are handed on.
 """
 
 import csv
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,6 +15,7 @@ from typing import Any
 
 from cloudaccel.errors import AuthError, CapacityUnavailable, Conflict, InstanceNotFound, ProviderError, RequestInvalid
 from cloudaccel.protocols import Access, Instance, InstanceRequest, Resource, Trial
+from cloudaccel_gcp import tpu
 from cloudaccel_gcp.access import GcpAccess
 from cloudaccel_gcp.launching import TOKEN_LABEL, bulk_insert, described, firewall, insert, invalid, names, terms
 from cloudaccel_gcp.sdk import Sdk, raise_failed, rows
@@ -41,7 +42,7 @@ _RIGHTS = (
 _RIGHTS_OF_RULES = ("compute.firewalls.create", "compute.firewalls.delete", "compute.networks.updatePolicy")
 _PREEMPTED = "compute.instances.preempted"
 SMALLEST_DISK_GIB = 10
-_TPU = re.compile(r"(tpu-)?v\d+[a-z]*-\d+")  # v4-8, v5litepod-8, v6e-16: accelerator types of the TPU API
+_RUN = "cloudaccel-run"  # the label that names one run
 CONSOLE_BYTES = 65_536  # a negative start counts from the end (Compute Engine API, getSerialPortOutput)
 _TRIAL = Trial(
     instance_type="e2-standard-2", region="us-central1", price_bound=Decimal("0.15"), currency="USD", as_of="2025-10",
@@ -56,8 +57,9 @@ _ANNOUNCED = (
 class GcpInstances:
     """Compute Engine in every region of the project."""
 
-    def __init__(self, sdk: Sdk, *, consistency_s: float) -> None:
+    def __init__(self, sdk: Sdk, slices: tpu.Slices, *, consistency_s: float) -> None:
         self._sdk = sdk
+        self._slices = slices
         self._consistency_s = consistency_s
 
     @property
@@ -83,7 +85,7 @@ class GcpInstances:
     @property
     def access(self) -> Access | None:
         """What the account's network leaves open."""
-        return GcpAccess(self._sdk)
+        return GcpAccess(self._sdk, self._slices)
 
     @property
     def announced(self) -> str:
@@ -102,19 +104,21 @@ class GcpInstances:
 
     def zones(self, instance_type: str, region: str) -> Sequence[str]:
         """Zones that offer the type."""
-        _refuse_tpu(instance_type)
+        if tpu.is_slice(instance_type):
+            return self._slices.zones(instance_type, self._zones(region))
         return [zone for zone in self._zones(region) if self._shape(zone, instance_type) is not None]
 
     # -- before the call ----------------------------------------------------------------------------------------------
 
     def settle(self, request: InstanceRequest) -> InstanceRequest:
         """With the image's own link, its size, and a subnet of the region."""
-        _refuse_tpu(request.instance_type)
         if request.key_name:
             raise invalid("key_name", "there are no key pairs here; whoever has the OS Login role may come in")
         subnet = self._subnet(request.region)
         settled = {"subnet": str(subnet["self_link"]), "network": str(subnet["network"])}
         firewall(replace(request, settled=settled))  # refuses early
+        if tpu.is_slice(request.instance_type):
+            return self._slices.settle(replace(request, settled=settled))
         shape = self._shape(request.zone, request.instance_type)
         if shape is None:
             raise CapacityUnavailable(
@@ -133,8 +137,13 @@ class GcpInstances:
         AuthError
             If permissions that a launch needs are missing, by name.
         """
-        bulk_insert(request) if request.count > 1 else insert(request)
-        wanted = [*_RIGHTS, *(_RIGHTS_OF_RULES if request.ssh_cidrs else ())]
+        rights = _RIGHTS
+        if tpu.is_slice(request.instance_type):
+            tpu.queued_resource(request, request.zone)
+            rights = tpu.RIGHTS
+        else:
+            bulk_insert(request) if request.count > 1 else insert(request)
+        wanted = [*rights, *(_RIGHTS_OF_RULES if request.ssh_cidrs else ())]
         granted = self._sdk.granted(wanted)
         missing = [] if granted is None else [right for right in wanted if right not in granted]
         if missing:
@@ -146,7 +155,7 @@ class GcpInstances:
 
     def terms(self, request: InstanceRequest) -> Sequence[str]:
         """Image, network, what is open and what protects it."""
-        return terms(request)
+        return tpu.terms(request) if tpu.is_slice(request.instance_type) else terms(request)
 
     def prepare(self, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
         """With a firewall rule of the run's own, if sources were named that may reach port 22."""
@@ -170,6 +179,8 @@ class GcpInstances:
 
     def create(self, request: InstanceRequest) -> tuple[Instance, ...]:
         """One insert, or one bulk insert; its operation is waited for, since only that says whether it worked."""
+        if tpu.is_slice(request.instance_type):
+            return self._slices.create(request)
         where = {"project": self._sdk.project, "zone": request.zone, "request_id": request.token}
         try:
             if request.count == 1:
@@ -194,14 +205,18 @@ class GcpInstances:
     def find(self, token: str, *, region: str) -> tuple[Instance, ...]:
         """Machines that carry `token`; those that ended are not listed any more."""
         wanted = f"labels.{TOKEN_LABEL}={token}"
-        return tuple(
+        zones = self._zones(region)
+        machines = tuple(
             _machine(found, region, zone)
-            for zone in self._zones(region)
+            for zone in zones
             for found in self._sdk.pages("Instances", "list", project=self._sdk.project, zone=zone, filter=wanted)
         )
+        return machines or self._slices.find(token, region, zones)
 
     def get(self, instance_id: str, *, region: str) -> Instance:
         """The machine now; one whose deletion Google reports as done is ``terminated``, with the reason."""
+        if tpu.owns(instance_id):
+            return self._slices.get(instance_id, region)
         zone, name = _split(instance_id)
         try:
             found = self._sdk.call("Instances", "get", project=self._sdk.project, zone=zone, instance=name)
@@ -210,7 +225,9 @@ class GcpInstances:
         return _machine(found, region, zone)
 
     def console(self, instance_id: str, *, region: str) -> str | None:  # noqa: ARG002  # the zone says it
-        """The newest part of serial port 1, which is written to whether or not it can be typed into."""
+        """The newest part of serial port 1, written to whether or not it can be typed into; a slice has none."""
+        if tpu.owns(instance_id):
+            return None
         zone, name = _split(instance_id)
         answer = self._sdk.call(
             "Instances", "get_serial_port_output", project=self._sdk.project, zone=zone, instance=name,
@@ -220,6 +237,9 @@ class GcpInstances:
 
     def delete(self, instance_id: str, *, region: str) -> None:  # noqa: ARG002  # the zone or the project says it
         """Begin to delete; `get` tells when it is done."""
+        if tpu.owns(instance_id):
+            self._slices.delete(instance_id)
+            return
         zone, name = _split(instance_id)
         self._sdk.call("Instances", "delete_unary", project=self._sdk.project, zone=zone, instance=name)
 
@@ -228,8 +248,8 @@ class GcpInstances:
         wanted = " AND ".join(
             f"labels.{key}:*" if value == "*" else f"labels.{key}={value}" for key, value in tags.items()
         )
-        project = self._sdk.project
-        for zone in self._zones(region):
+        project, zones = self._sdk.project, self._zones(region)
+        for zone in zones:
             for found in self._sdk.pages("Instances", "list", project=project, zone=zone, filter=wanted):
                 state = _STATES.get(str(found.get("status")), "pending")
                 yield _resource("machine", f"{zone}/{found['name']}", region, state, found)
@@ -237,6 +257,7 @@ class GcpInstances:
                 yield _resource("disk", f"{zone}/{found['name']}", region, str(found.get("status", "live")), found)
         for found in self._sdk.pages("Addresses", "list", project=project, region=region, filter=wanted):
             yield _resource("address", str(found["name"]), region, str(found.get("status", "live")), found)
+        yield from self._slices_with(tags, region, zones)
         yield from self._rules(tags, region)
 
     def remove(self, resource: Resource) -> None:
@@ -284,6 +305,15 @@ class GcpInstances:
             market="spot" if interrupted else "on_demand", reason=_PREEMPTED if interrupted else "delete",
             interrupted=interrupted,
         )  # fmt: skip
+
+    def _slices_with(self, tags: Mapping[str, str], region: str, zones: list[str]) -> Sequence[Resource]:
+        """TPU slices. Of one run whoever may not list any has made none: its journal, or its token, would say so."""
+        try:
+            return tuple(self._slices.resources(tags, region, zones))
+        except AuthError:
+            if tags.get(_RUN, "*") == "*":
+                raise
+            return ()
 
     def _zones(self, region: str) -> list[str]:
         found = self._sdk.call("Regions", "get", project=self._sdk.project, region=region)
@@ -340,16 +370,6 @@ def image_for(shape: Mapping[str, Any]) -> str:
     if (kind, arch) not in _images():
         raise invalid("no_image", f"no image is known for {shape.get('name')} ({kind}, {arch}); name one with --image")
     return _images()[kind, arch]
-
-
-def _refuse_tpu(instance_type: str) -> None:
-    """TPU slices are sold by an API of their own; that a zone has no such machine would be untrue."""
-    if _TPU.fullmatch(instance_type):
-        raise CapacityUnavailable(
-            f"gcp: {instance_type} is a TPU slice, asked for as a queued resource, which is not built here. "
-            "Use 'gcloud compute tpus queued-resources create', and end it yourself.",
-            provider="gcp", operation="settle", code="not_built",
-        )  # fmt: skip
 
 
 def _split(identifier: str) -> tuple[str, str]:

@@ -50,8 +50,6 @@ def properties(request: InstanceRequest, disk_types: str) -> dict[str, Any]:
 
     `request.settled` has ``image``, ``disk_gib`` and ``subnet``.
     """
-    if len(request.user_data.encode()) > _MAX_USER_DATA:
-        raise invalid("metadata", f"user data is over {_MAX_USER_DATA} bytes")
     return {
         "labels": labels(request),
         "description": request.name,
@@ -59,7 +57,7 @@ def properties(request: InstanceRequest, disk_types: str) -> dict[str, Any]:
         "can_ip_forward": False,
         "disks": [_disk(request, disk_types)],
         "network_interfaces": [_interface(request)],
-        "metadata": {"items": [{"key": k, "value": v} for k, v in _metadata(request).items()]},
+        "metadata": {"items": [{"key": k, "value": v} for k, v in metadata(request).items()]},
         "service_accounts": [],  # whoever gets into the machine gets nothing of the project with it
         "scheduling": _scheduling(request),
         "reservation_affinity": _reservation(request),
@@ -154,7 +152,10 @@ def _interface(request: InstanceRequest) -> dict[str, Any]:
     return {"subnetwork": request.settled["subnet"], "nic_type": "GVNIC", "stack_type": "IPV4_ONLY"}
 
 
-def _metadata(request: InstanceRequest) -> dict[str, str]:
+def metadata(request: InstanceRequest) -> dict[str, str]:
+    """What a machine is told: how one comes in, and the text that it starts with."""
+    if len(request.user_data.encode()) > _MAX_USER_DATA:
+        raise invalid("metadata", f"user data is over {_MAX_USER_DATA} bytes")
     said = {"enable-oslogin": "TRUE", "block-project-ssh-keys": "TRUE", "serial-port-enable": "FALSE"}
     return {**said, "user-data": request.user_data} if request.user_data else said
 

@@ -71,6 +71,17 @@ class Sdk:
             found.setdefault(str(place).removeprefix("zones/"), []).append(_plain(answer))
         return found
 
+    def locations(self) -> frozenset[str]:
+        """Zones in which the TPU API serves the project. Raises `ProviderError`."""
+        found: set[str] = set()
+        token = ""
+        while True:
+            answer = self._send("Tpu", "list_locations", {"name": f"projects/{self.project}", "page_token": token})
+            found.update(str(place.location_id) for place in answer.locations)
+            token = str(answer.next_page_token)
+            if not token:
+                return frozenset(found)
+
     def granted(self, rights: Sequence[str]) -> frozenset[str] | None:
         """Which of `rights` the credentials have in the project; None: nobody says (that API may be off there)."""
         options = self._found()
@@ -142,10 +153,7 @@ class Sdk:
     def _client(self, service: str) -> Any:
         with self._lock:
             if service not in self._clients:
-                options = self._found()
-                from google.cloud import compute_v1
-
-                self._clients[service] = getattr(compute_v1, f"{service}Client")(**options)
+                self._clients[service] = _made(service, self._found())
                 self._dress(self._clients[service])
             return self._clients[service]
 
@@ -185,6 +193,19 @@ class Sdk:
         return {"credentials": credentials}
 
 
+def _made(service: str, options: dict[str, Any]) -> Any:
+    """A client. That of the TPU API is told to speak JSON, as those of Compute Engine do."""
+    if service != "Tpu":
+        from google.cloud import compute_v1
+
+        return getattr(compute_v1, f"{service}Client")(**options)
+    try:
+        from google.cloud import tpu_v2
+    except ImportError as error:
+        raise ConfigError("gcp: google-cloud-tpu is not installed: pip install 'cloudaccel[gcp]'.") from error
+    return cast(Any, tpu_v2.TpuClient)(transport="rest", **options)
+
+
 def _check_loopback(endpoint: str) -> None:
     """Only a fake is talked to without credentials and TLS, and a fake is on this machine."""
     host = urlsplit(endpoint).hostname or ""
@@ -197,8 +218,22 @@ def _check_loopback(endpoint: str) -> None:
 
 
 def _plain(message: Any) -> dict[str, Any]:
+    """A message as a dictionary; an operation of the TPU API as its name, `done`, and what it failed with."""
+    operation = getattr(message, "operation", message)
+    if hasattr(operation, "done") and hasattr(operation, "HasField"):
+        return _operation(operation)
     kind = cast(Any, type(message))
     return cast("dict[str, Any]", kind.to_dict(message, use_integers_for_enums=False))
+
+
+def _operation(operation: Any) -> dict[str, Any]:
+    from google.rpc import code_pb2  # pyright: ignore[reportMissingTypeStubs]
+
+    error: dict[str, Any] | None = None
+    if operation.HasField("error"):
+        name = cast(Any, code_pb2.Code).Name(operation.error.code)
+        error = {"code": str(name), "message": str(operation.error.message)}
+    return {"name": str(operation.name), "done": bool(operation.done), "error": error}
 
 
 def rows(value: Any) -> list[dict[str, Any]]:
@@ -209,8 +244,16 @@ def rows(value: Any) -> list[dict[str, Any]]:
 def _refused(operation: str, error: Any) -> ProviderError:
     none: dict[str, Any] = {}
     first = next(iter(rows(error.errors)), none)
-    code = str(first.get("reason") or getattr(error, "reason", None) or error.code or "")
+    code = str(first.get("reason") or getattr(error, "reason", None) or _status(error) or error.code or "")
     return from_answer(operation, code, str(error.message), int(error.code or 0))
+
+
+def _status(error: Any) -> str:
+    """The name of the status in an answer's body, such as ``RESOURCE_EXHAUSTED``; empty: it has none."""
+    try:
+        return str(error.response.json()["error"]["status"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return ""
 
 
 def raise_failed(name: str, operation: dict[str, Any]) -> NoReturn:

@@ -48,6 +48,11 @@ def gang() -> Answer:
     return provision("up", "L4:1x3", "--provider", "gcp", "--region", "us-central1", "--yes")
 
 
+def up_slice(*words: str) -> Answer:
+    place = ("--provider", "gcp", "--region", "us-central1")
+    return provision("up", "v5litepod-8", *place, "--yes", "--accept-no-deadline", *words)
+
+
 def script(cloud: "FakeGcp", action: str, **fault: Any) -> None:
     from cloudaccel_gcp.fake import Fault
 
@@ -284,11 +289,29 @@ _SAID: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 _IMAGES = "images.useReadOnly"  # of the project that the image is in
 _NETWORK = "networks.updatePolicy"  # a firewall rule is a change of its network
-_NEVER_ON_THE_FAKE = {"addresses.delete"}  # it has no addresses; one that a failed launch left is deleted
+_NEVER_ON_THE_FAKE = {"compute.addresses.delete"}  # it has no addresses; one that a failed launch left is deleted
+
+
+# Of the TPU API: its permissions are written without capitals where they are old (IAM permissions reference).
+_OF_TPUS: dict[str, tuple[str, ...]] = {
+    "locations.list": ("locations.list",), "acceleratorTypes.get": ("acceleratortypes.get",),
+    "runtimeVersions.get": ("runtimeversions.get",), "operations.get": ("operations.get",),
+    "queuedResources.create": ("queuedResources.create", "nodes.create"),
+    "queuedResources.delete": ("queuedResources.delete", "nodes.delete"),
+    **{f"{kind}.{how}": (f"{kind}.{how}",) for kind in ("queuedResources", "nodes") for how in ("get", "list")},
+    "nodes.delete": ("nodes.delete",),
+}  # fmt: skip
 
 
 def needed_by(call: Any) -> set[str]:
     """Permissions of one call, with those that its body asks for."""
+    if call.action in _OF_TPUS:
+        return {f"tpu.{permission}" for permission in _OF_TPUS[call.action]}
+    return {f"compute.{permission}" for permission in needed_of_compute(call)}
+
+
+def needed_of_compute(call: Any) -> set[str]:
+    """Permissions of one call of Compute Engine."""
     found: set[str] = {str(_NEEDED.get(call.action, call.action))}
     if call.action.startswith("firewalls.") and call.action != "firewalls.list":
         found.add(_NETWORK)
@@ -314,12 +337,14 @@ def test_the_role_that_is_shipped_allows_every_call_that_is_made_and_no_more(clo
     cloud.interrupt(machines(cloud)[-1]["id"])
     assert provision("down", "--all", "--yes").code == 0
     assert provision("reap", "--reconcile", "--provider", "gcp", "--region", "us-central1", "--all-regions").code == 0
+    assert up_slice().code == 0
+    assert provision("down", "--all", "--yes").code == 0
     assert not cloud.live()
     role = (Path(__file__).parents[2] / "deploy" / "gcp" / "role.yaml").read_text(encoding="utf-8")
-    allowed = {line.strip("- \n") for line in role.splitlines() if line.strip().startswith("- compute.")}
-    needed = {f"compute.{permission}" for call in cloud.calls for permission in needed_by(call)}
+    allowed = {line.strip("- \n") for line in role.splitlines() if line.startswith("  - ")}
+    needed = {permission for call in cloud.calls for permission in needed_by(call)}
     assert needed <= allowed
-    assert allowed - needed == {f"compute.{permission}" for permission in _NEVER_ON_THE_FAKE}
+    assert allowed - needed == _NEVER_ON_THE_FAKE
 
 
 def test_what_machines_say_on_their_serial_port_is_read(cloud: "FakeGcp") -> None:
@@ -384,4 +409,61 @@ def test_a_self_test_holds_and_says_that_the_cloud_was_a_fake(cloud: "FakeGcp", 
         "create": "ok", "lost_answer": "ok", "lease": "ok", "deadline": "skipped", "teardown": "ok",
     }  # fmt: skip
     assert "machines proved: fake: create, lost answer" in run("doctor").out
+    assert not cloud.live()
+
+
+def test_a_tpu_slice_is_started_shown_and_taken_down(cloud: "FakeGcp") -> None:
+    """`plan --startable` offered slices that nothing could start."""
+    refused = provision("up", "v5litepod-8", "--provider", "gcp", "--region", "us-central1", "--yes")
+    assert refused.code == 7, refused.err
+    assert "--accept-no-deadline" in refused.err
+    assert not cloud.live()
+    cloud.rules = [{
+        "name": "from-iap", "id": "7", "direction": "INGRESS", "sourceRanges": ["35.235.240.0/20"],
+        "network": "https://www.googleapis.com/compute/v1/projects/fake-project/global/networks/default",
+        "allowed": [{"IPProtocol": "tcp", "ports": ["22"]}],
+    }]  # fmt: skip
+    answer = up_slice("--ssh-cidr", "203.0.113.0/24")
+    assert answer.code == 0, answer.err
+    (slice_,) = machines(cloud)
+    zone, _, name = str(slice_["id"]).partition("/tpu/")
+    identity = only_run()
+    assert "running" in provision("show", identity).out
+    said = provision("ssh", identity, "--print").out
+    assert said == (
+        f"gcloud compute tpus tpu-vm ssh {name} --zone {zone} --project fake-project --tunnel-through-iap\n"
+    )
+    (sent,) = [c.body for c in cloud.calls if c.action == "queuedResources.create"]
+    (spec,) = sent["tpu"]["nodeSpec"]
+    assert spec["node"]["networkConfig"].get("enableExternalIps", False) is False
+    assert {"cloudaccel-install", "cloudaccel-run", "cloudaccel-token"} <= set(spec["node"]["labels"])
+    assert sent["queueingPolicy"] == {"validUntilDuration": "600s"}
+    ended = provision("down", identity)
+    assert ended.code == 0, ended.err
+    assert "GONE" in ended.out
+    assert not cloud.live()
+
+
+def test_a_tpu_slice_is_rehearsed_with_what_it_needs(cloud: "FakeGcp") -> None:
+    place = ("--provider", "gcp", "--region", "us-central1")
+    answer = provision("up", "v6e-8", *place, "--accept-no-deadline", "--dry-run")
+    assert answer.code == 0, answer.err
+    assert "Nothing ends it there by itself" in answer.out
+    assert "v2-alpha-tpuv6e" in answer.out
+    cloud.withheld = {"tpu.queuedResources.create"}
+    lacking = provision("up", "v6e-8", *place, "--accept-no-deadline", "--dry-run")
+    assert lacking.code == 7
+    assert "tpu.queuedResources.create" in lacking.out + lacking.err
+
+
+def test_a_slice_that_no_journal_knows_is_swept(cloud: "FakeGcp") -> None:
+    """A request in the queue of a machine whose journal was lost: it would start one day, and bill."""
+    assert up_slice().code == 0
+    (install,) = {thing["tags"]["cloudaccel-install"] for thing in cloud.live()}
+    Path("data/state.db").unlink()
+    words = ("reap", "--reconcile", "--provider", "gcp", "--region", "us-central1")
+    assert "/tpu/" in provision(*words).out
+    assert len(machines(cloud)) == 1
+    swept = provision(*words, "--adopt", install, "--yes")
+    assert swept.code == 0, swept.err
     assert not cloud.live()
