@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,9 +24,7 @@ class Postgres:
         self._binaries = binaries
         self._folder = folder
         self._user = next((u for u in _USERS if _exists(u)), None) if os.getuid() == 0 else None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         self.url = f"postgresql+psycopg://cloudaccel@127.0.0.1:{self.port}/postgres"
 
     def create(self) -> None:
@@ -80,6 +78,19 @@ def running() -> Generator[Postgres]:
             yield server
         finally:
             server.stop("immediate")
+
+
+def _free_port() -> int:
+    """A port that stays free until the server takes it, and while it is restarted.
+
+    Below those that systems give to outgoing connections, and begun elsewhere by each process that runs tests.
+    """
+    for step in range(1000):
+        port = 20_000 + (os.getpid() * 7 + step) % 12_000
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port between 20000 and 32000")
 
 
 def _binaries() -> Path | None:

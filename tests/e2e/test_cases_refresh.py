@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -126,15 +125,12 @@ def test_u108_a_closed_network_answers_with_the_age_of_its_prices(own_cache: Pat
 
     taken = inside("refresh", "--from", str(pack))
     assert taken.returncode == 0, taken.stderr
-    began = time.perf_counter()
     answer = inside("--offline", "quote", "H100", "--json")
-    took = time.perf_counter() - began
     assert answer.returncode == 0, answer.stderr
     body = json.loads(answer.stdout)
     assert body["catalog"]["as_of_until"]
     assert all(offer["price"]["age_days"] is not None for offer in body["offers"] if not offer["apart"])
     assert " d old)" in inside("--offline", "quote", "H100").stdout
-    assert took < 5  # 0.1 s on an idle machine; the bound only tells a hang from an answer
     damaged = tmp_path / "damaged.zip"
     damaged.write_bytes(pack.read_bytes()[:-2000])
     assert inside("refresh", "--from", str(damaged)).returncode == 6

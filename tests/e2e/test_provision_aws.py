@@ -501,7 +501,7 @@ def test_a_watch_ends_at_the_first_signal(cloud: "FakeAws") -> None:
         assert process.stdout is not None
         assert "lease_soon" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     assert provision("down", "--all", "--yes").code == 0
 
 

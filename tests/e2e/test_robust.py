@@ -152,7 +152,7 @@ def test_two_start_at_once_on_an_empty_cache(cache: Path) -> None:
 
 def building(process: "subprocess.Popen[str]", cache: Path) -> None:
     """Wait until the process has begun to build."""
-    for _ in range(2000):
+    for _ in range(12_000):
         if any(path.stat().st_size for path in cache.glob(".building-*")):
             return
         assert process.poll() is None

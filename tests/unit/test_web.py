@@ -136,4 +136,4 @@ def test_a_source_that_drips_is_left_at_the_deadline(cloud: FakeCloud) -> None:
     began = time.monotonic()
     with pytest.raises(ProviderUnavailable, match=r"longer than 0\.4 s"):
         read(web_of(cloud, Limits(tries=1, silence_s=0.3, deadline_s=0.4)))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30  # all of it would take 100 s

@@ -78,8 +78,8 @@ class _Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         status = int(self.path.rpartition("/")[2] or 200)
-        if status == 999:  # a byte now and then, for ever
-            for _ in range(200):
+        if status == 999:  # a byte now and then, for longer than anybody waits
+            for _ in range(2000):
                 try:
                     self.wfile.write(b"H")
                     self.wfile.flush()
@@ -125,7 +125,7 @@ def test_a_receiver_that_drips_is_cut_off(receiver: str) -> None:
     start = time.monotonic()
     with pytest.raises(NotDelivered):
         post(f"{receiver}/999", b"{}", {}, private=True, total_s=0.5)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.network
