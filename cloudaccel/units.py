@@ -85,3 +85,9 @@ def parse_gbit_per_s(text: str | float, what: str) -> float:
     if found is None or not float(found["number"]) > 0:
         raise QueryError(f"{what}: {text!r} is no speed of a network. Write gigabits per second, such as 400Gbps.")
     return float(found["number"]) * (1000 if found["unit"] == "t" else 1)
+
+
+def counted(number: int, word: str) -> str:
+    """``1 run``, ``2 runs``, ``2 addresses``: a number with its English word."""
+    ending = "" if number == 1 else "es" if word.endswith("s") else "s"
+    return f"{number} {word}{ending}"

@@ -252,6 +252,22 @@ def note(text: str, *, quiet: bool = False) -> None:
         write(text + "\n", sys.stderr)
 
 
+def confirm(question: str, *, alone: str, refused: str) -> None:
+    """Ask the person at the terminal, and go on only after a yes.
+
+    Raises
+    ------
+    QueryError
+        `refused` when the answer is another; `alone`, with what to add, when nobody can be asked.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise QueryError(f"{alone}: nobody can be asked here (input or output is piped). Add --yes.")
+    write(f"{question} [y/N] ", sys.stderr)
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise QueryError(refused)
+
+
 def wants_color(no_color: bool) -> bool:
     """Whether stdout is a terminal on which colour is welcome."""
     return not no_color and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()

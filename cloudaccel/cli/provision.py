@@ -1,11 +1,7 @@
 """``cloudaccel provision``: start what was asked for and nothing else, and be sure that it ends."""
 
 import argparse
-import signal
-import sys
-import uuid
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from cloudaccel import registry, units
@@ -13,17 +9,19 @@ from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_pri
 from cloudaccel.cli import (
     common,
     provision_disks,
+    provision_end,
     provision_render,
     provision_request,
     provision_selftest,
     provision_ssh,
     provision_watch,
 )
+from cloudaccel.cli.provision_wait import stoppable, waiting
 from cloudaccel.cost.lines import DISK_PRICE
 from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, ProviderError, QueryError
 from cloudaccel.output import runs as out
 from cloudaccel.protocols import Instances, Provider
-from cloudaccel.provision import lease, money, reap, standing
+from cloudaccel.provision import lease, money, standing
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import SystemClock
 from cloudaccel.provision.cost import Cost, cost
@@ -32,20 +30,20 @@ from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.places import Places, Preview
 from cloudaccel.provision.reports import read_report
-from cloudaccel.provision.teardown import Ender
 from cloudaccel.provision.values import (
     ON_INTERRUPTION,
     OVER,
     UNFINISHED,
     Attempt,
     Candidate,
-    Ending,
     Outcome,
     Run,
     Spec,
     Tracked,
 )
+from cloudaccel.provision.waiting import Waits
 
+_STOPPED = "interrupted: what was begun is being ended. Once more leaves it as it is, which may bill."
 EXAMPLES = """\
   cloudaccel provision up plan.lock.json --dry-run           what would be created, and what it may cost
   cloudaccel provision up H100-SXM:8 --region us-east-1 --lease 6h --max-hourly 60
@@ -93,12 +91,12 @@ def parser() -> argparse.ArgumentParser:
     sub = _action(verbs, "extend", "make a lease longer, inside the deadline of its launch")
     sub.add_argument("run", metavar="RUN", help="id, or its beginning")
     sub.add_argument("by", metavar="TIME", help="how much longer: 2h, 30m")
-    sub = _action(verbs, "down", "end runs, and prove it: machines, disks, interfaces, addresses, groups")
-    sub.add_argument("run", metavar="RUN", nargs="*", help="ids, or their beginnings")
-    sub.add_argument("--all", action="store_true", help="every run that is not proved gone")
-    sub.add_argument("--yes", action="store_true", help="do not ask (only --all asks)")
-    sub.add_argument("--wait", metavar="TIME", default="15m", help="how long to wait for proof (default 15m)")
-    _reap(verbs)
+    sub.add_argument("--yes", action="store_true", help="taken as everywhere else, though nothing is asked")
+    provision_end.add_down(
+        _action(verbs, "down", "end runs, and prove it: machines, disks, interfaces, addresses, groups")
+    )
+    reap = "find what nobody ended: leases that are over, lost answers, orphans; lists, and deletes with --yes"
+    provision_end.add_reap(_action(verbs, "reap", reap))
     provision_selftest.add(
         _action(verbs, "selftest", "start and end a cheap machine in every way that can go wrong, and keep the record")
     )
@@ -214,39 +212,24 @@ def _up_limits(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _reap(verbs: "Actions") -> None:
-    p = _action(
-        verbs,
-        "reap",
-        "find what nobody ended: leases that are over, lost answers, orphans; lists, and deletes with --yes",
-    )
-    p.add_argument(
-        "--reconcile", action="store_true", help="ask the clouds for our tag in every region that was ever used"
-    )
-    p.add_argument("--all-regions", action="store_true", help="with --reconcile: in every region of the account")
-    p.add_argument("--region", action="append", metavar="NAME", help="with --reconcile: in this region too")
-    p.add_argument(
-        "--provider",
-        action="append",
-        metavar="NAME",
-        help="with --reconcile: this provider (default: all that were used)",
-    )
-    p.add_argument(
-        "--adopt", action="append", metavar="INSTALL", help="treat what this installation left as ours (a lost journal)"
-    )
-    p.add_argument("--yes", action="store_true", help="delete what is ours")
-
-
 def run(a: argparse.Namespace) -> int:
     """Do the action; see CLI help for the exit codes."""
     if a.output not in ("table", "wide", "json"):
         raise QueryError(f"-o {a.output}: this verb writes a table or JSON.")
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "up": _run_up, "list": _run_list, "show": _run_show, "cost": _run_cost,
-        "extend": _run_extend, "down": _run_down, "reap": _run_reap,
-        "selftest": _run_selftest, "ssh": _run_ssh, "watch": _run_watch,
+        "extend": _run_extend, "down": _over(provision_end.down), "reap": _over(provision_end.sweep),
+        "selftest": _over(provision_selftest.run), "ssh": _over(provision_ssh.run),
+        "watch": _over(provision_watch.run),
     }  # fmt: skip
     return actions[a.action](a)
+
+
+def _over(
+    action: Callable[[argparse.Namespace, Journal, Callable[[str], Provider]], int],
+) -> Callable[[argparse.Namespace], int]:
+    """An action of another module, over the journal and the providers of this installation."""
+    return lambda a: action(a, _journal(), _Providers(a.offline))
 
 
 class _Providers:
@@ -286,7 +269,7 @@ def _run_up(a: argparse.Namespace) -> int:
         guard = standing.Guard(limits, _journal(), clock.now())
         _check_any_allowed(request.spec, guard.check)
     if a.dry_run:
-        return _dry_run(a, request, Places(load, clock, Calls(clock, patience_s=10)))
+        return _dry_run(a, request, load)
     _check_any_allowed(request.spec, lambda s, c: money.check_limits(c, s.limits, s.lease_s))
     _confirm(a, request)
     journal = _journal()
@@ -301,21 +284,31 @@ def _run_up(a: argparse.Namespace) -> int:
             f"still bill; another is started beside it. End it: cloudaccel provision down {run.id}"
         )
     count = [0]
+    with stoppable(_STOPPED), waiting(quiet=a.quiet) as line:
 
-    def log(attempt: Attempt) -> None:
-        count[0] += 1
-        common.note(provision_render.attempt_line(count[0], attempt), quiet=a.quiet)
+        def log(attempt: Attempt) -> None:
+            count[0] += 1
+            line.note(provision_render.attempt_line(count[0], attempt))
 
-    with _stoppable():
         run = unfinished or journal.open_run(request.spec, principal=local_principal(), project=project)
-        launcher = Launcher(journal, load, clock, log=log, standing=limits)
-        outcome = launcher.up(request.spec, wait_s=wait_s, resume=run)
+        launcher = Launcher(journal, load, clock, log=log, standing=limits, say=line.say)
+        try:
+            outcome = launcher.up(request.spec, wait_s=wait_s, resume=run)
+        except KeyboardInterrupt:  # the second: what was begun is left to a later ending
+            ending = provision_end.not_proved(journal, run)
+            outcome = Outcome(
+                run=ending.run, attempts=(), exit_code=11 if ending.remaining else 130, reason="interrupted twice.",
+                may_bill=ending.remaining,
+            )  # fmt: skip
     return _report(a, outcome)
 
 
-def _dry_run(a: argparse.Namespace, request: provision_request.Request, places: Places) -> int:
-    now = SystemClock().now()
-    previews = places.preview(request.spec)
+def _dry_run(a: argparse.Namespace, request: provision_request.Request, load: "_Providers") -> int:
+    clock = SystemClock()
+    now = clock.now()
+    with waiting(quiet=a.quiet) as line:
+        places = Places(load, clock, Calls(Waits(clock, line.say), patience_s=10))
+        previews = places.preview(request.spec)
     if a.output == "json":
         provision_render.emit("provision.preview", out.preview_json(request.spec, previews, now))
     else:
@@ -359,15 +352,8 @@ def _confirm(a: argparse.Namespace, request: provision_request.Request) -> None:
         )
     if a.yes:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise QueryError(
-            "nobody can be asked here (input or output is piped): add --yes to start it, or --dry-run to see it."
-        )
     common.note("\n".join(lines))
-    common.write("Start it? [y/N] ", sys.stderr)
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise QueryError("not started: nothing was created.")
+    common.confirm("Start it?", alone="a start costs money", refused="not started: nothing was created.")
 
 
 def _report(a: argparse.Namespace, outcome: Outcome) -> int:
@@ -388,20 +374,6 @@ def _report(a: argparse.Namespace, outcome: Outcome) -> int:
     else:
         common.note(f"error: run {run.id} was not started: {outcome.reason}\n  Nothing of it is left.")
     return outcome.exit_code
-
-
-@contextmanager
-def _stoppable() -> Generator[None]:
-    """Let a polite end (SIGTERM) clean up like Ctrl-C does."""
-
-    def stop(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # -- looking -----------------------------------------------------------------------------------------------------------
@@ -433,16 +405,17 @@ def _run_show(a: argparse.Namespace) -> int:
     if a.output == "json":
         provision_render.emit("provision.show", out.show_json(run, operations, resources))
         return 0
-    live = ["now: not asked (--offline)"] if a.offline else _now(journal, run)
+    with waiting(quiet=a.quiet) as line:
+        calls = Calls(Waits(SystemClock(), line.say), patience_s=5)
+        live = ["now: not asked (--offline)"] if a.offline else _now(journal, run, calls)
     common.write(provision_render.show_text(run, _row(journal, run)[1], operations, resources, live))
     return 0
 
 
-def _now(journal: Journal, run: Run) -> list[str]:
+def _now(journal: Journal, run: Run, calls: Calls) -> list[str]:
     """What the cloud says of the run's machines at this moment."""
     lines = ["now"]
     load = _Providers(offline=False)
-    calls = Calls(SystemClock(), patience_s=5)
     for tracked in journal.resources(run.id, live=True):
         if tracked.kind == "machine":
             try:
@@ -470,7 +443,7 @@ def _use(instances: Instances, tracked: Tracked, calls: Calls) -> str:
 
 def _run_cost(a: argparse.Namespace) -> int:
     journal = _journal()
-    runs = _named(journal, a.run) if a.run else list(journal.runs())
+    runs = provision_end.named(journal, a.run) if a.run else list(journal.runs())
     now = SystemClock().now()
     costs = [cost(journal, run, now) for run in runs]
     price = units.parse_money(a.disk_price or str(DISK_PRICE.value), "--disk-price")[0]
@@ -494,160 +467,3 @@ def _run_extend(a: argparse.Namespace) -> int:
             f"switches itself off at {out.moment(run.deadline_at)}\n"
         )
     return 0
-
-
-# -- ending ------------------------------------------------------------------------------------------------------------
-
-
-def _run_down(a: argparse.Namespace) -> int:
-    journal = _journal()
-    if bool(a.run) == a.all:
-        raise QueryError("name the runs to end, or --all; not both." if a.all else "name the runs to end, or --all.")
-    runs = _not_proved_gone(journal) if a.all else _named(journal, a.run)
-    if not runs and a.output != "json":
-        common.write("No run is open: nothing to end.\n")
-    if a.all and runs and not a.yes:
-        _confirm_all(runs)
-    ender = Ender(
-        journal, _Providers(a.offline), SystemClock(), wait_s=units.parse_duration_s(a.wait, "--wait"),
-        log=lambda text: common.note(text, quiet=a.quiet),
-    )  # fmt: skip
-    endings = [_end(journal, ender, run) for run in runs]
-    if a.output == "json":
-        body = [
-            {
-                "run": e.run.id,
-                "gone": not e.remaining,
-                "may_still_bill": list(e.remaining),
-                "problems": list(e.problems),
-            }
-            for e in endings
-        ]
-        provision_render.emit("provision.down", {"runs": body})
-    for ending in endings:
-        _say_ending(a, journal, ending)
-    return 11 if any(e.remaining for e in endings) else 0
-
-
-def _named(journal: Journal, names: Sequence[str]) -> list[Run]:
-    """Each run once, in the order in which they were named."""
-    return list({run.id: run for run in (journal.run(name) for name in names)}.values())
-
-
-def _not_proved_gone(journal: Journal) -> list[Run]:
-    """Open runs, and those that were over when something of theirs turned up."""
-    live = {resource.run for resource in journal.resources(live=True)}
-    return [run for run in journal.runs() if run.state not in OVER or run.id in live]
-
-
-def _confirm_all(runs: Sequence[Run]) -> None:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise QueryError("down --all ends every run: add --yes, since nobody can be asked here.")
-    common.write(f"End {len(runs)} runs: {', '.join(run.id for run in runs)}? [y/N] ", sys.stderr)
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise QueryError("nothing was ended.")
-
-
-def _end(journal: Journal, ender: Ender, run: Run) -> Ending:
-    held = journal.take(run)
-    try:
-        return ender.end(held)
-    finally:
-        journal.let_go(journal.run(run.id))
-
-
-def _say_ending(a: argparse.Namespace, journal: Journal, ending: Ending) -> None:
-    run = ending.run
-    if ending.remaining:
-        common.note(f"error: run {run.id} MAY STILL BE BILLING: {'; '.join(ending.remaining)}")
-        for problem in ending.problems:
-            common.note(f"  {problem}")
-        common.note(f"  try again: cloudaccel provision down {run.id}")
-    elif a.output != "json":
-        gone = [r for r in journal.resources(run.id) if r.state == "gone"]
-        kinds = {kind: sum(r.kind == kind for r in gone) for kind in dict.fromkeys(r.kind for r in gone)}
-        words = (
-            ", ".join(f"{n} {kind.replace('_', ' ')}{'s' if n > 1 else ''}" for kind, n in kinds.items())
-            or "nothing was made"
-        )
-        common.write(f"run {run.id}  GONE  verified: {words}  spent {_spent(journal, run)}\n")
-
-
-def _spent(journal: Journal, run: Run) -> str:
-    total = cost(journal, run, SystemClock().now())
-    return f"{money.amount(total.total)} {run.currency or ''}".strip() if total.lines else "nothing"
-
-
-def _check_reap(a: argparse.Namespace) -> None:
-    if not (a.reconcile or a.adopt) and (a.all_regions or a.region or a.provider):
-        raise QueryError("--all-regions, --region and --provider say where to ask the clouds: add --reconcile.")
-    for text in a.adopt or ():
-        try:
-            uuid.UUID(text)
-        except ValueError:
-            raise QueryError(
-                f"--adopt {text}: no id of an installation. It is what the tag cloudaccel-install has in the cloud, "
-                "and 'provision reap --reconcile' shows it of what it leaves alone."
-            ) from None
-
-
-def _run_reap(a: argparse.Namespace) -> int:
-    _check_reap(a)
-    journal = _journal()
-    load = _Providers(a.offline)
-    reaper = reap.Reaper(journal, load, SystemClock(), adopt=a.adopt or ())
-    findings = list(reaper.runs())
-    if a.reconcile or a.adopt:
-        findings += reaper.reconcile(_places_to_ask(a, reaper, load))
-    findings = reap.in_order(findings)
-    if a.yes:
-        findings = [reaper.remove(finding) for finding in findings]
-    _say_findings(a, findings)
-    if any(f.ours and not f.gone for f in findings):
-        return 11
-    return 8 if any(f.kind == "unasked" for f in findings) else 0
-
-
-def _run_selftest(a: argparse.Namespace) -> int:
-    with _stoppable():
-        return provision_selftest.run(a, _journal(), _Providers(a.offline))
-
-
-def _run_ssh(a: argparse.Namespace) -> int:
-    return provision_ssh.run(a, _journal(), _Providers(a.offline))
-
-
-def _run_watch(a: argparse.Namespace) -> int:
-    return provision_watch.run(a, _journal(), _Providers(a.offline))
-
-
-def _places_to_ask(a: argparse.Namespace, reaper: reap.Reaper, load: _Providers) -> list[tuple[str, str]]:
-    used = list(reaper.places())
-    names = a.provider or list(dict.fromkeys(p for p, _ in used)) or _startable()
-    asked = [place for place in used if place[0] in names]
-    asked += [(name, region) for name in names for region in a.region or ()]
-    if a.all_regions:
-        if not asked:
-            raise QueryError("--all-regions needs one region to begin with: --region NAME.")
-        for name, region in list(dict(asked).items()):
-            calls = Calls(SystemClock(), patience_s=10)
-            found = calls.read(lambda n=name, r=region: machines(load(n)).regions(region=r))
-            asked += [(name, one) for one in found]
-    if not asked:
-        raise QueryError("no run has used any region yet: name one with --region.")
-    return list(dict.fromkeys(asked))
-
-
-def _startable() -> list[str]:
-    return [name for name in registry.names() if registry.starts(name)]
-
-
-def _say_findings(a: argparse.Namespace, findings: Sequence[reap.Finding]) -> None:
-    if a.output == "json":
-        provision_render.emit("provision.reap", {"deleted": a.yes, "findings": [out.finding_json(f) for f in findings]})
-        return
-    lines = [provision_render.finding_line(finding, a.yes) for finding in findings]
-    common.write("\n".join(lines) + "\n" if lines else "Nothing is left over.\n")
-    if not a.yes and any(f.ours for f in findings):
-        common.note("nothing was deleted; add --yes to end what is ours.")

@@ -1,12 +1,12 @@
 """``provision selftest``: prove on an account, for cents, that runs start once, end in time and leave nothing."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 
 from cloudaccel import units
 from cloudaccel.cli import common, provision_render
+from cloudaccel.cli.provision_wait import WaitLine, stoppable, waiting
 from cloudaccel.errors import LimitExceeded, QueryError
 from cloudaccel.protocols import Provider
 from cloudaccel.provision import money
@@ -34,10 +34,15 @@ def add(p: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider]) -> int:
     """Do the steps and keep their record. 10 when one failed and all is removed, 11 when something may still bill."""
+    with stoppable("interrupted: all that was started is being ended."), waiting(quiet=a.quiet) as line:
+        return _prove(a, journal, load, line)
+
+
+def _prove(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider], line: WaitLine) -> int:
     lease_s = units.parse_duration_s(a.lease, "--lease")
     test = SelfTest(
         journal, load(a.cloud), SystemClock(), region=a.region, short_lease_s=lease_s,
-        log=lambda step: common.note(_line(step), quiet=a.quiet),
+        log=lambda step: line.note(_line(step)), say=line.say,
     )  # fmt: skip
     most, currency = units.parse_money(a.max_total, "--max-total")
     if currency not in (None, test.trial.currency):
@@ -49,6 +54,7 @@ def run(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider]
         )
     _confirm(a, test)
     record = test.run()
+    line.clear()
     file = write_record(record)
     if a.output == "json":
         body = {**asdict(record), "ok": record.ok, "proved": dict(proved(record))}
@@ -67,14 +73,8 @@ def _confirm(a: argparse.Namespace, test: SelfTest) -> None:
         f"them; at most {money.amount(test.most)} {test.trial.currency} ({test.trial.source})."
     )
     common.note(said, quiet=a.quiet and a.yes)
-    if a.yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise QueryError("nobody can be asked here (input or output is piped): add --yes to start it.")
-    common.write("Start it? [y/N] ", sys.stderr)
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise QueryError("not started: nothing was created.")
+    if not a.yes:
+        common.confirm("Start it?", alone="a self-test starts machines", refused="not started: nothing was created.")
 
 
 def _line(step: Step) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cloudaccel import settings
 from cloudaccel.cli import common, provision_render
+from cloudaccel.cli.provision_wait import waiting
 from cloudaccel.errors import InstanceNotFound, NothingFits, ProviderError, QueryError
 from cloudaccel.protocols import Instance, Instances, Provider, Way
 from cloudaccel.provision.calls import Calls, machines
@@ -20,6 +21,7 @@ from cloudaccel.provision.clock import SystemClock
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.reports import host_key
 from cloudaccel.provision.values import Run
+from cloudaccel.provision.waiting import Waits
 
 
 def add(p: argparse.ArgumentParser) -> None:
@@ -51,7 +53,8 @@ def run(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider]
         state = found.state.replace("_", " ")
         raise QueryError(f"run {found.id} is {state}: there is a way only into machines that run.")
     instances = machines(load(found.provider))
-    nodes = _nodes(journal, found, instances)
+    with waiting(quiet=a.quiet) as line:
+        nodes = _nodes(journal, found, instances, Calls(Waits(SystemClock(), line.say), patience_s=10))
     if not 1 <= a.node <= len(nodes):
         raise QueryError(f"--node {a.node}: run {found.id} has machines 1 to {len(nodes)}.")
     each: bool = a.each
@@ -64,8 +67,7 @@ def run(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider]
     return _run_one(next(iter(commands.values())))
 
 
-def _nodes(journal: Journal, found: Run, instances: Instances) -> list[_Node]:
-    calls = Calls(SystemClock(), patience_s=10)
+def _nodes(journal: Journal, found: Run, instances: Instances, calls: Calls) -> list[_Node]:
     tracked = [r for r in journal.resources(found.id, live=True) if r.kind == "machine"]
     nodes: list[_Node] = []
     for number, one in enumerate(sorted(tracked, key=lambda r: r.id), 1):

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloudaccel import units
 from cloudaccel.cli import common, provision_render
+from cloudaccel.cli.provision_wait import WaitLine
 from cloudaccel.errors import CloudAccelError, QueryError
 from cloudaccel.output import runs as out
 from cloudaccel.protocols import Provider
@@ -31,19 +32,21 @@ def run(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider]
     interval_s = units.parse_duration_s(a.interval, "--interval")
     if interval_s < SHORTEST_S:
         raise QueryError(f"--interval {a.interval}: at least {SHORTEST_S:.0f} s, so that no cloud is asked too often.")
+    line = WaitLine(quiet=a.quiet)
     watcher = Watcher(
         journal, load, SystemClock(), warn_s=units.parse_duration_s(a.warn, "--warn"),
-        next_look_s=0.0 if a.once else interval_s,
+        next_look_s=0.0 if a.once else interval_s, say=line.say,
     )  # fmt: skip
     if a.once:
         look = watcher.look()
+        line.clear()
         _say(a, look, look.notices)
         return exit_code(look.notices)
-    _keep(a, watcher, interval_s)
+    _keep(a, watcher, line, interval_s)
     return 0
 
 
-def _keep(a: argparse.Namespace, watcher: Watcher, interval_s: float) -> None:
+def _keep(a: argparse.Namespace, watcher: Watcher, line: WaitLine, interval_s: float) -> None:
     common.note(f"looking at the runs every {a.interval}; Ctrl-C ends it.", quiet=a.quiet)
     said: set[str] = set()
     with _stopping() as stopped:
@@ -53,6 +56,7 @@ def _keep(a: argparse.Namespace, watcher: Watcher, interval_s: float) -> None:
             except CloudAccelError as error:  # a database that is away: may be back at the next look
                 common.note(f"error: {error}")
             else:
+                line.clear()
                 news = [notice for notice in look.notices if notice.key not in said]
                 said = {notice.key for notice in look.notices}  # what has passed and comes again is news again
                 if news:
@@ -88,7 +92,7 @@ def _say(a: argparse.Namespace, look: Look, news: Sequence[Notice]) -> None:
             common.write(f"{look.at:%Y-%m-%d %H:%M:%SZ}  run {notice.run}  {notice.kind:<14}  {notice.text}\n")
         if not news:
             held = f"; {look.held} held by a process at work" if look.held else ""
-            common.write(f"Nothing to do: {look.looked} open runs{held}.\n")
+            common.write(f"Nothing to do: {units.counted(look.looked, 'open run')}{held}.\n")
     common.flush()
 
 

@@ -16,7 +16,8 @@ from cloudaccel.errors import (
     RequestInvalid,
 )
 from cloudaccel.protocols import Instance, InstanceRequest, Instances, Provider, Resource
-from cloudaccel.provision.clock import Backoff, Clock
+from cloudaccel.provision.clock import Backoff
+from cloudaccel.provision.waiting import Waits
 
 T = TypeVar("T")
 PATIENCE_S = 120.0
@@ -28,23 +29,25 @@ _SAYS_NOTHING = (RateLimited, ProviderUnavailable, OutcomeUnknown, AuthError, Po
 class Calls:
     """Calls with the same reaction everywhere. `patience_s` bounds the repeating of one call."""
 
-    def __init__(self, clock: Clock, rng: random.Random | None = None, patience_s: float = PATIENCE_S) -> None:
-        self.clock = clock
+    def __init__(self, waits: Waits, rng: random.Random | None = None, patience_s: float = PATIENCE_S) -> None:
+        self.waits = waits
+        self.clock = waits.clock
         self.rng = rng
         self.patience_s = patience_s
 
-    def read(self, call: Callable[[], T], *, longer_s: float = 0.0) -> T:
+    def read(self, call: Callable[[], T], *, longer_s: float = 0.0, what: str = "the cloud to answer") -> T:
         """The answer of a call that may be sent any number of times; `longer_s` is added to the patience."""
         until = self.clock.now() + timedelta(seconds=self.patience_s + longer_s)
         backoff = Backoff(1, 30, self.rng)
         while True:
             try:
-                return call()
-            except AGAIN:
+                with self.waits.answer(what):
+                    return call()
+            except AGAIN as error:
                 wait = backoff.next_s()
                 if self.clock.now() + timedelta(seconds=wait) > until:
                     raise
-                self.clock.sleep(wait)
+                self.waits.pause(wait, f"{what}, asked again: {' '.join(str(error).split())}", until)
 
     def prepare(self, instances: Instances, request: InstanceRequest) -> tuple[InstanceRequest, tuple[Resource, ...]]:
         """`request` with its groups; asked again until the answer is definite, or a listing must have shown them.
@@ -63,7 +66,7 @@ class Calls:
             return instances.prepare(request)
 
         try:
-            return self.read(prepare, longer_s=instances.consistency_s)
+            return self.read(prepare, longer_s=instances.consistency_s, what=f"{request.provider} to make groups")
         except AGAIN:
             raise
         except ProviderError as error:
@@ -85,16 +88,18 @@ class Calls:
         """
         until = self.clock.now() + timedelta(seconds=self.patience_s)
         backoff = Backoff(1, 30, self.rng)
+        what = f"{request.provider} to start {request.count} × {request.instance_type} in {request.zone}"
         while True:
             sending()
             try:
-                return instances.create(request)
+                with self.waits.answer(what):
+                    return instances.create(request)
             except _SAYS_NOTHING as error:
                 uncertain = uncertain or isinstance(error, OutcomeUnknown)
                 wait = backoff.next_s()
                 if not isinstance(error, AGAIN) or self.clock.now() + timedelta(seconds=wait) > until:
                     _give_up(error, uncertain, "machines")
-                self.clock.sleep(wait)
+                self.waits.pause(wait, f"{what}, asked again: {' '.join(str(error).split())}", until)
 
 
 def _give_up(error: ProviderError, uncertain: bool, what: str) -> NoReturn:

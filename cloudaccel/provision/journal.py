@@ -22,7 +22,7 @@ from cloudaccel.provision.clock import Clock
 from cloudaccel.provision.values import UNFINISHED, Operation, Run, Spec, Tracked, spec_from_json, spec_to_json
 
 GROUP_KINDS = ("placement_group", "security_group")  # named by us: the same name may exist again after its end
-HOLD = timedelta(minutes=5)  # longer than any single call
+HOLD = timedelta(minutes=5)  # renewed about every minute by whoever is at work; a process that died holds no longer
 _RUN_TIMES = ("created_at", "launched_at", "lease_until", "deadline_at", "ended_at", "idle_since", "held_until")
 _OPERATION_TIMES = ("created_at", "sent_at", "last_sent_at", "ended_at")
 
@@ -133,25 +133,29 @@ class Journal:
 
     def take(self, run: Run) -> Run:
         """Hold the run from now on; whoever held it before can decide nothing any more."""
+        here = state.run.c.id == run.id
         with self._engine.begin() as db:
-            db.execute(
-                state.run.update().where(state.run.c.id == run.id).values(fence=state.run.c.fence + 1, **self._hold())
-            )
-        return self.run(run.id)
+            db.execute(state.run.update().where(here).values(fence=state.run.c.fence + 1, **self._hold()))
+            return _run(db.execute(sa.select(state.run).where(here)).mappings().one())
 
     def claim(self, run: Run) -> Run | None:
         """Hold the run as it was read; None when somebody has taken it since, so that of two watchers one acts."""
         mine = sa.and_(state.run.c.id == run.id, state.run.c.fence == run.fence)
         with self._engine.begin() as db:
-            taken = db.execute(state.run.update().where(mine).values(fence=run.fence + 1, **self._hold())).rowcount
-        return self.run(run.id) if taken else None
+            if not db.execute(state.run.update().where(mine).values(fence=run.fence + 1, **self._hold())).rowcount:
+                return None
+            return _run(db.execute(sa.select(state.run).where(state.run.c.id == run.id)).mappings().one())
 
     def update(self, run: Run, **values: Any) -> Run:
-        """Write a decision and hold on. Raises `HoldLost`."""
+        """Write a decision and hold on; the run as it is then, under the same fence. Raises `HoldLost`."""
         changed = {key: _cell(value) for key, value in values.items()}
         with self._engine.begin() as db:
             self._guard(db, run, **changed, **self._hold())
-        return self.run(run.id)
+            return _run(db.execute(sa.select(state.run).where(state.run.c.id == run.id)).mappings().one())
+
+    def renew(self, run: Run) -> Run:
+        """Hold the run for as long again; the run as it is now. Raises `HoldLost`."""
+        return self.update(run)
 
     def note_idle(self, run: Run, since: datetime | None) -> None:
         """Write since when the run has been idle, None: it is not, or nobody knows. A fact, so it needs no hold."""

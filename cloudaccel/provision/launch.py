@@ -29,14 +29,15 @@ from cloudaccel.errors import (
 )
 from cloudaccel.protocols import Instance, InstanceRequest, Provider
 from cloudaccel.provision import blocks, money
-from cloudaccel.provision.calls import AGAIN, Calls
+from cloudaccel.provision.calls import AGAIN, PATIENCE_S, Calls
 from cloudaccel.provision.clock import Backoff, Clock
 from cloudaccel.provision.cost import cost
 from cloudaccel.provision.journal import Journal, request_from_json
 from cloudaccel.provision.places import Cloud, Places, build_request, family_of
 from cloudaccel.provision.standing import Guard, Standing
-from cloudaccel.provision.teardown import Ender
+from cloudaccel.provision.teardown import Ender, may_bill
 from cloudaccel.provision.values import Attempt, Candidate, Limits, Operation, Outcome, Run, Spec
+from cloudaccel.provision.waiting import Say, Waits, in_silence
 
 START_S = 900.0  # a machine that is not running by then is taken down again
 REPLAY_S = 24 * 3600.0  # for how long a token certainly still means the same call
@@ -55,7 +56,7 @@ class PlacementViolated(LimitExceeded):
 
 
 class Launcher:
-    """Starts runs. `load` gives a provider by name; `log` gets each attempt as it ends."""
+    """Starts one run. `load` gives a provider by name; `log` gets each attempt as it ends; `say`: see `Waits`."""
 
     def __init__(
         self,
@@ -68,13 +69,14 @@ class Launcher:
         patience_s: float | None = None,
         start_s: float = START_S,
         standing: Standing | None = None,
+        say: Say = in_silence,
     ) -> None:
         self._journal = journal
-        self._load = load
         self._clock = clock
         self._rng = rng
-        self._calls = Calls(clock, rng) if patience_s is None else Calls(clock, rng, patience_s)
-        self._ender = Ender(journal, load, clock, rng=rng)
+        self._waits = Waits(clock, say)
+        self._calls = Calls(self._waits, rng, PATIENCE_S if patience_s is None else patience_s)
+        self._ender = Ender(journal, load, clock, rng=rng, say=say)
         self._log = log
         self._start_s = start_s
         self._standing = standing or Standing()
@@ -88,16 +90,23 @@ class Launcher:
     def up(self, spec: Spec, *, wait_s: float = 0.0, resume: Run | None = None) -> Outcome:
         """Start a run, or go on with one; it either runs in the end or everything of it is removed.
 
-        `wait_s`: for how long to go round again when all that is missing is capacity.
+        `wait_s`: for how long to go round again when all that is missing is capacity. A `KeyboardInterrupt` ends what
+        was begun; a second one leaves it, for `teardown`.
+
+        Raises
+        ------
+        HoldLost
+            If another process has taken the run over, such as one that ends it: nothing more is sent.
         """
         run = self._journal.take(resume) if resume else self._journal.open_run(spec)
         self._reservation = run.spec.options.reservation_id
         try:
-            return self._walk(run, self._clock.now() + timedelta(seconds=wait_s))
+            with self._waits.keeping(lambda: self._journal.renew(run)):
+                return self._walk(run, self._clock.now() + timedelta(seconds=wait_s))
         except KeyboardInterrupt:
-            return self._fail(self._journal.run(run.id), "interrupted", stopped=True)
+            return self._fail(self._journal.renew(run), "interrupted", stopped=True)
         finally:
-            self._journal.let_go(self._journal.run(run.id))
+            self._journal.let_go(run)
 
     def _walk(self, run: Run, until: datetime) -> Outcome:
         backoff = Backoff(20, 120, self._rng)
@@ -110,7 +119,7 @@ class Launcher:
                     return self._ready(run, machines_now)
                 except CloudAccelError as error:
                     if isinstance(error, (*_STOPS_RUN, PlacementViolated)):
-                        return self._fail(self._journal.run(run.id), str(error))
+                        return self._fail(self._journal.renew(run), str(error))
                     if not isinstance(error, ProviderError | LimitExceeded):
                         raise
             if pending is not None:
@@ -119,9 +128,9 @@ class Launcher:
             wait = backoff.next_s()
             if not self._worth_waiting() or self._clock.now() + timedelta(seconds=wait) > until:
                 return self._fail(
-                    self._journal.run(run.id), self._attempts[-1].detail if self._attempts else "no place to try"
+                    self._journal.renew(run), self._attempts[-1].detail if self._attempts else "no place to try"
                 )
-            self._clock.sleep(wait)
+            self._waits.pause(wait, "capacity, to be asked for again at every place", until)
 
     def _worth_waiting(self) -> bool:
         return any(attempt.outcome in _PATIENCE for attempt in self._attempts)
@@ -151,7 +160,7 @@ class Launcher:
             for zone in zones:
                 if self._stopped.intersection(self._stops(candidate)):
                     break
-                yield self._starting(index, candidate, zone, run.id)
+                yield self._starting(index, candidate, zone, run)
 
     def _failing(self, candidate: Candidate, zone: str, error: CloudAccelError) -> _Start:
         def fail() -> tuple[Run, tuple[Instance, ...]]:
@@ -160,11 +169,10 @@ class Launcher:
 
         return fail
 
-    def _starting(self, index: int, candidate: Candidate, zone: str, run_id: str) -> _Start:
+    def _starting(self, index: int, candidate: Candidate, zone: str, run: Run) -> _Start:
         def start() -> tuple[Run, tuple[Instance, ...]]:
-            run = self._journal.run(run_id)
             try:
-                return self._start(run, index, candidate, zone)
+                return self._start(self._journal.renew(run), index, candidate, zone)
             except (ProviderError, LimitExceeded) as error:
                 self._record(candidate, zone, error)
                 raise
@@ -281,7 +289,7 @@ class Launcher:
             raise PlacementViolated(
                 f"asked for {request.zone}, got {wrong.zone or wrong.region}: {wrong.id} is where nobody allowed it."
             )
-        return self._journal.run(run.id), running
+        return self._journal.renew(run), running
 
     def _running(self, run: Run, request: InstanceRequest, cloud: Cloud, identifier: str) -> Instance:
         until = self._clock.now() + timedelta(seconds=self._start_s)
@@ -301,8 +309,7 @@ class Launcher:
                     f"{identifier} was not running after {self._start_s:.0f} s.",
                     provider=request.provider, operation="verify", code="not_started",
                 )  # fmt: skip
-            self._journal.update(run)
-            self._clock.sleep(backoff.next_s())
+            self._waits.pause(backoff.next_s(), f"{identifier} to run", until)
 
     def _resume(self, run: Run, operation: Operation) -> tuple[Run, tuple[Instance, ...]]:
         """Go on where a process before us stopped: exactly the same request, or a look at what it made."""
@@ -313,11 +320,7 @@ class Launcher:
             if request.deadline <= self._clock.now():
                 self._end_stale(run, operation, request)
             if operation.state == "done":
-                ids = [
-                    r.id
-                    for r in self._journal.resources(run.id, live=True)
-                    if r.kind == "machine" and r.token == request.token
-                ]
+                ids = self._machines_of(run, request.token)
                 run = self._freeze(run, operation.candidate, request, cloud)
                 return self._verify(run, request, cloud, ids)
             sent = operation.state == "sent"
@@ -403,13 +406,12 @@ class Launcher:
 
     def _fail(self, run: Run, reason: str, *, stopped: bool = False) -> Outcome:
         """Remove everything, and say so only with proof."""
-        run = self._journal.take(run) if stopped else run
         made = [r for r in self._journal.resources(run.id) if r.kind == "machine"]
         try:
             ending = self._ender.end(run, final_state="failed", note=reason[:2000])
             run, remaining = ending.run, ending.remaining
         except ProviderError as error:
-            remaining = self._ender.may_bill(run)
+            remaining = may_bill(self._journal, run)
             run = self._journal.update(
                 run, state="leak_suspected" if remaining else "failed", note=f"{reason} {error}"[:2000]
             )

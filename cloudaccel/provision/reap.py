@@ -13,6 +13,7 @@ from cloudaccel.provision.clock import Backoff, Clock
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.teardown import Ender
 from cloudaccel.provision.values import OVER, UNFINISHED, Run
+from cloudaccel.provision.waiting import Say, Waits, in_silence
 
 TOMBSTONE = timedelta(hours=24)  # for so long a call that seems not to have run is looked for again
 WAIT_S = 600.0
@@ -43,15 +44,21 @@ class Finding:
 
 
 class Reaper:
-    """Looks for leftovers. `adopt`: ids of other installations whose things count as ours (a lost journal)."""
+    """Looks for leftovers. `adopt`: ids of other installations whose things count as ours (a lost journal).
+
+    `say`: see `Waits`.
+    """
 
     def __init__(
-        self, journal: Journal, load: Callable[[str], Provider], clock: Clock, *, adopt: Iterable[str] = ()
-    ) -> None:
+        self, journal: Journal, load: Callable[[str], Provider], clock: Clock, *, adopt: Iterable[str] = (),
+        say: Say = in_silence,
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._load = load
         self._clock = clock
-        self._calls = Calls(clock, patience_s=30)
+        self._say = say
+        self._waits = Waits(clock, say)
+        self._calls = Calls(self._waits, patience_s=30)
         self._ours = {journal.install_id(), *adopt}
 
     def runs(self) -> tuple[Finding, ...]:
@@ -97,7 +104,7 @@ class Reaper:
         if finding.resource is not None:
             return self._remove_resource(finding, finding.resource)
         held = self._journal.take(self._journal.run(finding.run or ""))
-        ender = Ender(self._journal, self._load, self._clock)
+        ender = Ender(self._journal, self._load, self._clock, say=self._say)
         try:
             ending = ender.end(held, note=finding.detail)
             return replace(finding, gone=not ending.remaining, detail="; ".join(ending.remaining))
@@ -177,7 +184,7 @@ class Reaper:
                 return replace(finding, detail=str(error))
             if self._clock.now() >= until:
                 return replace(finding, detail="not gone yet")
-            self._clock.sleep(backoff.next_s())
+            self._waits.pause(backoff.next_s(), f"{finding.what} to go", until)
 
     def _try(self, instances: Instances, resource: Resource) -> bool:
         """Ask for the end; True when there is proof of it. A listing has shown it, so "not found" is proof."""

@@ -21,6 +21,7 @@ from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.proofs import Record, Step
 from cloudaccel.provision.teardown import Ender
 from cloudaccel.provision.values import OVER, Candidate, Limits, Options, Outcome, Run, Spec
+from cloudaccel.provision.waiting import Say, Waits, in_silence
 from cloudaccel.provision.watching import Watcher
 
 LEASE_S = 900.0  # of the machines that are ended at once; a limit for when they are not
@@ -29,11 +30,12 @@ LATE_S = 600.0  # how long after its deadline a machine may still be ending itse
 
 
 class SelfTest:
-    """Runs the steps. `wait_s`: how long a deadline is waited for at most, beyond itself."""
+    """Runs the steps. `wait_s`: how long a deadline is waited for at most, beyond itself. `say`: see `Waits`."""
 
     def __init__(
         self, journal: Journal, provider: Provider, clock: Clock, *, region: str | None = None,
         log: Callable[[Step], None] = lambda _: None, short_lease_s: float = SHORT_LEASE_S, wait_s: float = LATE_S,
+        say: Say = in_silence,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._provider = provider
@@ -44,6 +46,8 @@ class SelfTest:
         self._log = log
         self._short_lease_s = short_lease_s
         self._wait_s = wait_s
+        self._say = say
+        self._waits = Waits(clock, say)
         self._runs: list[Run] = []
 
     @property
@@ -72,6 +76,8 @@ class SelfTest:
                 self._log(steps[-1])
                 if steps[-1].state == "failed" and name == "create":
                     break  # what cannot be started proves nothing more
+        except KeyboardInterrupt:
+            steps.append(Step(name="interrupted", state="failed", detail="by Ctrl-C or a signal", seconds=0))
         finally:
             left = self._end_all()
         return Record(
@@ -117,8 +123,8 @@ class SelfTest:
 
     def _lease(self) -> str:
         run = self._up(self._provider, self._short_lease_s)
-        self._sleep_until(run.lease_until)
-        look = Watcher(self._journal, lambda _: self._provider, self._clock, workers=1).look()
+        self._sleep_until(run.lease_until, "lease")
+        look = Watcher(self._journal, lambda _: self._provider, self._clock, workers=1, say=self._say).look()
         said = [notice for notice in look.notices if notice.run == run.id]
         if [notice.kind for notice in said] != ["ended"]:
             raise LimitExceeded(f"a look after its lease ended it not: {'; '.join(n.text for n in said) or 'no word'}")
@@ -131,12 +137,12 @@ class SelfTest:
         if self._trial.keeps_no_deadline:
             raise _Skipped("this cloud ends no machine by itself")
         run = self._up(self._provider, self._short_lease_s)
-        self._sleep_until(run.deadline_at)
+        self._sleep_until(run.deadline_at, "deadline")
         until = self._clock.now() + timedelta(seconds=self._wait_s)
         while (state := self._state(run)) not in ("terminated", "gone"):
             if self._clock.now() > until:
                 raise LimitExceeded(f"the machine is {state} {self._wait_s:.0f} s after its deadline")
-            self._clock.sleep(15)
+            self._waits.pause(15, "the machine to end itself", until)
         self._end(run)
         return "with nobody watching, the machine ended itself"
 
@@ -151,8 +157,10 @@ class SelfTest:
 
     def _up(self, provider: Provider, lease_s: float) -> Run:
         spec = self._spec(lease_s)
-        outcome: Outcome = Launcher(self._journal, lambda _: provider, self._clock).up(spec)
+        outcome: Outcome = Launcher(self._journal, lambda _: provider, self._clock, say=self._say).up(spec)
         self._runs.append(outcome.run)
+        if outcome.reason == "interrupted":
+            raise KeyboardInterrupt
         if outcome.exit_code:
             raise _failure(outcome)
         return outcome.run
@@ -173,7 +181,7 @@ class SelfTest:
         """What the cloud lists with the run's tags and has not ended; it may lag."""
         tags = {identity.TAG_INSTALL: self._journal.install_id(), identity.TAG_RUN: run.id}
         until = self._clock.now() + timedelta(seconds=self._instances.consistency_s)
-        calls = Calls(self._clock)
+        calls = Calls(self._waits)
         while True:
             found = [
                 f"{r.kind} {r.id}"
@@ -182,22 +190,24 @@ class SelfTest:
             ]
             if bool(found) is machines_only or self._clock.now() > until:
                 return found
-            self._clock.sleep(5)
+            self._waits.pause(5, "listings to be sure", until)
 
     def _state(self, run: Run) -> str:
         (tracked,) = [r for r in self._journal.resources(run.id) if r.kind == "machine"]
         with suppress(InstanceNotFound):
-            return Calls(self._clock).read(lambda: self._instances.get(tracked.id, region=tracked.region)).state
+            return Calls(self._waits).read(lambda: self._instances.get(tracked.id, region=tracked.region)).state
         return "gone"
 
-    def _sleep_until(self, moment: datetime | None) -> None:
+    def _sleep_until(self, moment: datetime | None, which: str) -> None:
         if moment is not None:
-            self._clock.sleep((moment - self._clock.now()).total_seconds() + 1)
+            left_s = (moment - self._clock.now()).total_seconds() + 1
+            self._waits.pause(left_s, f"the {which} of the machine to be over", moment)
 
     def _end(self, run: Run) -> None:
         held = self._journal.take(self._journal.run(run.id))
         try:
-            ending = Ender(self._journal, lambda _: self._provider, self._clock).end(held, note="self-test")
+            ender = Ender(self._journal, lambda _: self._provider, self._clock, say=self._say)
+            ending = ender.end(held, note="self-test")
         finally:
             self._journal.let_go(held)
         if ending.remaining:

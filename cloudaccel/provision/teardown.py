@@ -16,12 +16,16 @@ from cloudaccel.provision.calls import AGAIN, Calls, machines
 from cloudaccel.provision.clock import Backoff, Clock
 from cloudaccel.provision.journal import Journal, request_from_json
 from cloudaccel.provision.values import OVER, Ending, Operation, Run, Tracked
+from cloudaccel.provision.waiting import Say, Waits, in_silence
 
 WAIT_S = 900.0
 
 
 class Ender:
-    """Ends runs. `load` gives a provider by name; `wait_s` bounds one ending."""
+    """Ends runs, one after the other. `load` gives a provider by name; `wait_s` bounds one ending.
+
+    `say`: see `Waits`.
+    """
 
     def __init__(
         self,
@@ -31,15 +35,15 @@ class Ender:
         *,
         rng: random.Random | None = None,
         wait_s: float = WAIT_S,
-        log: Callable[[str], None] = lambda _: None,
+        say: Say = in_silence,
     ) -> None:
         self._journal = journal
         self._load = load
         self._clock = clock
         self._rng = rng
-        self._calls = Calls(clock, rng)
+        self._waits = Waits(clock, say)
+        self._calls = Calls(self._waits, rng)
         self._wait_s = wait_s
-        self._log = log
 
     def end(self, run: Run, *, final_state: str = "deleted", note: str = "") -> Ending:
         """Delete everything of `run`. The run must be held (`Journal.take`); a run that is over stays as it is.
@@ -48,9 +52,15 @@ class Ender:
         ------
         AuthError
             If the credentials are of another account than the run's: nothing was touched.
+        HoldLost
+            If another process has taken the run over, which then ends it or has a reason not to.
         """
         if run.state in OVER and not self._journal.resources(run.id, live=True):
             return Ending(run=run, remaining=(), problems=())
+        with self._waits.keeping(lambda: self._journal.renew(run)):
+            return self._end(run, final_state, note)
+
+    def _end(self, run: Run, final_state: str, note: str) -> Ending:
         self._same_account(run)
         run = self._journal.update(run, state="deleting")
         until = self._clock.now() + timedelta(seconds=self._wait_s)
@@ -65,16 +75,8 @@ class Ender:
     def clear_region(self, run: Run, provider: str, region: str) -> None:
         """Delete what a failed attempt left in a region where the run has no machine."""
         until = self._clock.now() + timedelta(seconds=self._wait_s)
-        self._clear(run, machines(self._load(provider)), provider, region, until)
-
-    def may_bill(self, run: Run) -> tuple[str, ...]:
-        """What may exist, for people: live resources, and calls whose outcome nobody knows."""
-        live = [f"{r.kind} {r.id} ({r.region})" for r in self._journal.resources(run.id, live=True)]
-        unknown = [
-            f"unknown outcome of token {o.token} ({o.region})"
-            for o in self._journal.operations(run.id, states=("sent",))
-        ]
-        return (*live, *unknown)
+        with self._waits.keeping(lambda: self._journal.renew(run)):
+            self._clear(run, machines(self._load(provider)), provider, region, until)
 
     # -- one place ----------------------------------------------------------------------------------------------------
 
@@ -109,8 +111,7 @@ class Ender:
                 return
             if self._clock.now() >= until:
                 return
-            self._log(f"run {run.id}: looking for machines of a lost answer until {window:%H:%M:%S}Z")
-            self._clock.sleep(backoff.next_s())
+            self._waits.pause(backoff.next_s(), f"machines of a lost answer to show in {operation.region}", window)
 
     def _regroup(self, run: Run, instances: Instances, operation: Operation) -> None:
         """Learn which groups were made for a call that was never sent, by making them again under the same name.
@@ -124,10 +125,9 @@ class Ender:
         except AGAIN:
             raise
         except ProviderError as error:
-            self._log(
-                f"run {run.id}: {error} Looking again in {instances.consistency_s:.0f} s, when listings are sure."
-            )
-            self._clock.sleep(instances.consistency_s)
+            sure = self._clock.now() + timedelta(seconds=instances.consistency_s)
+            what = f"groups to show in {operation.region}, if there are any, since they could not be asked for: {error}"
+            self._waits.pause(instances.consistency_s, what, sure)
             return
         self._journal.seen(run.id, operation.provider, operation.region, [(g.kind, g.id) for g in groups])
 
@@ -150,7 +150,8 @@ class Ender:
             if waiting and self._clock.now() >= until:
                 return
             if waiting:
-                self._clock.sleep(backoff.next_s())
+                what = f"machine{'s' if len(waiting) > 1 else ''} {', '.join(m.id for m in waiting)} to end"
+                self._waits.pause(backoff.next_s(), what, until)
 
     def _ended(self, run: Run, instances: Instances, tracked: Tracked) -> bool:
         """Whether there is proof that the machine is gone; asks for its end when there is none."""
@@ -178,19 +179,17 @@ class Ender:
     def _remove(self, run: Run, instances: Instances, tracked: Tracked, until: datetime) -> None:
         resource = Resource(kind=tracked.kind, id=tracked.id, region=tracked.region, state="live", tags={}, bills=True)
         backoff = Backoff(1, 10, self._rng)
-        asked = said = False
+        asked = False
         certain = tracked.first_seen_at + timedelta(seconds=instances.consistency_s)
+        named = f"{tracked.kind.replace('_', ' ')} {tracked.id}"
         while True:
+            what, at_most = f"{named} to go", until
             try:
                 self._calls.read(lambda: instances.remove(resource))
                 asked = True
             except InstanceNotFound:
                 lags = self._clock.now() < certain
-                if lags and not said:
-                    said = True
-                    self._log(
-                        f"run {run.id}: {tracked.kind} {tracked.id} may not show yet, sure at {certain:%H:%M:%S}Z"
-                    )
+                what, at_most = f"listings to be sure of {named}, which they may not show yet", min(certain, until)
                 if asked or not lags or tracked.kind in ("disk", "interface"):
                     # Ours to see means it existed; disks and interfaces go with their machine, whose end is proved.
                     self._journal.gone(run.id, tracked.kind, tracked.id)
@@ -199,7 +198,7 @@ class Ender:
                 pass  # something still uses it, which ends by itself
             if self._clock.now() >= until:
                 return
-            self._clock.sleep(backoff.next_s())
+            self._waits.pause(backoff.next_s(), what, at_most)
 
     # -- the whole run ------------------------------------------------------------------------------------------------
 
@@ -215,16 +214,24 @@ class Ender:
         instances = machines(self._load(run.provider))
         account = self._calls.read(lambda: instances.account(region=region))
         if account != run.account:
+            left = ", ".join(may_bill(self._journal, run)) or "unknown"
             raise AuthError(
                 f"run {run.id} is in account {run.account}, and the credentials are of {account}: nothing was touched. "
-                f"Use those of {run.account}. May still be billing: {', '.join(self.may_bill(run)) or 'unknown'}.",
+                f"Use those of {run.account}. May still be billing: {left}.",
                 provider=run.provider, operation="delete", code="other_account",
             )  # fmt: skip
 
     def _conclude(self, run: Run, final_state: str, note: str, problems: list[str]) -> Ending:
-        remaining = self.may_bill(run)
+        remaining = may_bill(self._journal, run)
         if remaining or problems:
             run = self._journal.update(run, state="leak_suspected", note="; ".join(problems)[:2000] or note)
             return Ending(run=run, remaining=remaining or tuple(problems), problems=tuple(problems))
         run = self._journal.update(run, state=final_state, ended_at=self._clock.now(), note=note)
         return Ending(run=run, remaining=(), problems=())
+
+
+def may_bill(journal: Journal, run: Run) -> tuple[str, ...]:
+    """What may exist of a run, for people: live resources, and calls whose outcome nobody knows."""
+    live = [f"{r.kind} {r.id} ({r.region})" for r in journal.resources(run.id, live=True)]
+    lost = journal.operations(run.id, states=("sent",))
+    return (*live, *(f"unknown outcome of token {o.token} ({o.region})" for o in lost))

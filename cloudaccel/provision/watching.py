@@ -20,8 +20,9 @@ from cloudaccel.provision.journal import HoldLost, Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.lease import RUNNING
 from cloudaccel.provision.reports import Report, idle_since, read_report
-from cloudaccel.provision.teardown import Ender
+from cloudaccel.provision.teardown import WAIT_S, Ender, may_bill
 from cloudaccel.provision.values import UNFINISHED, Run, Spec, Tracked
+from cloudaccel.provision.waiting import Say, Waits, in_silence
 
 WARN_S = 1800.0
 IDLE_SAID = timedelta(minutes=30)
@@ -73,6 +74,7 @@ class Watcher:
 
     `warn_s`: how long before the end of a lease that is said. `next_look_s`: when the next look comes, so that a budget
     is not passed in between. `workers`: runs that are looked at side by side. `wait_s` bounds one ending.
+    `say`: see `Waits`.
     """
 
     def __init__(
@@ -84,7 +86,8 @@ class Watcher:
         warn_s: float = WARN_S,
         next_look_s: float = 0.0,
         workers: int = 4,
-        wait_s: float = 900.0,
+        wait_s: float = WAIT_S,
+        say: Say = in_silence,
     ) -> None:
         self._journal = journal
         self._load = load
@@ -92,8 +95,9 @@ class Watcher:
         self._warn = timedelta(seconds=warn_s)
         self._next_look_s = next_look_s
         self._workers = workers
-        self._ender = Ender(journal, load, clock, wait_s=wait_s)
-        self._calls = Calls(clock, patience_s=10)
+        self._wait_s = wait_s
+        self._say = say
+        self._calls = Calls(Waits(clock, say), patience_s=10)
 
     def look(self) -> Look:
         """One look at every run that is not over. What fails for one run is news of it and keeps no other waiting."""
@@ -196,11 +200,12 @@ class Watcher:
         if held is None:
             return
         try:
-            ending = self._ender.end(held, note=reason)
+            ender = Ender(self._journal, self._load, self._clock, wait_s=self._wait_s, say=self._say)
+            ending = ender.end(held, note=reason)
         except HoldLost:
             return
         except CloudAccelError as error:
-            yield _not_gone(run, reason, self._ender.may_bill(run) or ("unknown",), [str(error)])
+            yield _not_gone(run, reason, may_bill(self._journal, run) or ("unknown",), [str(error)])
             return
         finally:
             self._journal.let_go(held)
@@ -220,7 +225,7 @@ class Watcher:
         if spec is None:
             text = f"Not started again: too little is left of its lease ({max(left_s, 0) // 60:.0f} min) or budget."
             return Notice(kind="not_restarted", run=run.id, text=text, key=f"not_restarted:{run.id}")
-        outcome = Launcher(self._journal, self._load, self._clock).up(spec)
+        outcome = Launcher(self._journal, self._load, self._clock, say=self._say).up(spec)
         new = outcome.run
         if outcome.exit_code == 0:
             text = f"Goes on as run {new.id} in {new.provider} {new.zone}, for what was left of lease and budget."

@@ -320,7 +320,7 @@ class Runs:
         try:
             Ender(self.journal, self._load, self._clock).end(held, note="ended over HTTP")
         finally:
-            self.journal.let_go(self.journal.run(held.id))
+            self.journal.let_go(held)
 
     def _work(self, name: str, work: Callable[[], None]) -> None:
         def working() -> None:

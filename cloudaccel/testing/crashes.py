@@ -30,8 +30,8 @@ from cloudaccel.provision.values import OVER, Candidate, Limits, Options, Outcom
 from cloudaccel.provision.watching import Watcher
 
 _WRITES = (
-    "install_id", "open_run", "take", "update", "let_go", "intend", "prepared", "sending", "settled", "seen", "gone",
-    "block",
+    "install_id", "open_run", "take", "update", "renew", "let_go", "intend", "prepared", "sending", "settled", "seen",
+    "gone", "block",
 )  # fmt: skip
 _CALLS = ("prepare", "create", "delete", "remove")
 LEASE_S = 3600.0

@@ -15,8 +15,8 @@ pytest.importorskip("sqlalchemy", reason="needs cloudaccel[service]")
 from cloudaccel.access import audit
 from cloudaccel.protocols import Instance, InstanceRequest
 from tests.contract.test_journal import fresh
+from tests.small_cloud import Cloud
 from tests.unit.service.test_runs import World
-from tests.unit.test_watching import Cloud
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 RUNS = 24

@@ -305,6 +305,31 @@ def test_what_cannot_be_ended_is_named_and_ends_with_11(cloud: "FakeAws") -> Non
     assert not cloud.live()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ending_says_what_it_waits_for_and_can_be_left(cloud: "FakeAws", number: int) -> None:
+    """He would have sat before a silent screen, and after Ctrl-C have known neither what bills nor how to end it."""
+    assert up().code == 0
+    (machine,) = machines(cloud)
+    script(cloud, "TerminateInstances", code="RequestLimitExceeded", status=503, times=999)
+    words = ["provision", "down", "--all", "--yes"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cloudaccel", *words], env=dict(os.environ), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        assert said.startswith("waiting, until ")
+        assert "RequestLimitExceeded" in said or "throttl" in said
+        process.send_signal(number)
+        rest = process.stderr.read()
+        assert process.wait(timeout=20) == 11
+    assert "interrupted" in rest
+    assert machine["id"] in rest
+    assert f"provision down {only_run()}" in rest
+    cloud.faults.clear()
+    assert provision("down", "--all", "--yes").code == 0
+    assert not cloud.live()
+
+
 def test_a_cloud_that_cannot_be_reached_ends_with_8(cloud: "FakeAws", monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody answers: that says nothing about rights, quota or capacity."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -481,7 +506,7 @@ def test_a_look_leaves_alone_what_runs_and_ends_what_is_over(cloud: "FakeAws") -
     assert up("--max-total", "40").code == 0
     identity = only_run()
     calm = provision("watch", "--once")
-    assert (calm.code, calm.out) == (0, "Nothing to do: 1 open runs.\n"), calm.err
+    assert (calm.code, calm.out) == (0, "Nothing to do: 1 open run.\n"), calm.err
     soon = provision("watch", "--once", "--json", "--warn", "5h").json["notices"]
     assert [(n["kind"], n["run"]) for n in soon] == [("lease_soon", identity)]
     for machine in machines(cloud):

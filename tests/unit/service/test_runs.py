@@ -24,7 +24,7 @@ from cloudaccel.provision.journal import Journal
 from cloudaccel.service.app import create_app
 from cloudaccel.service.doors import SignIn
 from cloudaccel.service.runs import Runs
-from tests.unit.test_watching import Cloud
+from tests.small_cloud import Cloud
 
 JOB = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": "20e6"}
 CANARY = "canary-417"
