@@ -59,7 +59,7 @@ class InstanceRequest:
     zone
         All `count` machines start there.
     market
-        ``on_demand``, ``spot`` or ``capacity_block``.
+        ``on_demand``, ``spot``, ``capacity_block`` or ``flex_start`` (it waits for capacity, and runs for a set time).
     reservation_id
         Capacity that is already held; nothing is ever bought.
     deadline
@@ -332,6 +332,10 @@ class Instances(Protocol):
 
         Empty where a machine is not told. It needs no rights and nothing but the machine's own metadata address.
         """
+        ...
+
+    def refusal(self, instance_type: str, market: str, count: int) -> str | None:
+        """Why `count` machines of the type are never started in the market; None: they may be. Asks nobody."""
         ...
 
     def account(self, *, region: str) -> str:

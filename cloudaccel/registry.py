@@ -66,6 +66,14 @@ def starts(name: str) -> bool:
         return False
 
 
+def refusal(name: str, instance_type: str, market: str, count: int) -> str | None:
+    """Why provider `name` never starts `count` machines of the type in the market; None: it may. Asks nobody."""
+    if not starts(name):
+        return "machines of this provider cannot be started from here"
+    instances = load(name).instances
+    return None if instances is None else instances.refusal(instance_type, market, count)
+
+
 def exports() -> tuple[tuple[str, str], ...]:
     """Pairs of export and provider whose packages write them, sorted. Loads none of them."""
     pairs = (name.rpartition(".") for name in _entries(EXPORTS))

@@ -151,7 +151,9 @@ def _gcp(clock: VirtualClock) -> Simulated:
         {"action": "instances.list", "code": "backendError", "status": 503},
         {"action": "zoneOperations.wait", "code": "backendError", "status": 503},
     )  # fmt: skip
-    provider = GcpProvider(endpoint=IN_PROCESS, dress=fake.dress, monotonic=clock.seconds, sleep=clock.sleep)
+    provider = GcpProvider(
+        endpoint=IN_PROCESS, dress=fake.dress, monotonic=clock.seconds, sleep=clock.sleep, now=clock.now
+    )
     return Simulated(
         name="gcp", clock=clock, fake=fake, provider=provider,
         places=(("us-central1", "us-central1-a"), ("us-central1", "us-central1-b"), ("us-east4", "us-east4-a")),

@@ -23,7 +23,7 @@ from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PR
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
 from cloudaccel.model import Accelerator, Offer
-from cloudaccel.model.plan import EXPORT_ONLY, QUOTE_ONLY, STARTABLE, Energy, Plan, Relaxation
+from cloudaccel.model.plan import EXPORT_ONLY, MOST_MACHINES, QUOTE_ONLY, STARTABLE, Energy, Plan, Relaxation
 from cloudaccel.model.workload import Assumption, Fit, Machine, Reason, Support
 from cloudaccel.planner.plan import make_plan
 from cloudaccel.planner.reasons import duration
@@ -311,24 +311,26 @@ def _cited(support: Support) -> str:
     return f"; {support.source}, {support.as_of}" if support.source else ""
 
 
-def _channels(*, held: bool) -> Callable[[Offer], str]:
+def _channels(*, held: bool) -> Callable[[Offer, int], str]:
     """How an offer is got: what the provider packages and the exports can do, asked once for each place.
 
     What is `held` can be started by the id of its reservation, and exported to nothing.
     """
     from cloudaccel import export, registry
 
-    starts = cache(registry.starts)
+    refusal = cache(registry.refusal)
     exports = cache(export.starting)
 
-    def channel(offer: Offer) -> str:
+    def channel(offer: Offer, machines: int) -> str:
         # Neither starts what needs a capacity that was bought before, nor a service that is no machine.
-        markets = ("on_demand", "capacity_block") if held else ("on_demand", "spot")
-        plain = offer.service == "vm" and offer.market in markets
+        markets = ("on_demand", "capacity_block") if held else ("on_demand", "spot", "flex_start")
+        plain = offer.service == "vm" and offer.market in markets and offer.sold_per == "instance"
         if not plain:
             return QUOTE_ONLY
-        if starts(offer.provider):
+        if machines <= MOST_MACHINES and refusal(offer.provider, offer.instance, offer.market, machines) is None:
             return STARTABLE
+        if offer.market == "flex_start":
+            return QUOTE_ONLY
         return EXPORT_ONLY if not held and exports(offer.provider, offer.partition, offer.region) else QUOTE_ONLY
 
     return channel

@@ -10,6 +10,7 @@ from cloudaccel import registry
 from cloudaccel.api import quoting
 from cloudaccel.errors import NothingFits, QueryError
 from cloudaccel.model import Offer
+from cloudaccel.model.plan import MOST_MACHINES
 from cloudaccel.provision.lock import Lock, LockedPlace
 from cloudaccel.provision.values import MARKETS, Candidate, Spec
 
@@ -103,14 +104,24 @@ def candidate_of(offer: Offer, nodes: int, catalog_id: str) -> Candidate:
 
 
 def check_startable(spec: Spec) -> None:
-    """Refuse what is never started: too many machines, or a capacity block that nobody holds. Raises `QueryError`."""
+    """Refuse what is never started: too many machines, a capacity block that nobody holds, what no cloud would take.
+
+    Raises `QueryError`. Where one place of several is refused, it is `Instances.settle` that says so in its turn.
+    """
     nodes = max(c.nodes for c in spec.candidates)
-    if nodes > 8:
+    if nodes > MOST_MACHINES:
         raise QueryError(
-            f"{nodes} machines: this program starts 1 to 8 of one type. "
+            f"{nodes} machines: this program starts 1 to {MOST_MACHINES} of one type. "
             "For more, export the plan to an engine for clusters."
         )
     if any(c.market == "capacity_block" for c in spec.candidates) and not spec.options.reservation_id:
         raise QueryError(
             "a capacity block is used by the id of one that you hold: --reservation ID. None is ever bought."
+        )
+    reasons = [(c, registry.refusal(c.provider, c.instance, c.market, c.nodes)) for c in spec.candidates]
+    if reasons and all(why is not None for _, why in reasons):
+        c, why = reasons[0]
+        raise QueryError(
+            f"{c.what} at {c.provider} cannot be started as {c.market.replace('_', '-')}: {why}. "
+            "Choose another market or machine; 'cloudaccel plan --startable' shows what can be."
         )

@@ -180,7 +180,7 @@ def _from_words(a: argparse.Namespace) -> tuple[list[Candidate], list[str]]:
     if not usable:
         raise NothingFits(_nothing(answer, startable))
     usable, open_questions = _permitted(usable, common.rules_of(a))
-    order = [m.replace("-", "_") for m in markets]
+    order = [{"flex": "flex_start"}.get(m, m.replace("-", "_")) for m in markets]
     usable.sort(key=lambda o: order.index(o.market) if o.market in order else len(order))  # stable: price inside
     places = [candidate_of(offer, answer.nodes(offer), answer.catalog_id) for offer in usable]
     return list(dict.fromkeys(places))[: a.places], notes + open_questions

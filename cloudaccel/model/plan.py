@@ -12,6 +12,7 @@ from cloudaccel.model.shown import Shown
 from cloudaccel.model.workload import Assumption, Fit, ModelShape, Workload
 
 STARTABLE, EXPORT_ONLY, QUOTE_ONLY = "startable", "export-only", "quote-only"  # channels of an option
+MOST_MACHINES = 8  # that one run of ``cloudaccel provision`` starts, all of one type
 
 
 class CostLine(NamedTuple):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from cloudaccel.catalog.query import RankedRow, capacities, load_offers, ranked_rows
 from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model import Accelerator, AcceleratorTerm, Query, from_nano
-from cloudaccel.model.plan import STARTABLE, Judgement
+from cloudaccel.model.plan import MOST_MACHINES, STARTABLE, Judgement
 from cloudaccel.model.workload import Machine, Workload
 from cloudaccel.planner.reasons import POLICY, Rejections, policy_words
 from cloudaccel.planner.request import Context, Request
@@ -56,7 +56,7 @@ class Hardware:
 def hardware_on_offer(request: Request, context: Context, rejections: Rejections) -> list[Hardware]:
     """Every hardware shape that somebody sells, with its price classes, cheapest for its peak first."""
     by_shape: dict[tuple[str, float, Machine], list[RankedRow]] = {}
-    every = _rows(request, context)
+    every, ends = _rows(request, context)
     verdicts = _verdicts(context, every)
     for row in every:
         shape = (
@@ -68,7 +68,6 @@ def hardware_on_offer(request: Request, context: Context, rejections: Rejections
             by_shape[shape].append(row)
         else:
             by_shape[shape] = [row]
-    ends = capacities(context.db)
     found: list[tuple[float, Hardware]] = []
     for (identity, size, machine), rows in by_shape.items():
         accelerator = context.accelerators[identity]
@@ -82,16 +81,24 @@ def hardware_on_offer(request: Request, context: Context, rejections: Rejections
     return [hardware for _, hardware in found]
 
 
-def _rows(request: Request, context: Context) -> list[RankedRow]:
-    """The rows that the query finds, without those that cannot be started when only such are wanted."""
+def _rows(request: Request, context: Context) -> tuple[list[RankedRow], Mapping[int, int]]:
+    """The rows that the query finds, and of how many machines there are at most, by row number.
+
+    When only what can be started is wanted: without those that cannot be, and no more machines than that.
+    """
+    ends = capacities(context.db)
     rows = list(ranked_rows(context.db, _query_of(request, context), context.accelerators))
     if request.held is not None:
         rows = [row for row in rows if row.oid == request.held.oid]
     channel = context.channel
     if not request.startable_only or channel is None:
-        return rows
+        return rows, ends
     offers = load_offers(context.db, (row.oid for row in rows))
-    return [row for row in rows if channel(offers[row.oid]) == STARTABLE]
+    most: dict[int, int] = {}
+    for oid, offer in offers.items():
+        found = next((n for n in (MOST_MACHINES, 1) if channel(offer, n) == STARTABLE), 0)
+        most[oid] = min(found, ends.get(oid, NO_END))
+    return [row for row in rows if most[row.oid]], {**ends, **most}
 
 
 def _query_of(request: Request, context: Context) -> Query:

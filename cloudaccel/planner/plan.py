@@ -180,7 +180,7 @@ class _Builder:
             rules=judgement.rules,
             asks=judgement.asks,
             energy=context.energy(offer, shape.hardware.accelerator, machines, hours) if context.energy else None,
-            channel=context.channel(offer) if context.channel else QUOTE_ONLY,
+            channel=context.channel(offer, machines) if context.channel else QUOTE_ONLY,
         )
 
 

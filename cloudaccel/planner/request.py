@@ -73,7 +73,7 @@ class Context:
         accelerators: Mapping[str, Accelerator],
         size: Sizer,
         judge: Judge | None = None,
-        channel: Callable[[Offer], str] | None = None,
+        channel: Callable[[Offer, int], str] | None = None,
         energy: Callable[[Offer, Accelerator, int, Decimal], Energy | None] | None = None,
     ) -> None:
         self.db = db

@@ -11,7 +11,12 @@ STATES = ("planned", "creating", "verifying", "ready", "interrupted", "deleting"
 UNFINISHED = ("planned", "creating", "verifying")
 OVER = ("deleted", "failed")
 ON_INTERRUPTION = ("end", "restart")
-MARKETS = ("on_demand", "spot", "capacity_block")  # what can be started; commitments are paid, not started
+MARKETS = (
+    "on_demand",
+    "spot",
+    "capacity_block",
+    "flex_start",
+)  # what can be started; commitments are paid, not started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

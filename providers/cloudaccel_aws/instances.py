@@ -20,7 +20,7 @@ from cloudaccel.errors import (
 )
 from cloudaccel.protocols import Access, Instance, InstanceRequest, Json, Resource, Trial
 from cloudaccel_aws.access import AwsAccess
-from cloudaccel_aws.launching import ingress, run_instances, tag_list, terms
+from cloudaccel_aws.launching import MARKETS, ingress, run_instances, tag_list, terms
 from cloudaccel_aws.sdk import Sdk
 
 _STATES = {
@@ -82,6 +82,10 @@ class AwsInstances:
         return _ANNOUNCED
 
     # -- where and as whom --------------------------------------------------------------------------------------------
+
+    def refusal(self, instance_type: str, market: str, count: int) -> str | None:  # noqa: ARG002
+        """Markets that are another cloud's."""
+        return None if market in MARKETS else f"machines are not started in the market {market} from here"
 
     def account(self, *, region: str) -> str:
         """The account number."""

@@ -10,6 +10,8 @@ from cloudaccel.protocols import InstanceRequest
 TAGGED = ("instance", "volume", "network-interface")
 _MAX_USER_DATA = 16_384
 
+MARKETS = ("on_demand", "spot", "capacity_block")
+
 
 def run_instances(request: InstanceRequest) -> dict[str, Any]:
     """Parameters of RunInstances: all machines or none, closed to the outside, ending by themselves.
@@ -134,7 +136,7 @@ def _market(request: InstanceRequest) -> dict[str, Any]:
                 "reservation", "a capacity block is used by the id of one that you have: --reservation cr-..."
             )
         options["InstanceMarketOptions"] = {"MarketType": "capacity-block"}
-    elif request.market != "on_demand":
+    elif request.market not in MARKETS:
         raise _invalid("market", f"machines are not started in the market {request.market} from here")
     if request.reservation_id is not None:
         target = {"CapacityReservationTarget": {"CapacityReservationId": request.reservation_id}}

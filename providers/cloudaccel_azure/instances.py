@@ -106,6 +106,12 @@ class AzureInstances:
 
     # -- where and as whom --------------------------------------------------------------------------------------------
 
+    def refusal(self, instance_type: str, market: str, count: int) -> str | None:  # noqa: ARG002
+        """Markets that are another cloud's."""
+        if market == "capacity_block":
+            return "there are no capacity blocks here; name a capacity reservation group"
+        return None if market in ("on_demand", "spot") else f"machines are not started in the market {market} from here"
+
     def account(self, *, region: str) -> str:
         """The subscription's id, once its usage in `region` could be read with the credentials."""
         self._sdk.pages("compute.usage.list", region)

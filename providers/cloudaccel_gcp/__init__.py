@@ -7,6 +7,7 @@ Both are imported when the first call is made.
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from cloudaccel.protocols import Instances, Quotas
@@ -20,16 +21,17 @@ class GcpProvider:
     """One project. `consistency_s`: how long a listing may lag behind a create whose answer was lost.
 
     `endpoint`, `dress`: an address to ask without credentials, and what each new client of the SDK is given to first.
-    `monotonic`, `sleep`: time to wait by, in seconds.
+    `monotonic`, `sleep`: time to wait by, in seconds; `now`: the time of day.
     """
 
     def __init__(
         self, *, consistency_s: float = 60.0, endpoint: str = "", dress: Callable[[Any], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         sdk = Sdk(endpoint=endpoint, dress=dress)
         slices = Slices(sdk, monotonic=monotonic, sleep=sleep)
-        self._instances = GcpInstances(sdk, slices, consistency_s=consistency_s)
+        self._instances = GcpInstances(sdk, slices, consistency_s=consistency_s, now=now)
         self._quotas = GcpQuotas(sdk)
 
     @property

@@ -204,10 +204,10 @@ class FakeGcp(RestFake):
             if now >= until:
                 self._remove(key, until)
         for (zone, name), body in list(self.instances.items()):
-            end = body.get("scheduling", {}).get("terminationTime")
-            if end and datetime.fromisoformat(end) <= now:
+            end = _end(body)
+            if end and end <= now:
                 self._operation("delete", zone, f"zones/{zone}/instances/{name}")
-                self._remove((zone, name), datetime.fromisoformat(end))
+                self._remove((zone, name), end)
         self.tpu.settle()
 
     # -- operations ---------------------------------------------------------------------------------------------------
@@ -529,13 +529,37 @@ def _check(body: Body, names: list[str], now: datetime) -> None:
     end = body.get("scheduling", {}).get("terminationTime")
     if end and datetime.fromisoformat(end) <= now:
         raise _Refused(400, "invalid", "terminationTime is in the past")
+    if body.get("scheduling", {}).get("provisioningModel") == "FLEX_START":
+        _check_flex(body)
+
+
+def _end(body: Body) -> datetime | None:
+    """When Google deletes the machine, by its time of day or by how long it may run."""
+    scheduling = body.get("scheduling", {})
+    if scheduling.get("maxRunDuration"):
+        seconds = int(scheduling["maxRunDuration"]["seconds"])
+        return datetime.fromisoformat(body["creationTimestamp"]) + timedelta(seconds=seconds)
+    end = scheduling.get("terminationTime")
+    return datetime.fromisoformat(end) if end else None
+
+
+def _check_flex(body: Body) -> None:
+    """What flex-start asks of a request beyond others."""
+    scheduling = body.get("scheduling", {})
+    run_s = int(scheduling.get("maxRunDuration", {}).get("seconds", 0))
+    wait_s = int(body.get("params", {}).get("requestValidForDuration", {}).get("seconds", 0))
+    held = body.get("reservationAffinity", {}).get("consumeReservationType")
+    if not 600 <= run_s <= 604_800 or not 90 <= wait_s <= 7200 or scheduling.get("terminationTime"):
+        raise _Refused(400, "invalid", "flex-start needs maxRunDuration and requestValidForDuration, and no other end")
+    if scheduling.get("instanceTerminationAction") != "DELETE" or held != "NO_RESERVATION":
+        raise _Refused(400, "invalid", "flex-start: wrong termination action or reservation affinity")
 
 
 def _metric(body: Body) -> str:
     kind = str(body["machineType"]).rpartition("/")[2]
     prefixes = {"g2-standard": 0, "a2-highgpu": 1, "a2-ultragpu": 2, "a3-highgpu": 3, "a3-megagpu": 4}
     found = next((_QUOTAS[n] for p, n in prefixes.items() if kind.startswith(p)), "")
-    spot = body.get("scheduling", {}).get("provisioningModel") == "SPOT"
+    spot = body.get("scheduling", {}).get("provisioningModel") in ("SPOT", "FLEX_START")
     return f"PREEMPTIBLE_{found}" if found and spot else found
 
 

@@ -5,7 +5,7 @@ slices are the TPU API's (`tpu.Slices`), and are handed on.
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,10 +14,22 @@ from importlib.resources import files
 from typing import Any
 
 from cloudaccel.errors import AuthError, CapacityUnavailable, Conflict, InstanceNotFound, ProviderError, RequestInvalid
-from cloudaccel.protocols import Access, Instance, InstanceRequest, Resource, Trial
+from cloudaccel.protocols import Access, Instance, InstanceRequest, Json, Resource, Trial
 from cloudaccel_gcp import tpu
 from cloudaccel_gcp.access import GcpAccess
-from cloudaccel_gcp.launching import TOKEN_LABEL, bulk_insert, described, firewall, insert, invalid, names, terms
+from cloudaccel_gcp.launching import (
+    TOKEN_LABEL,
+    bulk_insert,
+    described,
+    firewall,
+    flex_is_stale,
+    flex_seconds,
+    insert,
+    invalid,
+    names,
+    refused,
+    terms,
+)
 from cloudaccel_gcp.sdk import Sdk, raise_failed, rows
 
 # A stopped machine (TERMINATED) still exists, and its disks bill: only "not there" is gone.
@@ -57,7 +69,8 @@ _ANNOUNCED = (
 class GcpInstances:
     """Compute Engine in every region of the project."""
 
-    def __init__(self, sdk: Sdk, slices: tpu.Slices, *, consistency_s: float) -> None:
+    def __init__(self, sdk: Sdk, slices: tpu.Slices, *, consistency_s: float, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._sdk = sdk
         self._slices = slices
         self._consistency_s = consistency_s
@@ -94,6 +107,12 @@ class GcpInstances:
 
     # -- where and as whom --------------------------------------------------------------------------------------------
 
+    def refusal(self, instance_type: str, market: str, count: int) -> str | None:
+        """What is sold and cannot be asked for as a machine: hosts with cards, slices of clusters, flex-start gangs."""
+        if tpu.is_slice(instance_type):
+            return tpu.refused(instance_type, market)
+        return refused(instance_type, market, count)
+
     def account(self, *, region: str) -> str:  # noqa: ARG002  # the zone or the project says it
         """The project's id, which is global: no region is asked."""
         return str(self._sdk.call("Projects", "get", project=self._sdk.project)["name"])
@@ -115,10 +134,15 @@ class GcpInstances:
         if request.key_name:
             raise invalid("key_name", "there are no key pairs here; whoever has the OS Login role may come in")
         subnet = self._subnet(request.region)
-        settled = {"subnet": str(subnet["self_link"]), "network": str(subnet["network"])}
+        settled: dict[str, Json] = {"subnet": str(subnet["self_link"]), "network": str(subnet["network"])}
         firewall(replace(request, settled=settled))  # refuses early
         if tpu.is_slice(request.instance_type):
             return self._slices.settle(replace(request, settled=settled))
+        why = refused(request.instance_type, request.market, request.count)
+        if why is not None:
+            raise invalid("market", why)
+        if request.market == "flex_start":
+            settled["run_s"] = flex_seconds(request, self._now())
         shape = self._shape(request.zone, request.instance_type)
         if shape is None:
             raise CapacityUnavailable(
@@ -181,6 +205,8 @@ class GcpInstances:
         """One insert, or one bulk insert; its operation is waited for, since only that says whether it worked."""
         if tpu.is_slice(request.instance_type):
             return self._slices.create(request)
+        if request.market == "flex_start" and flex_is_stale(request, self._now()):
+            return self._begun(request)
         where = {"project": self._sdk.project, "zone": request.zone, "request_id": request.token}
         try:
             if request.count == 1:
@@ -274,6 +300,17 @@ class GcpInstances:
             raise _not_found(resource.id)  # nothing of that kind is ever made here
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _begun(self, request: InstanceRequest) -> tuple[Instance, ...]:
+        """The machine of an old flex-start request; sent now, one would outlive its deadline, so none is made."""
+        try:
+            machine = self.get(f"{request.zone}/{names(request)[0]}", region=request.region)
+        except InstanceNotFound:
+            raise CapacityUnavailable(
+                "gcp: the flex-start request is too old to be sent: its machine would outlive the deadline.",
+                provider="gcp", operation="insert", code="stale", ttl_s=0,
+            ) from None  # fmt: skip
+        return (machine,)
 
     def _created(self, request: InstanceRequest, name: str) -> Instance:
         identifier = f"{request.zone}/{name}"
@@ -385,7 +422,7 @@ def _machine(found: Mapping[str, Any], region: str, zone: str) -> Instance:
     card = next(iter(rows(found.get("network_interfaces"))), none)
     public = [str(a["nat_i_p"]) for a in rows(card.get("access_configs")) if a.get("nat_i_p")]
     scheduling: Mapping[str, Any] = found.get("scheduling") or {}
-    markets = {"SPOT": "spot", "RESERVATION_BOUND": "capacity_block"}
+    markets = {"SPOT": "spot", "RESERVATION_BOUND": "capacity_block", "FLEX_START": "flex_start"}
     created = found.get("creation_timestamp")
     return Instance(
         id=f"{zone}/{found['name']}",

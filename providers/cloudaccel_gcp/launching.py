@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from cloudaccel.errors import RequestInvalid
@@ -13,7 +13,16 @@ TOKEN_LABEL = "cloudaccel-token"  # noqa: S105
 _MAX_USER_DATA = 262_144  # bytes of one metadata value (Compute Engine: VM metadata limits)
 _HYPERDISK_ONLY = ("a3-ultragpu", "a4-", "a4x-", "g4-")  # Compute Engine: Hyperdisk machine series support, 2026-07
 _DESCRIBED = "cloudaccel "
-_MODELS = {"on_demand": "STANDARD", "spot": "SPOT", "capacity_block": "RESERVATION_BOUND"}
+_MODELS = {
+    "on_demand": "STANDARD", "spot": "SPOT", "capacity_block": "RESERVATION_BOUND", "flex_start": "FLEX_START",
+}  # fmt: skip
+# Flex-start (Compute Engine: About Flex-start VMs, 2026-09): it waits between 90 s and two hours, runs between ten
+# minutes and seven days, and is had of machine types with their accelerators, A4X and G4 excepted.
+FLEX_WAIT_S = 480  # less than the ten minutes for which an operation is followed
+_FLEX_RUN_S = (600, 7 * 24 * 3600)
+_FLEX_LATE_S = 300  # from settling a request to the last try of sending it
+_FLEX_SERIES = ("a2-", "a3-", "a4-", "g2-")
+_IN_CLUSTERS = ("ct", "tpu")  # machine types of TPUs: for clusters of Google Kubernetes Engine alone
 
 
 def names(request: InstanceRequest) -> tuple[str, ...]:
@@ -31,11 +40,16 @@ def insert(request: InstanceRequest) -> dict[str, Any]:
     """Body of instances.insert: one machine."""
     zone = f"zones/{request.zone}"
     body = properties(request, f"{zone}/diskTypes/")
+    if request.market == "flex_start":
+        body["params"] = {"request_valid_for_duration": {"seconds": FLEX_WAIT_S}}
     return {**body, "name": names(request)[0], "machine_type": f"{zone}/machineTypes/{request.instance_type}"}
 
 
 def bulk_insert(request: InstanceRequest) -> dict[str, Any]:
     """Body of instances.bulkInsert: all machines or none."""
+    why = refused(request.instance_type, request.market, request.count)
+    if why is not None:
+        raise invalid("market", why)
     body = {**properties(request, ""), "machine_type": request.instance_type}
     return {
         "count": request.count,
@@ -93,12 +107,54 @@ def firewall(request: InstanceRequest) -> dict[str, Any] | None:
     }
 
 
+def refused(instance_type: str, market: str, count: int) -> str | None:
+    """Why machines of that type are not started in that market; None: they may be. Asks nobody."""
+    if "+" in instance_type:
+        return f"{instance_type} is a host with cards attached; machines are started of one type"
+    if instance_type.startswith(_IN_CLUSTERS):
+        return f"{instance_type} is started in clusters of Google Kubernetes Engine only"
+    if market not in _MODELS:
+        return f"machines are not started in the market {market} from here"
+    if market == "flex_start" and count > 1:
+        return "flex-start is asked for one machine at a time; several would need a managed group, which is not built"
+    if market == "flex_start" and not instance_type.startswith(_FLEX_SERIES):
+        return f"there is no flex-start of {instance_type}"
+    return None
+
+
+def flex_seconds(request: InstanceRequest, now: datetime) -> int:
+    """For how long a flex-start machine may run, so that it is gone at the deadline however long it waited, seconds."""
+    seconds = int((request.deadline - now).total_seconds()) - FLEX_WAIT_S
+    if not _FLEX_RUN_S[0] <= seconds <= _FLEX_RUN_S[1]:
+        raise invalid(
+            "lease", "a flex-start machine runs for ten minutes to seven days, and may wait for eight minutes before; "
+            "choose a --lease from 20m to 7d",
+        )  # fmt: skip
+    if request.reservation_id is not None:
+        raise invalid("reservation", "flex-start takes no reservation; start without --reservation")
+    return seconds
+
+
+def flex_is_stale(request: InstanceRequest, now: datetime) -> bool:
+    """Whether a machine that is asked for only now could run past the deadline: its end counts from its start."""
+    left_s = (request.deadline - now).total_seconds()
+    return int(str(request.settled["run_s"])) + FLEX_WAIT_S > left_s + _FLEX_LATE_S
+
+
 def terms(request: InstanceRequest) -> tuple[str, ...]:
     """What `insert` asks for, for people."""
     image = str(request.settled["image"]).partition("/projects/")[2] or str(request.settled["image"])
     inbound = f", and port 22 from {', '.join(request.ssh_cidrs)}" if request.ssh_cidrs else ""
     network = str(request.settled["network"]).rpartition("/")[2]
+    waits: tuple[str, ...] = ()
+    if request.market == "flex_start":
+        hours = int(str(request.settled["run_s"])) / 3600
+        waits = (
+            f"Flex-start: it waits for capacity for up to {FLEX_WAIT_S // 60} minutes.",
+            f"Once it runs, Google deletes it after {hours:.1f} h, so that it is gone at its deadline in any case.",
+        )
     return (
+        *waits,
         f"Image {image}.",
         f"No public address; inbound: what the rules of network {network} let in{inbound}.",
         "Disks are deleted with their machine, and encrypted with Google's keys.",
@@ -167,10 +223,14 @@ def _scheduling(request: InstanceRequest) -> dict[str, Any]:
         raise invalid("market", f"machines are not started in the market {request.market} from here")
     if model == "RESERVATION_BOUND" and request.reservation_id is None:
         raise invalid("reservation", "held capacity is used by the name of a reservation that you have: --reservation")
+    if model == "FLEX_START":  # takes no time of day; what it may run for was settled, so that a replay says the same
+        end: dict[str, Any] = {"max_run_duration": {"seconds": int(str(request.settled["run_s"]))}}
+    else:
+        end = {"termination_time": request.deadline.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
     return {
         "provisioning_model": model,
         "instance_termination_action": "DELETE",
-        "termination_time": request.deadline.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        **end,
         "automatic_restart": False,
         "on_host_maintenance": "TERMINATE",
     }

@@ -37,11 +37,12 @@ class GcpQuotas:
         row = table().get(family)
         if row is None:
             return None
-        metric = f"PREEMPTIBLE_{row['metric']}" if market == "spot" else row["metric"]
+        apart = market in ("spot", "flex_start")  # what Google may end counts apart (Compute Engine: allocation quotas)
+        metric = f"PREEMPTIBLE_{row['metric']}" if apart else row["metric"]
         project = self._sdk.project
         there = self._sdk.call("Regions", "get", project=project, region=region)
         counted = _named(there, metric, row["unit"])
-        if market != "spot":  # whose quotas are apart
+        if not apart:
             everywhere = self._sdk.call("Projects", "get", project=project)
             counted += _named(everywhere, _ALL_REGIONS, row["unit"])
         return min(counted, key=lambda quota: quota.remaining, default=None)

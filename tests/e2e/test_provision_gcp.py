@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -467,3 +468,84 @@ def test_a_slice_that_no_journal_knows_is_swept(cloud: "FakeGcp") -> None:
     swept = provision(*words, "--adopt", install, "--yes")
     assert swept.code == 0, swept.err
     assert not cloud.live()
+
+
+FLEX = """\
+provider,region,instance,accelerator,count,market,price_per_hour,currency
+gcp,us-central1,a2-highgpu-1g,A100-40GB,1,flex,1.80,USD
+"""
+
+
+def flex(*words: str) -> Answer:
+    Path("flex.csv").write_text(FLEX, encoding="utf-8")
+    place = ("--provider", "gcp", "--region", "us-central1", "--price-file", "flex.csv", "--market", "flex")
+    return provision("up", "a2-highgpu-1g", *place, "--yes", *words)
+
+
+def test_flex_start_waits_runs_for_a_set_time_and_is_deleted_by_google(cloud: "FakeGcp") -> None:
+    """A flex-start price was shown, and what started would have been a machine at the full price."""
+    answer = flex("--lease", "4h")
+    assert answer.code == 0, answer.err
+    (sent,) = [c.body for c in cloud.calls if c.action == "instances.insert"]
+    assert sent["scheduling"]["provisioningModel"] == "FLEX_START"
+    assert sent["scheduling"]["instanceTerminationAction"] == "DELETE"
+    assert 4 * 3600 - 480 - 60 < int(sent["scheduling"]["maxRunDuration"]["seconds"]) <= 4 * 3600 - 480
+    assert "terminationTime" not in sent["scheduling"]
+    assert sent["params"] == {"requestValidForDuration": {"seconds": "480"}}
+    cloud.advance(4 * 3600)
+    assert not cloud.live(), "nobody was watching"
+    assert provision("down", "--all", "--yes").code == 0
+
+
+def test_flex_start_counts_against_the_quota_of_what_may_be_ended(cloud: "FakeGcp") -> None:
+    cloud.quotas["PREEMPTIBLE_NVIDIA_A100_GPUS"] = 0
+    answer = flex()
+    assert answer.code == 7, answer.err
+    assert "PREEMPTIBLE_NVIDIA_A100_GPUS" in answer.err
+
+
+@pytest.mark.parametrize("words", [("--lease", "8d"), ("--lease", "15m"), ("--reservation", "held")])
+def test_what_flex_start_cannot_be_is_said_before_anything_is_sent(cloud: "FakeGcp", words: tuple[str, ...]) -> None:
+    answer = flex(*words)
+    assert answer.code != 0
+    assert "flex-start" in answer.err
+    assert not [c for c in cloud.calls if "nsert" in c.action]
+
+
+def test_a_gang_in_flex_start_is_refused_in_one_line(cloud: "FakeGcp") -> None:
+    """Two of four machines of a gang, waiting for the others, bill for nothing."""
+    Path("flex.csv").write_text(FLEX, encoding="utf-8")
+    place = ("--provider", "gcp", "--region", "us-central1", "--price-file", "flex.csv", "--market", "flex")
+    answer = provision("up", "A100-SXM-40GB:1x2", *place, "--yes")
+    assert answer.code == 2, answer.err
+    assert "one machine at a time" in answer.err
+    assert not cloud.calls
+
+
+def test_an_old_flex_start_request_is_not_sent_again_to_outlive_its_deadline(cloud: "FakeGcp") -> None:
+    """Its end counts from its start: what was begun three hours ago would have run three hours too long."""
+    from dataclasses import replace
+    from datetime import UTC, datetime, timedelta
+
+    from cloudaccel.errors import CapacityUnavailable
+    from cloudaccel.protocols import InstanceRequest
+    from cloudaccel_gcp import GcpProvider
+
+    now = datetime.now(UTC)
+    request = InstanceRequest(
+        token=str(uuid.uuid5(uuid.NAMESPACE_OID, "flex")), name="flex", provider="gcp", region="us-central1",
+        zone="us-central1-a", instance_type="a2-highgpu-1g", count=1, market="flex_start",
+        deadline=now + timedelta(hours=4), tags={"cloudaccel-run": "r"},
+    )  # fmt: skip
+    clouds = [GcpProvider(now=lambda at=now + timedelta(hours=h): at).instances for h in (0, 3)]
+    early, late = clouds
+    assert early is not None
+    assert late is not None
+    settled = early.settle(request)
+    with pytest.raises(CapacityUnavailable, match="too old"):
+        late.create(settled)
+    assert not cloud.live()
+    made = early.create(settled)
+    assert [m.id for m in late.create(settled)] == [m.id for m in made], "a lost answer is found by its name"
+    with pytest.raises(CapacityUnavailable, match="too old"):
+        late.create(replace(settled, token=str(uuid.uuid5(uuid.NAMESPACE_OID, "other"))))

@@ -14,10 +14,14 @@ from cloudaccel.export import naming
 JOB = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": 1e7}
 
 
+def _takes_all(*_: object) -> None:
+    return None
+
+
 @pytest.fixture
 def providers(monkeypatch: pytest.MonkeyPatch) -> None:
     """``aws`` starts machines, ``gcp`` has only an export, ``azure`` has neither, ``oci`` cannot be imported."""
-    has = {"aws": object(), "gcp": None, "azure": None}
+    has = {"aws": SimpleNamespace(refusal=_takes_all), "gcp": None, "azure": None}
 
     def load(name: str) -> object:
         if name not in has:
@@ -84,3 +88,39 @@ def test_asking_how_machines_are_got_loads_no_sdk() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_what_is_called_startable_is_what_up_would_not_refuse() -> None:
+    """A lock for sixteen machines was called startable, and `up` said that it starts eight."""
+    from cloudaccel import registry
+
+    found = planning.plan(JOB, options=200, market="any")
+    startable = [option for option in found.options if option.startable]
+    assert startable
+    for option in startable:
+        assert option.nodes <= 8
+        offer = option.offer
+        assert registry.refusal(offer.provider, offer.instance, offer.market, option.nodes) is None
+
+
+@pytest.mark.parametrize(
+    ("instance", "market", "count", "word"),
+    [
+        ("n1-standard-8+nvidia-tesla-t4", "on_demand", 1, "cards"),
+        ("ct5lp-hightpu-4t", "on_demand", 1, "Kubernetes"),
+        ("tpu7x-8", "on_demand", 1, "Kubernetes"),
+        ("a3-highgpu-8g", "flex_start", 2, "one machine"),
+        ("g4-standard-48", "flex_start", 1, "no flex-start"),
+        ("v6e-8", "flex_start", 1, "market"),
+        ("v6e-8", "spot", 2, ""),
+        ("a3-highgpu-8g", "flex_start", 1, ""),
+        ("a3-highgpu-8g", "on_demand", 8, ""),
+    ],
+)
+def test_what_google_cloud_never_starts_is_known_without_asking_it(
+    instance: str, market: str, count: int, word: str
+) -> None:
+    from cloudaccel import registry
+
+    assert word in (registry.refusal("gcp", instance, market, count) or "")
+    assert bool(word) is (registry.refusal("gcp", instance, market, count) is not None)
