@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import cache
 
 from cloudaccel.catalog.ingest_notes import DATA_FOLDER, Reading, read_notes
+from cloudaccel.catalog.ingest_prices import price_rule
 from cloudaccel.catalog.ingest_sources import Sources
 from cloudaccel.catalog.rows import OFFER_COLUMNS, Row
 from cloudaccel.facts import places
@@ -25,10 +26,13 @@ _KINDS = {
     "reserved_1y_convertible": ("reserved", "1y", "convertible"),
     "reserved_3y_convertible": ("reserved", "3y", "convertible"),
     "capacity_block": ("capacity_block", "", ""),
+    "flex_start": ("flex_start", "", ""),
+    "calendar": ("capacity_block", "", "calendar"),
 }
 _OFFERED = {"yes": "offered", "not_seen": "not_seen", "no": "not_sold", "": "listed"}
 _COUNT = re.compile(r"\d{1,6}(?:\.\d{1,6}|/[1-9]\d{0,2})?", re.ASCII)
 _GB_IN_GIB = 1e9 / 2**30
+_MOST_DIGITS = 12  # before the point, and zeros behind it
 _SAME_MEMORY = 0.015  # 15.62 for 16 is the same card read by other software; 180 for 270 is not
 
 
@@ -55,6 +59,9 @@ def offer_row(table: Mapping[str, str], sources: Sources) -> Row:
         If a value makes no sense, the region is in no table of places, or the price is not above 0.
     """
     reading = read_notes(table["notes"], table["instance_type"])
+    rule = price_rule(table)
+    if rule and rule.becomes:  # whether the thing is sold was said of the other way to buy it
+        table = {**table, "price_kind": rule.becomes, "offered": ""}
     sold = sold_as(table["provider"], table["payment_option"])
     market, term, offering_class = _market(table["price_kind"])
     provider, partition, region = _place(sold.provider, table["region"])
@@ -83,6 +90,8 @@ def offer_row(table: Mapping[str, str], sources: Sources) -> Row:
     _set_accelerator(row, table, reading)
     _set_price(row, table, reading)
     row["as_of"], row["as_of_until"] = _dates(table, reading)
+    if rule:
+        add_note(row, rule.say)
     return row
 
 
@@ -219,6 +228,10 @@ def _price(table: Mapping[str, str]) -> str:
         raise RowRefusedError("price is no number") from None
     if not amount.is_finite() or amount <= 0:
         raise RowRefusedError("price is not above 0")
+    if (
+        not -_MOST_DIGITS <= amount.adjusted() < _MOST_DIGITS
+    ):  # 1e999999999 would be written out in a thousand million digits
+        raise RowRefusedError("price is beyond any machine's")
     return text if re.fullmatch(r"\d+(?:\.\d+)?", text) else plain(amount)
 
 
