@@ -71,13 +71,6 @@ class CudoPrices(SkypilotPrices):
     folder = "cudo"
 
 
-class HyperstackPrices(SkypilotPrices):
-    """Hyperstack."""
-
-    provider = "hyperstack"
-    folder = "hyperstack"
-
-
 class JarvislabsPrices(SkypilotPrices):
     """Jarvislabs."""
 
@@ -94,4 +87,4 @@ class NebiusPrices(SkypilotPrices):
     folder = "nebius"
 
 
-__all__ = ["WANTED", "CudoPrices", "HyperstackPrices", "JarvislabsPrices", "NebiusPrices"]
+__all__ = ["WANTED", "CudoPrices", "JarvislabsPrices", "NebiusPrices"]

@@ -16,6 +16,7 @@ from cloudaccel.protocols import Prices, Scope
 from cloudaccel.testing.cloud import Asked, FakeCloud, Reply, Route
 from cloudaccel.testing.prices import PricesContract
 from cloudaccel_digitalocean.prices import DigitalOceanPrices
+from cloudaccel_hyperstack.prices import HyperstackPrices
 from cloudaccel_runpod.prices import RunpodPrices
 from cloudaccel_vast.prices import VastPrices
 from cloudaccel_verda.prices import VerdaPrices
@@ -34,6 +35,15 @@ DROPLET: Mapping[str, Any] = {
     "regions": ["nyc1", "tor1"], "available": True,
     "gpu_info": {"count": 8, "vram": {"amount": 640, "unit": "gib"}, "model": "nvidia_h100"},
 }  # fmt: skip
+FLAVOR: Mapping[str, Any] = {
+    "id": 97, "name": "n3-H100-SXM5x8", "region_name": "CANADA-1", "cpu": 192, "ram": 1800.0, "disk": 100,
+    "ephemeral": 32000, "gpu": "H100-80G-SXM5", "gpu_count": 8, "stock_available": False, "features": {},
+}  # fmt: skip
+PRICEBOOK: Mapping[str, Any] = {
+    "id": 10, "name": "H100-80G-SXM5", "value": "2.4", "original_value": "2.4", "discount_applied": False,
+    "start_time": None, "end_time": None,
+}  # fmt: skip
+LISTED = {"value": "2.4"}
 VERDA: Mapping[str, Any] = {
     "cpu": {"number_of_cores": 176}, "currency": "usd",
     "gpu": {"description": "8x B300 SXM6 262GB", "number_of_gpus": 8},
@@ -55,6 +65,7 @@ VAST: Mapping[str, Any] = {
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITALOCEAN_ACCESS_TOKEN", "canary-do")
+    monkeypatch.setenv("HYPERSTACK_API_KEY", "canary-hs")
     monkeypatch.setenv("VERDA_CLIENT_ID", "canary-id")
     monkeypatch.setenv("VERDA_CLIENT_SECRET", "canary-secret")
 
@@ -102,6 +113,18 @@ def verda(cloud: FakeCloud, *kinds: Mapping[str, Any], free: Mapping[str, list[s
     )
 
 
+def hyperstack(cloud: FakeCloud, *kinds: Mapping[str, Any], book: tuple[Mapping[str, Any], ...] = (PRICEBOOK,)) -> None:
+    """The flavors in groups by region, and the pricebook, which is a bare list with every resource in it."""
+
+    def guarded(body: object) -> Route:
+        return lambda asked: reply(body) if asked.headers.get("api_key") == "canary-hs" else Reply(status=401)
+
+    groups = [{"gpu": kind["gpu"], "region_name": kind["region_name"], "flavors": [kind]} for kind in kinds]
+    none = {"gpu": "", "region_name": "NORWAY-1", "flavors": [{**FLAVOR, "name": "n1-cpu-small", "gpu": ""}]}
+    cloud.serve("/core/flavors", guarded({"status": True, "message": "", "data": [*groups, none]}))
+    cloud.serve("/pricebook", guarded([{**PRICEBOOK, "name": "vCPU", "value": "0E-9"}, *book]))
+
+
 def vultr(cloud: FakeCloud, *kinds: Mapping[str, Any]) -> None:
     def route(asked: Asked) -> Reply:
         if not asked.query.get("cursor"):
@@ -136,6 +159,14 @@ class TestDigitalOcean(PricesContract):
 
     def serve(self, cloud: FakeCloud) -> None:
         digitalocean(cloud, DROPLET, {**DROPLET, "slug": "gpu-l40s", "regions": []})
+
+
+class TestHyperstack(PricesContract):
+    def prices(self) -> Prices:
+        return HyperstackPrices()
+
+    def serve(self, cloud: FakeCloud) -> None:
+        hyperstack(cloud, FLAVOR, {**FLAVOR, "name": "n3-L40x1", "gpu": "L40", "gpu_count": 1})
 
 
 class TestVerda(PricesContract):
@@ -178,6 +209,11 @@ def runpods(**fields: object) -> list[Offer]:
 
 def droplets(**fields: object) -> list[Offer]:
     return read(TestDigitalOcean(), DigitalOceanPrices, digitalocean, {**DROPLET, **fields})
+
+
+def flavors(*book: Mapping[str, Any], **fields: object) -> list[Offer]:
+    entries = tuple({**PRICEBOOK, **entry} for entry in book or ({},))
+    return read(TestHyperstack(), HyperstackPrices, hyperstack, {**FLAVOR, **fields}, book=entries)
 
 
 def verdas(free: Mapping[str, list[str]] | None = None, **fields: object) -> list[Offer]:
@@ -294,6 +330,74 @@ def test_a_plan_has_as_many_accelerators_as_its_memory_says(
     offer = vultrs(**fields)[0]
     assert (offer.count, offer.accelerator_memory_gib) == (count, memory)
     assert offer.price.amount == Decimal("0.059")
+
+
+def test_a_flavor_costs_what_its_accelerators_cost_in_the_pricebook() -> None:
+    """Sold out is not unpriced; and the price of one accelerator is not that of eight."""
+    (offer,) = flavors()
+    assert (offer.instance, offer.region, offer.market) == ("n3-H100-SXM5x8", "CANADA-1", "on_demand")
+    assert (offer.accelerator_id, offer.count) == ("nvidia-h100-sxm-80gb", 8)
+    assert (offer.vcpus, offer.memory_gib) == (192, 1800)
+    assert offer.price.amount == Decimal("19.2")  # what the price page of 2026-05 makes of eight
+    assert [tuple(part)[:4] for part in offer.price.parts] == [
+        ("H100-80G-SXM5", 8, Decimal("2.4"), Decimal("19.2"))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gpu", "known", "market"),
+    [
+        ("H100-80G-PCIe", "nvidia-h100-pcie-80gb", "on_demand"),
+        ("H100-80G-PCIe-NVLink", "nvidia-h100-pcie-80gb", "on_demand"),
+        ("H100-80G-PCIe-spot", "nvidia-h100-pcie-80gb", "spot"),
+        ("A100-80G-SXM4", "nvidia-a100-sxm-80gb", "on_demand"),
+        ("H200-141G-SXM5", "nvidia-h200-sxm", "on_demand"),
+        ("L40", "nvidia-l40", "on_demand"),
+        ("RTX-A6000-spot", "nvidia-rtx-a6000", "spot"),
+        ("B900-SXM", None, "on_demand"),
+    ],
+)
+def test_a_card_of_hyperstack_is_told_by_form_and_memory_and_spot_by_its_name(
+    gpu: str, known: str | None, market: str
+) -> None:
+    (offer,) = flavors({"name": gpu}, gpu=gpu)
+    assert (offer.accelerator_id, offer.market, offer.price.amount) == (known, market, Decimal("19.2"))
+
+
+def test_a_discount_of_the_account_is_not_the_list_price() -> None:
+    """Who shares his catalog would have shared what was granted to him alone."""
+    (offer,) = flavors({"value": "1.2", "original_value": "2.4", "discount_applied": True})
+    assert offer.price.amount == Decimal("19.2")
+
+
+@pytest.mark.parametrize(
+    ("book", "amount"),
+    [
+        (({"end_time": "2026-11-24T00:00:00Z"},), None),  # over
+        (({"start_time": "2027-01-01T00:00:00"},), None),  # not yet
+        (({"value": "9", "end_time": "2026-11-24T00:00:00Z"}, LISTED), "19.2"),
+        ((LISTED, LISTED), "19.2"),
+        ((LISTED, {"value": "9"}), None),  # two prices in force: neither
+        ((LISTED, {"value": "9"}, LISTED), None),
+        (({"name": "H100-80G-PCIe"},), None),
+        (({"value": "0E-9"},), None),
+    ],
+)
+def test_of_the_pricebook_what_is_in_force_counts_and_two_prices_are_none(
+    book: tuple[Mapping[str, Any], ...], amount: str | None
+) -> None:
+    assert [offer.price.amount for offer in flavors(*book)] == [Decimal(amount) if amount else None]
+
+
+def test_a_flavor_without_a_count_has_no_price() -> None:
+    (offer,) = flavors(gpu_count=None)
+    assert (offer.count, offer.price.amount, offer.apart) == (None, None, ("unknown_price", "unknown_count"))
+
+
+@pytest.mark.parametrize("entry", [{"value": "cheap"}, {"value": -1}, {"start_time": "soon"}])
+def test_a_pricebook_that_cannot_be_read_refuses_the_answer(entry: Mapping[str, Any]) -> None:
+    with pytest.raises(MalformedResponse):
+        flavors(entry)
 
 
 def test_a_free_plan_is_no_price() -> None:

@@ -23,7 +23,7 @@ from cloudaccel_lambda.prices import LambdaPrices
 from cloudaccel_oci.prices import OciPrices
 from cloudaccel_skypilot.prices import BASE_URL, WANTED, NebiusPrices
 from tests.support import Canned, run
-from tests.unit.test_prices_small import DROPLET, VULTR, droplets, hosts, runpods, verdas, vultrs
+from tests.unit.test_prices_small import DROPLET, VULTR, droplets, flavors, hosts, runpods, verdas, vultrs
 
 pytestmark = pytest.mark.network  # lists are read over HTTP from 127.0.0.1
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -32,9 +32,20 @@ L40S = {"description": "8x L40S 48GB", "number_of_gpus": 8}
 
 @pytest.fixture(autouse=True)
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DIGITALOCEAN_ACCESS_TOKEN", "VERDA_CLIENT_ID", "VERDA_CLIENT_SECRET", "LAMBDA_API_KEY"):
+    for name in (
+        "DIGITALOCEAN_ACCESS_TOKEN",
+        "HYPERSTACK_API_KEY",
+        "VERDA_CLIENT_ID",
+        "VERDA_CLIENT_SECRET",
+        "LAMBDA_API_KEY",
+    ):
         monkeypatch.setenv(
-            name, {"VERDA_CLIENT_ID": "canary-id", "VERDA_CLIENT_SECRET": "canary-secret"}.get(name, "canary-do")
+            name,
+            {
+                "HYPERSTACK_API_KEY": "canary-hs",
+                "VERDA_CLIENT_ID": "canary-id",
+                "VERDA_CLIENT_SECRET": "canary-secret",
+            }.get(name, "canary-do"),
         )
     monkeypatch.setenv(WANTED, "yes")
 
@@ -65,6 +76,7 @@ def hosted(price: object = 1, name: str = "H100") -> list[Offer]:
 PRICED: Mapping[str, Callable[[Any], list[Offer]]] = {
     "digitalocean": lambda value: droplets(price_hourly=value),
     "hosted": lambda value: hosted("" if value is None else value),
+    "hyperstack": lambda value: flavors({"value": value}),
     "lambda": lambda value: lambdas(cents=value),
     "oci": ocis,
     "runpod": lambda value: runpods(securePrice=value, communityPrice=value),
@@ -76,6 +88,7 @@ PRICED: Mapping[str, Callable[[Any], list[Offer]]] = {
 NAMED: Mapping[str, Callable[[str], list[Offer]]] = {
     "digitalocean": lambda name: droplets(gpu_info={"count": 8, "vram": {"amount": 640, "unit": "gib"}, "model": name}),
     "hosted": lambda name: hosted(name=name),
+    "hyperstack": lambda name: flavors({"name": name}, gpu=name),
     "lambda": lambda name: lambdas(gpu=name),
     "oci": lambda name: ocis(name=name),
     "runpod": lambda name: runpods(id=name, displayName=name),

@@ -1,0 +1,1 @@
+"""Hyperstack: its flavors with accelerators and its pricebook. Machines are not started there."""
