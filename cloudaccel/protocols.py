@@ -47,6 +47,68 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaLine:
+    """One quota that counts some machines: what they count as, and what the account has of it.
+
+    Attributes
+    ----------
+    name, code
+        The cloud's words, and what tells this quota from others of the region whoever asks.
+    region
+        Where it counts; empty: everywhere.
+    needed, limit, used
+        In `unit`; None: not known, never 0.
+    why
+        Why `limit` is not known.
+    """
+
+    name: str
+    code: str
+    unit: str
+    region: str
+    needed: Decimal | None = None
+    limit: Decimal | None = None
+    used: Decimal | None = None
+    why: str = ""
+
+    @property
+    def enough(self) -> bool | None:
+        """Whether what is left is enough; None: not known."""
+        if self.needed is None or self.limit is None or self.used is None:
+            return None
+        return self.needed <= self.limit - self.used
+
+    @property
+    def wanted(self) -> Decimal | None:
+        """The limit that would do; None: not known, or it does."""
+        if self.needed is None or self.used is None or self.enough is not False:
+            return None
+        return self.used + self.needed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sold:
+    """Machines of one type, as a catalog describes them. `vcpus`, `accelerators`: of one machine; None: not known."""
+
+    instance_type: str
+    count: int
+    region: str
+    market: str
+    vcpus: Decimal | None = None
+    accelerators: Decimal | None = None
+
+    @property
+    def all_vcpus(self) -> Decimal | None:
+        """Of all machines."""
+        return None if self.vcpus is None else self.vcpus * self.count
+
+    @property
+    def all_accelerators(self) -> Decimal | None:
+        """Of all machines."""
+        return None if self.accelerators is None else self.accelerators * self.count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRequest:
     """Everything that one create call needs. The journal keeps it, and a replay sends exactly it.
 
@@ -278,6 +340,13 @@ class Quotas(Protocol):
         """What `count` machines count as, in the unit of the quota; None: not known."""
         ...
 
+    def lines(self, sold: Sold, *, ask: bool) -> Sequence[QuotaLine]:
+        """Every quota that counts these machines. Without `ask` nobody is asked, and no limit is known.
+
+        The same quota has the same code either way. Raises `ProviderError` when it cannot be asked.
+        """
+        ...
+
 
 class Access(Protocol):
     """How machines are reached. It reads the network, and never changes it: no port is opened, no rule is added."""
@@ -432,9 +501,11 @@ __all__ = [
     "Prices",
     "Provider",
     "Quota",
+    "QuotaLine",
     "Quotas",
     "Resource",
     "Scope",
+    "Sold",
     "Trial",
     "Way",
     "Web",

@@ -3,10 +3,11 @@
 import math
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from inspect import signature
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from cloudaccel import units
 from cloudaccel.api.holding import Holding, hold, read_holding
 from cloudaccel.api.judging import Rules, judge_by, row_judge
 from cloudaccel.api.money import Money, job_money
+from cloudaccel.api.quotas import Given, read_given
 from cloudaccel.api.quoting import build_query, relaxations
 from cloudaccel.catalog.session import accelerator_table, open_session, own_session
 from cloudaccel.compliance import conflicts
@@ -74,6 +76,7 @@ def plan(
     now: datetime | None = None,
     fx_file: str | Path | None = None,
     tax: str | None = None,
+    quota: Sequence[str] = (),
     **filters: "Unpack[Filters]",
 ) -> Plan:
     """The cheapest way (or the fastest, or of least carbon) to do a workload with what the catalog has on offer.
@@ -106,6 +109,9 @@ def plan(
         then converted, a budget in one is read, and totals are shown in ``currency`` beside USD.
     tax
         Tax to show beside totals (``19%``); no total has it in itself.
+    quota
+        Limits of an account to plan within: saved reports, or words such as ``PROVIDER:us-west-2:L-DB2E81BA=32``. What
+        they do not speak of is not limited.
     now
         From when a window that has begun is counted; None: the clock's.
     filters
@@ -140,13 +146,12 @@ def plan(
             assumptions=tuple(_assumed(parsed, setup, disk_price, transfer_price)),
             described=_described(
                 parsed, wanted, holding,
-                accelerators=accelerators, rank=rank_by, mfu=mfu, measured=measured, inter_node=inter_node,
+                accelerators=accelerators, rank=rank_by, mfu=mfu, measured=measured, inter_node=inter_node, quota=quota,
             ),
         )  # fmt: skip
         judged = row_judge(judge, named=by.named) if judge.packs else None
-        found = session.read_laid(
-            lambda db: _planned(request, _context(db, parsed, mfu, measured, judged, holding), holding), money.convert
-        )
+        context = partial(_context, job=parsed, mfu=mfu, measured=measured, holding=holding, given=read_given(quota))
+        found = session.read_laid(lambda db: _planned(request, context(db, judged=judged), holding), money.convert)
     found = _ruled(found, by, judge, closed if inventory is None else [])
     return replace(found, shown=money.shown)
 
@@ -182,9 +187,22 @@ def _planned(request: Request, context: Context, holding: Holding | None) -> Pla
     if holding is not None:
         return make_plan(hold(request, context, holding), context)
     found = make_plan(request, context)
+    if found.best is None and context.most is not None:
+        found = replace(found, relaxations=(*_without_quota(request, context), *found.relaxations))
     if found.best is not None or found.relaxations:
         return found
     return replace(found, relaxations=tuple(islice(_without_filters(request, context), _MOST_RELAXATIONS)))
+
+
+def _without_quota(request: Request, context: Context) -> Iterator[Relaxation]:
+    """What would be planned if the quota were no limit, when that is what stands against every option."""
+    free = copy(context)
+    free.most = None
+    best = make_plan(request, free).best
+    if best is not None and best.total is not None:
+        what = f"{best.offer.provider} {best.offer.region} {best.offer.instance} ×{best.nodes}"
+        text = f"with more quota (--quota-report says how much): {what} for {best.total:,.2f} {CURRENCY}"
+        yield Relaxation(reasons=("quota",), change=(("without --quota", ""),), text=text)
 
 
 def _without_filters(request: Request, context: Context) -> Iterator[Relaxation]:
@@ -263,8 +281,9 @@ def _job(job: JobLike, overrides: Mapping[str, Any], filters: Mapping[str, objec
 def _described(job: Job, wanted: Mapping[str, Any], holding: Holding | None, **flags: object) -> dict[str, Any]:
     """What was asked, for the lock."""
     filters = {name: str(value) for name, value in sorted(wanted.items())}
-    if flags.get("inter_node") is None:
-        flags.pop("inter_node", None)
+    for flag in ("inter_node", "quota"):
+        if flags.get(flag) in (None, ()):
+            flags.pop(flag, None)
     return {"job": dict(job.given), **flags, "filters": filters, **(holding.said if holding is not None else {})}
 
 
@@ -281,6 +300,7 @@ def _context(
     measured: float | None,
     judged: "RowJudge | None",
     holding: Holding | None,
+    given: Given | None,
 ) -> Context:
     table = accelerator_table()
 
@@ -304,7 +324,8 @@ def _context(
             machine=machine,
         )
 
-    return Context(db, table, sizer, judged, channel=_channels(held=holding is not None), energy=_energy)
+    most = None if given is None else given.most_by()
+    return Context(db, table, sizer, judged, channel=_channels(held=holding is not None), energy=_energy, most=most)
 
 
 def _cited(support: Support) -> str:

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from cloudaccel.api import planning as api
-from cloudaccel.cli import common, plan_certificate, plan_export, plan_table
+from cloudaccel.cli import common, plan_certificate, plan_export, plan_quota, plan_table
 from cloudaccel.errors import ConfigError, QueryError, StorageError
 from cloudaccel.model.certificate import Certificate
 from cloudaccel.model.plan import Option, Plan
@@ -19,6 +19,7 @@ EXAMPLES = """\
   cloudaccel plan job.yaml --against main.lock.json --max-increase 5%        for continuous integration
   cloudaccel plan job.yaml --accel p4d.24xlarge --region us-east-1 --reservation cr-1 --window 2027-01-10T11:30Z/24h
   cloudaccel plan job.yaml --startable --export terraform --export-to infra
+  cloudaccel plan --accel V100:8x2 --quota-report                      what to ask the sellers for
   cloudaccel plan plan.lock.json --export kubernetes --export-to -          from a lock, without planning again
 """
 LOCK_NAME = "plan.lock.json"
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     f.add_argument("--inventory", metavar="CSV", help="plan on machines that you own, instead of what is for rent")
     _add_holding(p)
+    plan_quota.add(p)
     common.add_money(p)
     common.add_rules(p)
     v = p.add_argument_group("answer")
@@ -123,8 +125,10 @@ def _add_export(p: argparse.ArgumentParser) -> None:
 
 
 def run(a: argparse.Namespace) -> int:
-    """Plan, show, write the lock; exit 0, 3 nothing fits, 4 budget or policy forbids it or it got too dear."""
+    """Plan, show, write the lock; exit 0, 3 nothing fits, 4 budget or policy forbids it or it got too dear, 7 quota."""
     overrides = {f: v for f in _JOB_FLAGS if (v := getattr(a, f"job_{f.replace('-', '_')}")) is not None}
+    if a.job is None and not overrides and a.quota_report and a.accel:
+        return plan_quota.without_job(a)
     if a.job is None and not overrides:
         raise QueryError(
             "name a job file, such as 'cloudaccel plan job.yaml', or say what is to be done: --task --model …"
@@ -141,8 +145,11 @@ def run(a: argparse.Namespace) -> int:
         inter_node=a.inter_node,
         require_available=a.require_available, rules=common.rules_of(a),
         inventory=a.inventory, reservation=a.reservation, window=a.window, paid=a.paid,
-        currency=a.currency, fx_file=a.fx_file, tax=a.tax,
+        currency=a.currency, fx_file=a.fx_file, tax=a.tax, quota=a.quota or (),
     )  # fmt: skip
+    if a.quota_report and found.best:
+        plan_quota.of_plan(found, a)
+        return 0
     text = api.lock_text(found)
     saved = _save(text, a.lock) if found.best else None
     _write_more(found, a)
@@ -211,6 +218,8 @@ def _save(text: str, where: str | None) -> str | None:
 def _exit_code(found: Plan, a: argparse.Namespace, max_increase: Decimal | None) -> int:
     if found.best is None:
         common.note(plan_table.why_not(found))
+        if any("quota" in relaxation.reasons for relaxation in found.relaxations):
+            return 7
         blocked = {reason for option in found.near for reason, _ in option.blocked}
         return 4 if blocked and blocked <= {"budget", "policy"} else 3
     return _compared(found.best, a.against, max_increase) if a.against else 0

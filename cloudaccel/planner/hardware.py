@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from cloudaccel.catalog.query import RankedRow, capacities, load_offers, ranked_rows
 from cloudaccel.facts.machines import network_gbit_per_s
-from cloudaccel.model import Accelerator, AcceleratorTerm, Query, from_nano
+from cloudaccel.model import Accelerator, AcceleratorTerm, Offer, Query, from_nano
 from cloudaccel.model.plan import MOST_MACHINES, STARTABLE, Judgement
 from cloudaccel.model.workload import Machine, Workload
 from cloudaccel.planner.reasons import POLICY, Rejections, policy_words
@@ -56,7 +56,7 @@ class Hardware:
 def hardware_on_offer(request: Request, context: Context, rejections: Rejections) -> list[Hardware]:
     """Every hardware shape that somebody sells, with its price classes, cheapest for its peak first."""
     by_shape: dict[tuple[str, float, Machine], list[RankedRow]] = {}
-    every, ends = _rows(request, context)
+    every, ends = _rows(request, context, rejections)
     verdicts = _verdicts(context, every)
     for row in every:
         shape = (
@@ -81,24 +81,35 @@ def hardware_on_offer(request: Request, context: Context, rejections: Rejections
     return [hardware for _, hardware in found]
 
 
-def _rows(request: Request, context: Context) -> tuple[list[RankedRow], Mapping[int, int]]:
+def _rows(request: Request, context: Context, rejections: Rejections) -> tuple[list[RankedRow], Mapping[int, int]]:
     """The rows that the query finds, and of how many machines there are at most, by row number.
 
-    When only what can be started is wanted: without those that cannot be, and no more machines than that.
+    When only what can be started is wanted, or a quota is given: without those that it leaves out, which are counted.
     """
     ends = capacities(context.db)
     rows = list(ranked_rows(context.db, _query_of(request, context), context.accelerators))
     if request.held is not None:
         rows = [row for row in rows if row.oid == request.held.oid]
-    channel = context.channel
-    if not request.startable_only or channel is None:
+    if not request.startable_only and context.most is None:
         return rows, ends
     offers = load_offers(context.db, (row.oid for row in rows))
     most: dict[int, int] = {}
     for oid, offer in offers.items():
-        found = next((n for n in (MOST_MACHINES, 1) if channel(offer, n) == STARTABLE), 0)
-        most[oid] = min(found, ends.get(oid, NO_END))
+        most[oid] = min(_most_startable(request, context, offer), ends.get(oid, NO_END))
+        quota = None if context.most is None else context.most(offer)
+        if quota is not None and most[oid]:
+            most[oid] = min(most[oid], quota)
+            if not quota:
+                rejections.add("quota", "offer", f"{offer.provider} {offer.region} {offer.instance}", "not one machine")
     return [row for row in rows if most[row.oid]], {**ends, **most}
+
+
+def _most_startable(request: Request, context: Context, offer: Offer) -> int:
+    """How many machines of an offer one run can start, when only such are wanted."""
+    channel = context.channel
+    if not request.startable_only or channel is None:
+        return NO_END
+    return next((n for n in (MOST_MACHINES, 1) if channel(offer, n) == STARTABLE), 0)
 
 
 def _query_of(request: Request, context: Context) -> Query:

@@ -75,6 +75,7 @@ class Context:
         judge: Judge | None = None,
         channel: Callable[[Offer, int], str] | None = None,
         energy: Callable[[Offer, Accelerator, int, Decimal], Energy | None] | None = None,
+        most: Callable[[Offer], int | None] | None = None,
     ) -> None:
         self.db = db
         self.accelerators = accelerators
@@ -82,3 +83,4 @@ class Context:
         self.judge = judge
         self.channel = channel
         self.energy = energy
+        self.most = most  # machines that a quota leaves; None of an offer: no quota is known to count it

@@ -4,12 +4,14 @@ import csv
 import re
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from cloudaccel.protocols import Quota
+from cloudaccel.protocols import Quota, QuotaLine, Sold
 from cloudaccel_aws.sdk import Sdk
 
 _KEEP_S = 300  # Service Quotas throttles early, and a quota changes over days
@@ -64,6 +66,20 @@ class AwsQuotas:
             with self._lock:
                 self._vcpus[instance_type] = known
         return known * count
+
+    def lines(self, sold: Sold, *, ask: bool) -> Sequence[QuotaLine]:
+        """The one quota of the family in the region, in vCPUs."""
+        row = table().get((sold.market, family(sold.instance_type)))
+        if row is None:
+            named = f"the quota of {family(sold.instance_type)} as {sold.market.replace('_', '-')}"
+            return (QuotaLine(name=named, code="", unit="vCPU", region=sold.region, why="its code is not known here"),)
+        line = QuotaLine(
+            name=row["name"], code=row["code"], unit=row["unit"], region=sold.region, needed=sold.all_vcpus
+        )
+        if not ask:
+            return (line,)
+        limit = self._limit(sold.region, row["code"])
+        return (replace(line, limit=limit, used=self._used(sold.region, row["code"], sold.market)),)
 
     def _limit(self, region: str, code: str) -> Decimal:
         with self._lock:

@@ -1,11 +1,12 @@
 """Sizes as a subscription may use them, and the vCPU quotas that count them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
-from cloudaccel.protocols import Quota
+from cloudaccel.protocols import Quota, QuotaLine, Sold
 from cloudaccel_azure.sdk import Sdk
 
 Found = dict[str, Any]
@@ -64,12 +65,34 @@ class AzureQuotas:
         each = capabilities(self._skus.of(instance_type, region) or {}).get("vCPUs")
         return Decimal(each) * count if each else None
 
+    def lines(self, sold: Sold, *, ask: bool) -> Sequence[QuotaLine]:
+        """The vCPUs of the family and of the region; of spot, those of all spot machines there."""
+        family = self.family(sold.instance_type)
+        spot = sold.market == "spot"
+        codes = {_SPOT: "spot vCPUs"} if spot else {family: f"vCPUs of {family}", _REGION: "regional vCPUs"}
+        found = [
+            QuotaLine(name=name, code=code, unit="vCPU", region=sold.region, needed=sold.all_vcpus)
+            for code, name in codes.items()
+        ]
+        if not ask:
+            return found
+        named = {self._family_of(sku) for sku in self._skus.machines(sold.region) if self._is_of(sku, family)}
+        usages = {q.code.lower(): q for q in map(_quota, self._sdk.pages("compute.usage.list", sold.region))}
+        rows = {family: next((usages[name] for name in sorted(named) if name in usages), None)}
+        return [_with(line, rows.get(line.code) or usages.get(line.code.lower())) for line in found]
+
     def _is_of(self, sku: Found, family: str) -> bool:
         return self.family(str(sku.get("name", ""))) == family
 
     @staticmethod
     def _family_of(sku: Found) -> str:
         return str(sku.get("family", "")).lower()
+
+
+def _with(line: QuotaLine, quota: Quota | None) -> QuotaLine:
+    if quota is None:
+        return replace(line, why="Azure does not say")
+    return replace(line, name=f"{line.name} ({quota.code})", limit=quota.limit, used=quota.used)
 
 
 def capabilities(sku: Mapping[str, Any]) -> dict[str, str]:

@@ -6,13 +6,14 @@ out by the core (``cloudaccel compare --inventory``); here only a price that the
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 from cloudaccel.errors import ConfigError
 from cloudaccel.facts.inventory import PROVIDER, offer_of, read_inventory
 from cloudaccel.model import Offer
-from cloudaccel.protocols import Instances, Quota, Quotas, Scope, Web
+from cloudaccel.protocols import Instances, Quota, QuotaLine, Quotas, Scope, Sold, Web
 
 INVENTORY_ENV = "CLOUDACCEL_INVENTORY"
 
@@ -66,6 +67,14 @@ class Inventory:
     def needed(self, instance_type: str, count: int, region: str) -> Decimal | None:
         """A machine counts as one."""
         return Decimal(count) if instance_type and region else None
+
+    def lines(self, sold: Sold, *, ask: bool) -> Sequence[QuotaLine]:
+        """The machines there are; they are read from the inventory's file, so that nobody needs to be asked."""
+        found = self.remaining(sold.region, sold.instance_type, sold.market) if ask else None
+        limit, used = (None, None) if found is None else (found.limit, found.used)
+        count = Decimal(sold.count)
+        line = QuotaLine(name="machines owned", code="inventory", unit="machines", region=sold.region, needed=count)
+        return (replace(line, limit=limit, used=used),)
 
 
 class OnPremProvider:

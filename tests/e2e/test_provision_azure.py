@@ -333,3 +333,15 @@ def test_a_self_test_holds_and_says_that_the_cloud_was_a_fake(cloud: "FakeAzure"
     }  # fmt: skip
     assert "machines proved: fake: create, lost answer" in run("doctor").out
     assert not cloud.live()
+
+
+def test_u77_a_report_names_the_familys_and_the_regions_vcpus(cloud: "FakeAzure") -> None:
+    cloud.quotas |= {"cores": 100, "standardNCADSA100v4Family": 24}
+    said = run(
+        "plan", "--accel", "Standard_NC24ads_A100_v4", "--provider", "azure", "--region", "eastus", "--limit", "1",
+        "--quota-report",
+    )  # fmt: skip
+    assert said.code == 0, said.err
+    assert "(standardNCADSA100v4Family)" in said.out
+    assert "needs 24 vCPU, 24 of 24 left: enough" in said.out
+    assert "regional vCPUs (cores): needs 24 vCPU, 100 of 100 left: enough" in said.out

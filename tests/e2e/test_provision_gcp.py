@@ -549,3 +549,29 @@ def test_an_old_flex_start_request_is_not_sent_again_to_outlive_its_deadline(clo
     assert [m.id for m in late.create(settled)] == [m.id for m in made], "a lost answer is found by its name"
     with pytest.raises(CapacityUnavailable, match="too old"):
         late.create(replace(settled, token=str(uuid.uuid5(uuid.NAMESPACE_OID, "other"))))
+
+
+def test_u77_a_report_says_what_is_left_of_both_quotas_and_what_to_ask_for(cloud: "FakeGcp") -> None:
+    """The region had enough; that all regions together had not was read in a refusal, a week later."""
+    cloud.quotas |= {"NVIDIA_L4_GPUS": 4, "GPUS_ALL_REGIONS": 1}
+    words = ("plan", "--accel", "L4:1x2", "--provider", "gcp", "--region", "us-central1", "--limit", "1")
+    said = run(*words, "--quota-report")
+    assert said.code == 0, said.err
+    assert "NVIDIA_L4_GPUS: needs 2 GPUs, 4 of 4 left: enough" in said.out
+    assert "GPUS_ALL_REGIONS, over all regions: needs 2 GPUs, 1 of 1 left: too little, ask for 2" in said.out
+    saved = run(*words, "--quota-report", "--json")
+    Path("quota.json").write_text(saved.out, encoding="utf-8")
+    calls = len(cloud.calls)
+    again = run(*words, "--quota-report", "--quota", "quota.json", "--json")
+    assert again.json["options"] == saved.json["options"]
+    assert len(cloud.calls) == calls, "nobody was asked"
+
+
+def test_a_quota_that_nobody_may_read_is_not_known(cloud: "FakeGcp") -> None:
+    script(cloud, "regions.get", code="forbidden", status=403, times=9)
+    said = run(
+        "plan", "--accel", "L4:1", "--provider", "gcp", "--region", "us-central1", "--limit", "1", "--quota-report"
+    )
+    assert said.code == 0
+    assert "needs 1 GPUs, limit ? [1]" in said.out
+    assert "forbidden" in said.out
