@@ -28,10 +28,10 @@ IN_PROCESS = "http://fake.invalid"  # an address that nothing answers: what `in_
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one call gets. `lost`: it has run, and its answer never arrives."""
+    """What one call gets: JSON, or plain text. `lost`: it has run, and its answer never arrives."""
 
     status: int
-    body: Body
+    body: Body | str
     lost: bool = False
 
 
@@ -202,6 +202,8 @@ def _asked(method: str, target: str, headers: Mapping[str, str], body: bytes) ->
 
 
 def _text(answer: Answer) -> bytes:
+    if isinstance(answer.body, str):
+        return answer.body.encode()
     return b"" if answer.status == 204 else json.dumps(answer.body).encode()
 
 

@@ -17,10 +17,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from cloudaccel.testing.cloud import Asked
-from cloudaccel.testing.fakes import Answer, Body, Life, RestFake, Server, in_process, serve_forever
+from cloudaccel.testing.fakes import IN_PROCESS, Answer, Body, Life, RestFake, Server, in_process, serve_forever
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
 GROUP = "fake-group"
+SECRET = "key-of-a-serial-log"  # noqa: S105 - a canary: no output may have it
+_LOGS = "/serial-logs/"
 # size → vCPUs, family of the quota, InfiniBand (Azure VM sizes)
 SIZES = {
     "Standard_NC4as_T4_v3": (4, "Standard NCASv3_T4 Family", False),
@@ -71,6 +73,8 @@ class FakeAzure(RestFake):
         self.capacity: dict[tuple[str, str], int] = {}  # (size, zone number) → machines left; absent: as many as asked
         self.quotas: dict[str, int] = {"cores": 1000, "lowPriorityCores": 1000}  # by name; a family absent: 1000
         self.bastions: list[Body] = []
+        self.granted: list[Body] | None = [{"actions": ["*"], "notActions": []}]  # None: nobody may read them
+        self.consoles: dict[str, str] = {}  # name of a machine → what it wrote to its serial console
         self._born: dict[tuple[str, str], datetime] = {}
         self.things: dict[tuple[str, str], Body] = {}  # (type, name) → resource
         self._ending: dict[str, datetime] = {}
@@ -103,6 +107,9 @@ class FakeAzure(RestFake):
         """Serve one call."""
         with self.lock:
             self.settle()
+            if asked.path.startswith(_LOGS):
+                right = asked.query.get("sig") == SECRET
+                return Answer(200 if right else 403, self.consoles.get(asked.path.removeprefix(_LOGS), ""))
             kind, name = _what(asked.path)
             action = f"{asked.method} {kind}"
             body = cast(Body, json.loads(asked.body)) if asked.body else {}
@@ -118,6 +125,12 @@ class FakeAzure(RestFake):
     def _answer(
         self, method: str, kind: str, name: str, body: Body, headers: Mapping[str, str], fault: Fault | None
     ) -> tuple[int, Body]:
+        if kind == "permissions":
+            return (
+                (200, {"value": self.granted}) if self.granted is not None else _error(403, "AuthorizationFailed", "")
+            )
+        if kind == "retrieveBootDiagnosticsData":
+            return self._log_address(name, headers)
         if kind == "bastionHosts":
             return 200, {"value": self.bastions}
         if kind in ("usages", "skus", "virtualNetworks"):
@@ -137,6 +150,16 @@ class FakeAzure(RestFake):
             return _error(400, "InvalidRequestContent", f"no such field: {wrong}")
         self._make(kind, name, body, fault)
         return (200 if kind == "availabilitySets" else 201), self.things[kind, name]
+
+    def _log_address(self, name: str, headers: Mapping[str, str]) -> tuple[int, Body]:
+        """Where a machine's serial log is for a few minutes, with the key to it in the address."""
+        found = self.things.get(("virtualMachines", name))
+        if found is None:
+            return _error(404, "ResourceNotFound", f"no {name}")
+        if not found["properties"].get("diagnosticsProfile", {}).get("bootDiagnostics", {}).get("enabled"):
+            return _error(409, "OperationNotAllowed", "boot diagnostics is not enabled")
+        base = f"http://{headers['host']}" if "host" in headers else IN_PROCESS
+        return 200, {"serialConsoleLogBlobUri": f"{base}{_LOGS}{name}?sig={SECRET}"}
 
     def _make(self, kind: str, name: str, body: Body, fault: Fault | None) -> None:
         made = {**body, "id": _id(kind, name), "name": name, "type": kind}
@@ -241,6 +264,8 @@ def _what(path: str) -> tuple[str, str]:
     """Type and name at the end of a path: ``…/virtualMachines/ca-1`` or ``…/virtualMachines``."""
     parts = path.strip("/").split("/")
     after = parts[parts.index("providers") + 2 :] if "providers" in parts else parts[-1:]
+    if len(after) > 2 and after[2] == "retrieveBootDiagnosticsData":
+        return after[2], after[1]
     if after[0] == "locations":
         return after[-1], ""
     return after[0], after[1] if len(after) > 1 else ""
@@ -311,7 +336,7 @@ def main(argv: list[str] | None = None) -> int:
     return serve_forever("cloudaccel_azure.fake", __doc__, 5557, lambda lag_s: FakeAzure(lag_s=lag_s), exports, argv)
 
 
-__all__ = ["GROUP", "SUBSCRIPTION", "Call", "FakeAzure", "Fault", "Server", "main"]
+__all__ = ["GROUP", "SECRET", "SUBSCRIPTION", "Call", "FakeAzure", "Fault", "Server", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, cast
 
 from cloudaccel.errors import (
+    AuthError,
     CapacityUnavailable,
     Conflict,
     InstanceNotFound,
@@ -35,6 +37,7 @@ from cloudaccel_azure.launching import (
     names,
     names_of,
     needs_set,
+    rights,
     security_group,
     terms,
 )
@@ -56,6 +59,8 @@ _PLAIN_IMAGE = {
     "publisher": "Canonical", "offer": "0001-com-ubuntu-server-jammy", "sku": "22_04-lts-gen2", "version": "latest",
 }  # fmt: skip
 _POWER = {"running": "running", "starting": "pending", "stopping": "stopping", "deallocating": "stopping"}
+_LOG_MINUTES = 5
+CONSOLE_CHARS = 65_536  # as much as other clouds give
 _UNDECIDED = (OutcomeUnknown, RateLimited, ProviderUnavailable)  # the same call again decides
 _PASSING = (Conflict, RateLimited, ProviderUnavailable)  # what asking again may mend
 Found = dict[str, Any]
@@ -154,9 +159,26 @@ class AzureInstances:
         return replace(request, settled=settled)
 
     def rehearse(self, request: InstanceRequest) -> None:
-        """Azure has no dry run: what can be checked without creating is that the request can be said."""
+        """Azure has no dry run: checked are that the request can be said, and the caller's rights in the group.
+
+        Raises
+        ------
+        AuthError
+            If actions that a launch needs are not allowed, by name. Where the rights cannot be read they are not known.
+        """
         stand_in = replace(request, settled={**request.settled, "group": "none-yet"})
         machine(stand_in, names(request)[0])
+        try:
+            granted = self._sdk.pages("authorization.permissions.list_for_resource_group", self._sdk.group)
+        except ProviderError:
+            return
+        missing = [right for right in rights(request) if not any(allows(one, right) for one in granted)]
+        if missing:
+            raise AuthError(
+                f"azure: in resource group {self._sdk.group} the credentials lack {', '.join(missing)}; "
+                "deploy/azure/role.json is the least role.",
+                provider="azure", operation="permissions", code="AuthorizationFailed", scope="provider",
+            )  # fmt: skip
 
     def terms(self, request: InstanceRequest) -> Sequence[str]:
         """Image, network, what is open and what protects it."""
@@ -206,9 +228,18 @@ class AzureInstances:
         """The machine now."""
         return _instance(self._view(instance_id), region)
 
-    def console(self, instance_id: str, *, region: str) -> str | None:  # noqa: ARG002
-        """Not read: Azure keeps it in a storage account, behind an address of its own for each reading."""
-        return None
+    def console(self, instance_id: str, *, region: str) -> str | None:  # noqa: ARG002  # the group knows where it is
+        """The end of the boot diagnostics' serial log, which Azure keeps behind an address for a few minutes."""
+        try:
+            found = self._sdk.call(
+                "compute.virtual_machines.retrieve_boot_diagnostics_data", self._sdk.group, instance_id,
+                sas_uri_expiration_time_in_minutes=_LOG_MINUTES,
+            )  # fmt: skip
+        except Conflict:  # a machine that was made without, or that has not written yet
+            return None
+        address = str(found.get("serialConsoleLogBlobUri") or "")
+        text = self._sdk.text_at(address) if address else None
+        return text[-CONSOLE_CHARS:] if text else None
 
     def delete(self, instance_id: str, *, region: str) -> None:  # noqa: ARG002  # the group knows where it is
         """Begin to delete the machine, and with it what has the delete option. Raises `InstanceNotFound`."""
@@ -390,6 +421,16 @@ class AzureInstances:
             found = self._sdk.call("compute.ssh_public_keys.get", self._sdk.group, request.key_name)
             return str(_row(found.get("properties")).get("publicKey"))
         return _nobodys_key()
+
+
+def allows(permission: Mapping[str, Any], action: str) -> bool:
+    """Whether a set of allowed and excluded actions, with ``*`` for anything in them, allows an action."""
+
+    def named(key: str) -> bool:
+        patterns: Sequence[str] = permission.get(key) or ()
+        return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
+
+    return named("actions") and not named("not_actions")
 
 
 @cache

@@ -14,6 +14,15 @@ RUN_TAG = "cloudaccel-run"
 GROUP_PREFIX = (
     "cloudaccel-"  # a run's groups are named with it, the run and the region; a test holds it to the core's own names
 )
+# Azure: permissions of virtual machines and of networks, as the role that is shipped has them.
+_RIGHTS = (
+    "Microsoft.Compute/disks/write", "Microsoft.Compute/virtualMachines/delete",
+    "Microsoft.Compute/virtualMachines/read", "Microsoft.Compute/virtualMachines/write",
+    "Microsoft.Network/networkInterfaces/join/action",
+    "Microsoft.Network/networkInterfaces/write", "Microsoft.Network/networkSecurityGroups/join/action",
+    "Microsoft.Network/networkSecurityGroups/read", "Microsoft.Network/networkSecurityGroups/write",
+    "Microsoft.Network/virtualNetworks/subnets/join/action",
+)  # fmt: skip
 _MOST_NAMES = 8  # a gang has at most 8 machines
 
 
@@ -50,6 +59,7 @@ def machine(request: InstanceRequest, name: str) -> dict[str, Any]:
                 "networkApiVersion": NETWORK_API,
                 "networkInterfaceConfigurations": [_interface(request, name)],
             },
+            "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},  # storage of Azure's own: the serial log
             **_market(request),
         },
     }
@@ -58,6 +68,13 @@ def machine(request: InstanceRequest, name: str) -> dict[str, Any]:
     elif request.zone != request.region:
         body["zones"] = [request.zone.rpartition("-")[2]]
     return body
+
+
+def rights(request: InstanceRequest) -> tuple[str, ...]:
+    """Actions that a launch and its end need in the group; the whole role is deploy/azure/role.json."""
+    held = ("Microsoft.Compute/capacityReservationGroups/deploy/action",) if request.reservation_id else ()
+    near = ("Microsoft.Compute/availabilitySets/write",) if needs_set(request) else ()
+    return (*_RIGHTS, *held, *near)
 
 
 def needs_set(request: InstanceRequest) -> bool:

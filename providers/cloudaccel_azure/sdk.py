@@ -21,7 +21,7 @@ TIMEOUT_S = 60
 
 
 class Sdk:
-    """Clients of compute and network, made when first used.
+    """Clients of compute, network and authorization, made when first used.
 
     `transport`: azure-core's, to ask in place of the network and without credentials, in `subscription` and `group`.
     """
@@ -57,6 +57,25 @@ class Sdk:
         """All entries of a listing, over every page."""
         return [_plain(found) for found in self._send(path, positional, more, every=True)]
 
+    def text_at(self, address: str) -> str | None:
+        """The text behind an address that carries its own key, which is never repeated; None: there is none.
+
+        Raises `ProviderUnavailable`.
+        """
+        from azure.core import exceptions
+        from azure.core.pipeline.transport import HttpRequest, RequestsTransport
+
+        request: Any = HttpRequest("GET", address)
+        try:
+            with RequestsTransport() as own:
+                answer: Any = (self._transport or own).send(request, connection_timeout=10, read_timeout=TIMEOUT_S)
+                return str(answer.text("utf-8")) if answer.status_code == 200 else None
+        except exceptions.AzureError as error:
+            raise ProviderUnavailable(
+                "azure: what a machine wrote could not be fetched.",
+                provider=NAME, operation="serial_log", code=type(error).__name__,
+            ) from None  # fmt: skip  # its text has the address, and that has the key
+
     def _send(self, path: str, positional: tuple[Any, ...], more: Mapping[str, Any], *, every: bool = False) -> Any:
         service, operations, method = path.split(".")
         client = self._client(service)
@@ -85,11 +104,17 @@ class Sdk:
     def _make(self, service: str) -> Any:
         try:
             from azure.identity import DefaultAzureCredential
+            from azure.mgmt.authorization import AuthorizationManagementClient
             from azure.mgmt.compute import ComputeManagementClient
             from azure.mgmt.network import NetworkManagementClient
         except ImportError as error:
             raise ConfigError("azure: the SDK is not installed: pip install 'cloudaccel[azure]'.") from error
-        kind: Any = {"compute": ComputeManagementClient, "network": NetworkManagementClient}[service]
+        kinds: dict[str, Any] = {
+            "authorization": AuthorizationManagementClient,
+            "compute": ComputeManagementClient,
+            "network": NetworkManagementClient,
+        }
+        kind: Any = kinds[service]
         always: dict[str, Any] = {"retry_total": 0, "connection_timeout": 10, "read_timeout": TIMEOUT_S}
         fake = os.environ.get(ENDPOINT_ENV, "")
         if self._transport is not None:

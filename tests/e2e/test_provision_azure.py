@@ -1,6 +1,7 @@
 """Runs on Azure from start to verified end, through the real SDK against a fake on loopback."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -279,8 +280,11 @@ _TYPES = {
     "networkInterfaces": "Microsoft.Network/networkInterfaces",
     "publicIPAddresses": "Microsoft.Network/publicIPAddresses",
     "networkSecurityGroups": "Microsoft.Network/networkSecurityGroups",
+    "bastionHosts": "Microsoft.Network/bastionHosts",
+    "permissions": "Microsoft.Authorization/permissions",
+    "retrieveBootDiagnosticsData": "Microsoft.Compute/virtualMachines/retrieveBootDiagnosticsData",
 }  # fmt: skip
-_VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete"}
+_VERBS = {"GET": "read", "PUT": "write", "DELETE": "delete", "POST": "action"}
 # A machine makes its disk and interface with the caller's rights, and joins a subnet, a group and a set.
 _WITH_A_MACHINE = {
     "Microsoft.Compute/disks/write", "Microsoft.Network/networkInterfaces/write",
@@ -291,6 +295,8 @@ _WITH_A_MACHINE = {
 
 def test_the_role_that_is_shipped_allows_every_call_that_is_made_and_no_more(cloud: "FakeAzure") -> None:
     assert up("--allow-unpriced", "--ssh-cidr", "203.0.113.0/24", what="Standard_ND96isr_H100_v5:8x2").code == 0
+    assert provision("watch", "--once").code == 0
+    assert up("--dry-run").code == 0
     assert provision("down", "--all", "--yes").code == 0
     assert provision("reap", "--reconcile").code == 0
     role = json.loads((Path(__file__).parents[2] / "deploy" / "azure" / "role.json").read_text(encoding="utf-8"))
@@ -298,7 +304,7 @@ def test_the_role_that_is_shipped_allows_every_call_that_is_made_and_no_more(clo
     allowed = set(role["Actions"])
     assert needed <= allowed
     leftovers = {f"{_TYPES[k]}/delete" for k in ("disks", "networkInterfaces", "publicIPAddresses")}  # strays
-    options = {"Microsoft.Network/bastionHosts/read", "Microsoft.Compute/sshPublicKeys/read"}
+    options = {"Microsoft.Compute/sshPublicKeys/read"}
     options |= {"Microsoft.Compute/capacityReservationGroups/deploy/action"}
     assert allowed - needed <= leftovers | options
     assert not role["DataActions"]
@@ -345,3 +351,75 @@ def test_u77_a_report_names_the_familys_and_the_regions_vcpus(cloud: "FakeAzure"
     assert "(standardNCADSA100v4Family)" in said.out
     assert "needs 24 vCPU, 24 of 24 left: enough" in said.out
     assert "regional vCPUs (cores): needs 24 vCPU, 100 of 100 left: enough" in said.out
+
+
+def test_rights_that_a_launch_lacks_are_named_before_it(cloud: "FakeAzure") -> None:
+    """He would have read of the missing right with a security group made and a machine refused."""
+    everything = ["Microsoft.Compute/*", "Microsoft.Network/*"]
+    lacking = ["Microsoft.Network/networkSecurityGroups/*", "microsoft.compute/disks/WRITE"]
+    for granted, right in (
+        ([{"actions": ["*/read"], "notActions": []}], "Microsoft.Compute/virtualMachines/write"),
+        ([{"actions": everything, "notActions": lacking}], "Microsoft.Network/networkSecurityGroups/join/action"),
+        ([{"actions": everything, "notActions": lacking}], "Microsoft.Compute/disks/write"),
+        ([], "Microsoft.Compute/virtualMachines/write"),
+    ):
+        cloud.granted = granted
+        answer = up("--dry-run")
+        assert answer.code == 7, answer.out
+        assert right in answer.out + answer.err
+    assert not puts(cloud)
+    role = json.loads((Path(__file__).parents[2] / "deploy" / "azure" / "role.json").read_text(encoding="utf-8"))
+    enough: tuple[list[dict[str, Any]], ...] = (
+        [{"actions": role["Actions"], "notActions": []}],
+        [{"actions": ["*"], "notActions": ["Microsoft.Authorization/*/write"]}],
+        [{"actions": everything, "notActions": lacking}, {"actions": ["*"], "notActions": []}],
+    )
+    for granted in enough:
+        cloud.granted = granted
+        assert up("--dry-run").code == 0
+
+
+def test_rights_that_nobody_may_read_are_not_called_missing(cloud: "FakeAzure") -> None:
+    cloud.granted = None
+    answer = up("--dry-run")
+    assert answer.code == 0, answer.out
+    assert not puts(cloud)
+
+
+def test_what_machines_say_on_their_serial_port_is_read_and_its_key_told_to_nobody(cloud: "FakeAzure") -> None:
+    """An idle machine on Azure was never ended: what it said was not read."""
+    from cloudaccel_azure.fake import SECRET
+
+    assert up("--end-idle", "1h").code == 0
+    (machine,) = machines(cloud)
+    assert [b["properties"]["diagnosticsProfile"] for b in puts(cloud)] == [{"bootDiagnostics": {"enabled": True}}]
+    assert "not known" in provision("show", run_id()).out, "nothing is written yet"
+    now = int(time.time())
+    cloud.consoles[machine] = (
+        f"{'x' * 80_000}\ncloudaccel-report 1 at={now} accelerators=1 use=0 busy={now - 7200} notice=no\n"
+    )
+    shown = provision("show", run_id())
+    assert "1 accelerators answer, 0 % busy" in shown.out or "0 % busy" in shown.out
+    watched = provision("watch", "--once")
+    assert "nothing was computed since" in watched.out
+    assert not machines(cloud)
+    said = "".join((shown.out, shown.err, watched.out, watched.err))
+    assert SECRET not in said
+    assert not [file for file in Path("data").rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
+
+
+def test_a_serial_log_that_cannot_be_fetched_says_nothing_and_keeps_its_key(
+    cloud: "FakeAzure", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cloudaccel_azure import fake
+
+    assert up("--end-idle", "1h").code == 0
+    address = "http://127.0.0.1:1/serial-logs/x?sig=" + fake.SECRET
+
+    def nowhere(*_: object) -> tuple[int, dict[str, str]]:
+        return 200, {"serialConsoleLogBlobUri": address}
+
+    monkeypatch.setattr(cloud, "_log_address", nowhere)
+    for answer in (provision("show", run_id()), provision("watch", "--once")):
+        assert fake.SECRET not in answer.out + answer.err
+    assert machines(cloud)
