@@ -403,6 +403,10 @@ class Instances(Protocol):
         """
         ...
 
+    def keeps_deadline(self, instance_type: str) -> bool:
+        """Whether machines of the type end at their deadline although nobody is left to end them. Asks nobody."""
+        ...
+
     def refusal(self, instance_type: str, market: str, count: int) -> str | None:
         """Why `count` machines of the type are never started in the market; None: they may be. Asks nobody."""
         ...

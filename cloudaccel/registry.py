@@ -74,6 +74,12 @@ def refusal(name: str, instance_type: str, market: str, count: int) -> str | Non
     return None if instances is None else instances.refusal(instance_type, market, count)
 
 
+def keeps_deadline(name: str, instance_type: str) -> bool:
+    """Whether machines of provider `name` end at their deadline although nobody is left to end them."""
+    instances = load(name).instances if starts(name) else None
+    return instances is not None and instances.keeps_deadline(instance_type)
+
+
 def exports() -> tuple[tuple[str, str], ...]:
     """Pairs of export and provider whose packages write them, sorted. Loads none of them."""
     pairs = (name.rpartition(".") for name in _entries(EXPORTS))

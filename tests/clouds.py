@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -96,7 +96,7 @@ class Simulated:
 
 def simulated(name: str, clock: VirtualClock) -> Simulated:
     """An empty account of `name`. There is one account of AWS in a process: an older one is emptied."""
-    return {"aws": _aws, "azure": _azure, "gcp": _gcp}[name](clock)
+    return {"aws": _aws, "azure": _azure, "gcp": _gcp, "tpu": _tpu}[name](clock)
 
 
 def _aws(clock: VirtualClock) -> Simulated:
@@ -163,6 +163,29 @@ def _gcp(clock: VirtualClock) -> Simulated:
             "zoneOperations.wait", "globalOperations.wait",
         ),
         fault=Fault, things=lambda: _things_of_gcp(fake), empty=fake.forget, take_back=fake.interrupt,
+    )  # fmt: skip
+
+
+def _tpu(clock: VirtualClock) -> Simulated:
+    """Google Cloud, of which slices are asked: requests wait for a minute, and only this program ends them."""
+    cloud = _gcp(clock)
+    cloud.fake.tpu.queue_s = 60
+    create, failing = "queuedResources.create", {"in_operation": True}
+    refusals: tuple[dict[str, Any], ...] = (
+        {"action": create, "code": "RESOURCE_EXHAUSTED", "message": "no more capacity in the zone", **failing},
+        {"action": create, "code": "RESOURCE_EXHAUSTED", "message": "Quota limit exceeded", "status": 429},
+        {"action": create, "code": "UNAVAILABLE", "status": 503},
+        {"action": create, "code": "PERMISSION_DENIED", "status": 403},
+        {"action": "queuedResources.get", "code": "UNAVAILABLE", "status": 503},
+        {"action": "queuedResources.list", "code": "RESOURCE_EXHAUSTED", "message": "quota per minute", "status": 429},
+        {"action": "queuedResources.delete", "code": "FAILED_PRECONDITION", "status": 400},
+        {"action": "queuedResources.delete", "code": "INTERNAL", "status": 500},
+        {"action": "operations.get", "code": "UNAVAILABLE", "status": 503},
+        {"action": "firewalls.insert", "code": "backendError", "status": 503},
+    )
+    return replace(
+        cloud, instance="v5litepod-8", refusals=refusals, price_per_hour=Decimal("9.60"), ends_machines=False,
+        lost=(create, "queuedResources.delete", "operations.get", "firewalls.insert", "firewalls.delete"),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from cloudaccel import registry
 from cloudaccel.cli import common
 from cloudaccel.output.runs import moment
 from cloudaccel.protocols import Way
@@ -77,12 +78,17 @@ def promise(spec: Spec, candidate: Candidate, deadline: datetime, now: datetime)
 
 def _ending(spec: Spec, at: str) -> str:
     """What is promised of the end. Without the consent nothing starts where a cloud keeps no deadline."""
-    if spec.options.accept_no_deadline:
-        return (
-            f"A cloud that keeps deadlines deletes the machines at {at}; in any other (--accept-no-deadline) they run "
-            "on and bill, beyond this worst case, until 'provision down' or 'provision reap --yes' ends them."
-        )
-    return f"The machines switch themselves off and are deleted at {at}, whether or not this program still runs."
+    kept = {registry.keeps_deadline(c.provider, c.instance) for c in spec.candidates}
+    runs_on = "run on and bill, beyond this worst case, until 'provision down' or 'provision reap --yes' ends them"
+    if kept == {True}:
+        return f"The machines switch themselves off and are deleted at {at}, whether or not this program still runs."
+    if not spec.options.accept_no_deadline:
+        rest = f"; others are deleted at {at}" if True in kept else ""
+        return f"Where a cloud ends no machine by itself, none is started without --accept-no-deadline{rest}."
+    if True not in kept:
+        return f"No cloud ends these machines by itself (--accept-no-deadline): they {runs_on}."
+    kept_at = f"A cloud that keeps deadlines deletes the machines at {at}"
+    return f"{kept_at}; in any other (--accept-no-deadline) they {runs_on}."
 
 
 def preview_text(spec: Spec, previews: Sequence[Preview], said: dict[str, Decimal], now: datetime) -> str:

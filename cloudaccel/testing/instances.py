@@ -14,6 +14,7 @@ from cloudaccel.errors import (
     CapacityUnavailable,
     InstanceNotFound,
     OutcomeUnknown,
+    PolicyDenied,
     ProviderError,
     QuotaExceeded,
     RequestInvalid,
@@ -55,6 +56,21 @@ class InstancesContract:
         with pytest.raises(RequestInvalid):
             cloud.create(self._ready(cloud, replace(self.request(), market="flex_start")))
         assert not self._live(cloud, self.request())
+
+    def test_what_it_never_starts_is_known_without_asking(self) -> None:
+        """A plan calls startable what is not refused here: it may refuse neither too much nor too little."""
+        cloud, request = self.instances(), self.request()
+        assert cloud.refusal(request.instance_type, request.market, request.count) is None
+        assert cloud.refusal(request.instance_type, "savings_plan", 1)
+
+    def test_where_no_deadline_is_kept_its_absence_has_to_be_accepted(self) -> None:
+        """Nobody may believe that a cloud ends a machine which it does not end."""
+        cloud, request = self.instances(), replace(self.request(), accept_no_deadline=False)
+        if cloud.keeps_deadline(request.instance_type):
+            assert cloud.settle(request)
+            return
+        with pytest.raises(PolicyDenied, match="--accept-no-deadline"):
+            cloud.settle(request)
 
     def test_the_terms_are_sentences(self) -> None:
         """What people read of a settled request: whole sentences, with no cloud's data structure in them."""

@@ -83,6 +83,10 @@ class AwsInstances:
 
     # -- where and as whom --------------------------------------------------------------------------------------------
 
+    def keeps_deadline(self, instance_type: str) -> bool:  # noqa: ARG002
+        """A machine powers itself off, and that terminates it."""
+        return True
+
     def refusal(self, instance_type: str, market: str, count: int) -> str | None:  # noqa: ARG002
         """Markets that are another cloud's."""
         return None if market in MARKETS else f"machines are not started in the market {market} from here"

@@ -111,6 +111,10 @@ class AzureInstances:
 
     # -- where and as whom --------------------------------------------------------------------------------------------
 
+    def keeps_deadline(self, instance_type: str) -> bool:  # noqa: ARG002
+        """A machine that powers itself off still bills."""
+        return False
+
     def refusal(self, instance_type: str, market: str, count: int) -> str | None:  # noqa: ARG002
         """Markets that are another cloud's."""
         if market == "capacity_block":

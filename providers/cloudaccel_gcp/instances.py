@@ -107,6 +107,10 @@ class GcpInstances:
 
     # -- where and as whom --------------------------------------------------------------------------------------------
 
+    def keeps_deadline(self, instance_type: str) -> bool:
+        """Compute Engine deletes machines at a set time; the TPU API does no such thing."""
+        return not tpu.is_slice(instance_type)
+
     def refusal(self, instance_type: str, market: str, count: int) -> str | None:
         """What is sold and cannot be asked for as a machine: hosts with cards, slices of clusters, flex-start gangs."""
         if tpu.is_slice(instance_type):

@@ -22,7 +22,7 @@ class TestTpuCrashes(CrashContract):
 
     fake: "FakeGcp"
     adapter: Provider
-    edges: ClassVar = {"up": 18, "down": 14}  # the slices of a request end together, and have no disks of their own
+    edges: ClassVar = {"up": 28, "down": 26}
 
     @pytest.fixture(autouse=True)
     def _cloud(self) -> None:

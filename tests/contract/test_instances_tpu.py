@@ -12,7 +12,6 @@ from cloudaccel.errors import (
     AuthError,
     CapacityUnavailable,
     InstanceNotFound,
-    PolicyDenied,
     RequestInvalid,
 )
 from cloudaccel.protocols import InstanceRequest, Instances
@@ -64,11 +63,6 @@ class TestTpuInstances(InstancesContract):
                 message=said.get(kind, "There is no more capacity in the zone"), in_operation=kind != "lost",
             )
         )  # fmt: skip
-
-    def test_a_slice_is_not_started_unless_the_missing_deadline_is_accepted(self) -> None:
-        """He would have believed that Google ends a slice at the end of the lease, as it ends a machine."""
-        with pytest.raises(PolicyDenied, match="--accept-no-deadline"):
-            self.instances().settle(replace(self.request(), accept_no_deadline=False))
 
     def test_what_waits_in_the_queue_is_pending_and_ends_when_it_is_asked_to(self) -> None:
         """A request that waits was taken for nothing; it would have started, and billed, hours later."""

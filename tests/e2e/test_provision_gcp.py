@@ -451,6 +451,11 @@ def test_a_tpu_slice_is_rehearsed_with_what_it_needs(cloud: "FakeGcp") -> None:
     assert answer.code == 0, answer.err
     assert "Nothing ends it there by itself" in answer.out
     assert "v2-alpha-tpuv6e" in answer.out
+    assert "No cloud ends these machines by itself" in answer.out
+    assert "run on and bill, beyond this worst case" in answer.out
+    closed = provision("up", "v6e-8", *place, "--dry-run")
+    assert closed.code == 7
+    assert "whether or not this program still runs" not in closed.out
     cloud.withheld = {"tpu.queuedResources.create"}
     lacking = provision("up", "v6e-8", *place, "--accept-no-deadline", "--dry-run")
     assert lacking.code == 7
