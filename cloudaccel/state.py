@@ -17,7 +17,9 @@ try:
     import sqlalchemy as sa
     from sqlalchemy import event, exc
 except ImportError as error:  # an extra, said in the words that mend it
-    raise ConfigError("runs are kept in a database: pip install 'cloudaccel[provision]'.") from error
+    raise ConfigError(
+        "what must not be lost is kept in a database, by SQLAlchemy: pip install 'cloudaccel[provision]'."
+    ) from error
 
 HEAD = "0004"  # the newest revision in migrations/versions; a test compares
 _LOCK_WAIT_S = 30
@@ -179,7 +181,7 @@ audit = sa.Table(
     sa.Column("project", sa.String(64), nullable=False),
     sa.Column("action", sa.String(32), nullable=False),
     sa.Column("subject", sa.String(255), nullable=False),
-    sa.Column("outcome", sa.String(16), nullable=False),  # done, refused
+    sa.Column("outcome", sa.String(16), nullable=False),  # done, refused, failed
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("request_id", sa.String(64), nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),

@@ -22,7 +22,7 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing that somebody did, or was refused. `outcome` is ``done`` or ``refused``."""
+    """One thing that somebody did, or was refused. `outcome` is ``done``, ``refused`` or ``failed``."""
 
     principal: str
     action: str

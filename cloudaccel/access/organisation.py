@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import jwt
+from jwt.types import Options
+
 from cloudaccel.access.people import SCOPES, NotSignedIn, Principal, checked_principal, checked_project
 from cloudaccel.errors import ConfigError, QueryError
-
-try:
-    import jwt
-    from jwt.types import Options
-except ImportError as error:
-    raise ConfigError("sign-in by an organisation needs more packages: pip install 'cloudaccel[service]'.") from error
 
 _LOG = logging.getLogger("cloudaccel.service")
 # Signed with a private key that only the issuer has. What a shared secret signs (HS…) anybody who checks could forge.

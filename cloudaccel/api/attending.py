@@ -39,6 +39,8 @@ class Tasks:
         Schedule of reading the sellers' price lists; None: never.
     watch
         How often runs are looked at; with it, leftovers are looked for every hour. None: never.
+    reap
+        Whether leftovers are also ended, once the deadline in their tag is over.
     alerts
         Whether price alerts are asked and messages sent, every minute.
     private
@@ -50,6 +52,7 @@ class Tasks:
 
     refresh: str | None = None
     watch: str | None = None
+    reap: bool = False
     alerts: bool = False
     private: bool = False
     source: str | None = None
@@ -130,7 +133,7 @@ def jobs_of(tasks: Tasks, alerts: "Alerts", engine: Any, catalog: str | None) ->
             Job(name="refresh", schedule=parse_schedule(tasks.refresh), work=lambda still: _refresh(alerts, still))
         )
     if tasks.watch:
-        watch, reap = _run_jobs_of(engine, alerts, tasks.watch)
+        watch, reap = _run_jobs_of(engine, alerts, tasks.watch, ends=tasks.reap)
         jobs.append(Job(name="watch", schedule=parse_schedule(tasks.watch), work=watch))
         jobs.append(Job(name="reap", schedule=parse_schedule(_REAP_EVERY), work=reap))
     if tasks.alerts:
@@ -158,7 +161,10 @@ def _refresh(alerts: "Alerts", still: Still) -> None:
         raise ProviderUnavailable(f"none of {len(tried)} price lists could be taken; the old prices stay.")
 
 
-def _run_jobs_of(engine: Any, alerts: "Alerts", every: str) -> tuple[Callable[[Still], None], Callable[[Still], None]]:
+def _run_jobs_of(
+    engine: Any, alerts: "Alerts", every: str, *, ends: bool
+) -> tuple[Callable[[Still], None], Callable[[Still], None]]:
+    from cloudaccel.api.reaping import reap_once  # the journal, for who watches over runs
     from cloudaccel.provision.clock import SystemClock
     from cloudaccel.provision.journal import Journal
     from cloudaccel.provision.reap import Reaper
@@ -183,15 +189,8 @@ def _run_jobs_of(engine: Any, alerts: "Alerts", every: str) -> tuple[Callable[[S
             facts = {"run": notice.run, "news": notice.kind, "may_bill": list(notice.may_bill)}
             alerting.tell(alerts, "runs", notice.key, f"Run {notice.run}: {notice.text}", facts)
 
-    def reap(_still: Still) -> None:
-        reaper = Reaper(journal, load, clock)
-        for found in reaper.reconcile(reaper.places()):
-            # Told, never deleted: what no run of this journal knows is for a person to decide.
-            if found.ours:
-                text = f"{found.provider} {found.region}: {found.what} has our tag and no run ({found.kind}). "
-                text += "It may be billing: 'cloudaccel provision reap --reconcile' shows it, --yes ends it."
-                key = f"{found.kind} {found.provider} {found.what}"
-                alerting.tell(alerts, "runs", key, text, {"news": found.kind, "provider": found.provider})
+    def reap(still: Still) -> None:
+        reap_once(Reaper(journal, load, clock), alerts, engine, clock, still, ends=ends)
 
     return watch, reap
 

@@ -27,10 +27,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Answer until stdin ends; exit 2 when the packages are missing."""
-    try:
-        from cloudaccel.service.assistant import serve
-    except ImportError as error:
-        raise ConfigError("mcp needs more packages: pip install 'cloudaccel[mcp]'.") from error
+    from cloudaccel.service.assistant import serve  # the SDK, which nothing else needs
+
     if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison]  # closed by the shell: <&-
         raise ConfigError("mcp: stdin is closed, and questions come from there. Start it from an assistant's settings.")
     with open_session(a.catalog):  # prices that cannot be read are said now, not at the first question

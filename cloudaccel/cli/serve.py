@@ -59,7 +59,11 @@ def parser() -> argparse.ArgumentParser:
         help="name that clients call this service by; needed off loopback",
     )
     s.add_argument("--max-age", metavar="TIME", help="/readyz says no when the oldest prices are older: 30d")
-    s.add_argument("--rate", metavar="N", help="requests a second that one address may make (default: any number)")
+    s.add_argument(
+        "--rate", metavar="N",
+        help="requests a second that one address may make; with --workers N each process counts for itself, so up to N "
+        "times that (default: any number)",
+    )  # fmt: skip
     s.add_argument("--currency", metavar="CODE", help="answer in this currency where a question names none")
     s.add_argument("--tax", metavar="PERCENT", help="show this tax beside prices where a question names none, as 19%%")
     s.add_argument("--fx-file", metavar="FILE", help="euro reference rates of the ECB (CSV or XML) to convert by")
@@ -70,6 +74,11 @@ def parser() -> argparse.ArgumentParser:
     j.add_argument("--refresh", metavar="WHEN", help="read the sellers' price lists: every 6h, or as cron says in UTC")
     j.add_argument("--catalog-from", metavar="URL", help="take the catalog of this other service when it changes")
     j.add_argument("--watch", metavar="TIME", help="end runs that are over their lease or budget, look this often: 1m")
+    j.add_argument(
+        "--reap", action="store_true",
+        help="with --watch: also end what has this installation's tag, no run, and a deadline in its tag that is over "
+        "(default: it is told only)",
+    )  # fmt: skip
     j.add_argument("--alerts", action="store_true", help="send what 'cloudaccel alert' defines")
     j.add_argument("--alert-private", action="store_true", help="alerts may go to addresses of private networks")
     serve_sign_in.add_sign_in(p)
@@ -89,19 +98,17 @@ def run(a: argparse.Namespace) -> int:
     workers = _workers(a.workers)
     tasks = _tasks(a)
     currency = _currency(a)
-    try:
-        import uvicorn
+    import uvicorn  # after the flags, so that a wrong one is said at once
 
-        from cloudaccel.service.app import LOOPBACK_NAMES
-    except ImportError as error:
-        raise ConfigError("serve needs more packages: pip install 'cloudaccel[service]'.") from error
+    from cloudaccel.service.app import LOOPBACK_NAMES
+
     hosts = (*LOOPBACK_NAMES, *(a.allow_host or ()))
     issuer = serve_sign_in.issuer_of(a, ways)
     serve_sign_in.sign_in(ways, issuer)  # a database that does not answer is said now
     packs = serve_sign_in.packs_of(a)
     app = partial(
-        make_app, quiet=a.quiet, ways=ways, issuer=issuer, packs=packs, catalog=a.catalog, max_age_days=max_age,
-        hosts=hosts, rate=rate, currency=currency, tax=a.tax,
+        make_app, quiet=a.quiet, ways=ways, issuer=issuer, packs=packs, jobs=tasks.shared, catalog=a.catalog,
+        max_age_days=max_age, hosts=hosts, rate=rate, currency=currency, tax=a.tax,
     )  # fmt: skip
     settings = uvicorn.Config(
         app, factory=True, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
@@ -139,7 +146,11 @@ def _leave(_number: int, _frame: object) -> None:
 def _tasks(a: argparse.Namespace) -> Tasks:
     """What to do by itself; checked now, since it is done in another process."""
     watch = a.watch or ("1m" if a.enable_provision else None)  # who starts machines sees to it that they end
-    tasks = Tasks(refresh=a.refresh, watch=watch, alerts=a.alerts, private=a.alert_private, source=a.catalog_from)
+    tasks = Tasks(
+        refresh=a.refresh, watch=watch, reap=a.reap, alerts=a.alerts, private=a.alert_private, source=a.catalog_from
+    )
+    if tasks.reap and not tasks.watch:
+        raise QueryError("--reap is about runs that are watched; add --watch 1m.")
     if tasks.private and not tasks.alerts:
         raise QueryError("--alert-private is about messages; add --alerts.")
     if tasks and a.offline:
@@ -163,25 +174,32 @@ def _tasks(a: argparse.Namespace) -> Tasks:
 
 
 def make_app(
-    *, quiet: bool, ways: frozenset[str], issuer: "Issuer | None", packs: tuple[str, ...] | None,
+    *, quiet: bool, ways: frozenset[str], issuer: "Issuer | None", packs: tuple[str, ...] | None, jobs: bool,
     currency: str | None, tax: str | None, **options: Any,
 ) -> "FastAPI":  # fmt: skip
     """The application in the process that answers; `options` are those of `cloudaccel.service.app.create_app`.
 
-    `packs` None: it starts no machines.
+    `packs` None: it starts no machines. `jobs`: a process beside it does some that it shares with other services.
     """
     from cloudaccel.service.app import create_app
     from cloudaccel.service.asked import Money
 
     _log_to_stderr(quiet=quiet)
-    runs = None
-    if packs is not None:
-        from cloudaccel.service.runs import Runs
+    runs = stored = None
+    if packs is not None or "token" in ways or jobs:
+        from cloudaccel.service.stored import Stored  # SQLAlchemy, for who uses the state store
         from cloudaccel.state import open_state
 
-        runs = Runs(open_state(), catalog=options["catalog"], packs=packs)
-        runs.keep()
-    return create_app(sign_in=serve_sign_in.sign_in(ways, issuer), runs=runs, money=Money(currency, tax), **options)
+        engine = open_state()
+        if packs is not None:
+            from cloudaccel.service.runs import Runs
+
+            runs = Runs(engine, catalog=options["catalog"], packs=packs)
+            runs.keep()
+        stored = Stored(engine, None if runs is None else runs.spent)
+    return create_app(
+        sign_in=serve_sign_in.sign_in(ways, issuer), runs=runs, stored=stored, money=Money(currency, tax), **options
+    )
 
 
 def _run_workers(settings: Any, listener: socket.socket) -> None:

@@ -23,6 +23,7 @@ from cloudaccel.errors import UnknownName
 from cloudaccel.jobs.outbound import NotDelivered, Undeliverable
 
 KINDS = ("price", "runs", "refresh")
+STATES = ("waiting", "sent", "dead")  # of a message
 STYLES = ("json", "slack", "mail")
 MOST_ATTEMPTS = 10  # the last one about 17 hours after the first
 _FIRST_WAIT_S = 60.0
@@ -130,6 +131,13 @@ class Alerts:
             query = query.where(state.delivery.c.state.in_(states))
         with self._engine.begin() as db:
             return tuple(_message(row) for row in db.execute(query).mappings())
+
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """Each state of messages, and how many are in it."""
+        query = sa.select(state.delivery.c.state, sa.func.count()).group_by(state.delivery.c.state)
+        with self._engine.begin() as db:
+            found = {row[0]: row[1] for row in db.execute(query)}
+        return tuple((name, found.get(name, 0)) for name in STATES)
 
     def retry(self) -> int:
         """Try dead letters again from now on; how many there are."""

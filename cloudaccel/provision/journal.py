@@ -23,6 +23,7 @@ from cloudaccel.provision.values import UNFINISHED, Operation, Run, Spec, Tracke
 
 GROUP_KINDS = ("placement_group", "security_group")  # named by us: the same name may exist again after its end
 HOLD = timedelta(minutes=5)  # renewed about every minute by whoever is at work; a process that died holds no longer
+_CLOCKS_DIFFER = timedelta(minutes=5)  # between machines; beyond that a hold means nothing either
 _RUN_TIMES = ("created_at", "launched_at", "lease_until", "deadline_at", "ended_at", "idle_since", "held_until")
 _OPERATION_TIMES = ("created_at", "sent_at", "last_sent_at", "ended_at")
 
@@ -80,13 +81,21 @@ class Journal:
                     owner=spec.options.owner,
                     principal=principal,
                     project=project,
-                    created_at=self._now(),
+                    created_at=self._after_all(db),
                     fence=1,
                     **self._hold(),
                 )
             )
             beside(db, run_id)
         return self.run(run_id)
+
+    def _after_all(self, db: sa.Connection) -> str:
+        """Now, or just after the newest run where another machine's clock is ahead, so that runs keep their order."""
+        now = self._clock.now()
+        newest = db.execute(sa.select(sa.func.max(state.run.c.created_at))).scalar()
+        if newest is None or not now <= state.parse_utc(newest) < now + _CLOCKS_DIFFER:
+            return state.utc_text(now)
+        return state.utc_text(state.parse_utc(newest) + timedelta(microseconds=1))
 
     def run(self, run_id: str) -> Run:
         """The run with that id, or whose id begins so. Raises `UnknownName`, also when several do."""

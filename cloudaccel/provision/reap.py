@@ -15,6 +15,7 @@ from cloudaccel.provision.teardown import Ender
 from cloudaccel.provision.values import OVER, UNFINISHED, Run
 from cloudaccel.provision.waiting import Say, Waits, in_silence
 
+GRACE = timedelta(minutes=15)  # after its deadline a machine that ends itself may still be at it
 TOMBSTONE = timedelta(hours=24)  # for so long a call that seems not to have run is looked for again
 WAIT_S = 600.0
 
@@ -41,6 +42,13 @@ class Finding:
     def ours(self) -> bool:
         """Whether it may be deleted."""
         return self.kind not in ("foreign", "unasked")
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether it is a thing of no run, and the deadline in its own tag is over: no run can still be meant by it."""
+        if self.kind != "orphan" or self.resource is None:
+            return False
+        ends = _ends_at(self.resource)
+        return ends is not None and ends + GRACE.total_seconds() <= now.timestamp()
 
 
 class Reaper:
@@ -206,8 +214,14 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _expiry(resource: Resource, now: datetime) -> str:
-    text = resource.tags.get(identity.TAG_EXPIRES, "")
-    if not text.isdigit():
+    ends = _ends_at(resource)
+    if ends is None:
         return ""
-    left = int(text) - int(now.timestamp())
+    left = ends - int(now.timestamp())
     return f"expires in {left // 60} min" if left > 0 else f"overdue by {-left // 60} min"
+
+
+def _ends_at(resource: Resource) -> int | None:
+    """The deadline in its tag, seconds since 1970; None where there is none that can be read."""
+    text = resource.tags.get(identity.TAG_EXPIRES, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None

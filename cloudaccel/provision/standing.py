@@ -121,10 +121,14 @@ class Guard:
         return run.held_until > self._now and not identity.holder_is_dead(run.holder)
 
     def _hourly(self, run: Run) -> Decimal:
-        """Of all its machines; before a place is chosen, that of its first."""
-        first = run.spec.candidates[0]
+        """Of all its machines; before a place is chosen, that of the dearest that these limits let it take."""
         if run.price_per_hour is None and run.provider is None:
-            return self._priced(first.request_price_per_hour, first.currency, f"run {run.id} costs")
+            places = run.spec.candidates
+            known = [c.request_price_per_hour for c in places if c.currency == self._standing.currency]
+            prices = [price for price in known if price is not None]
+            if prices:
+                return max(prices)
+            return self._priced(places[0].request_price_per_hour, places[0].currency, f"run {run.id} costs")
         return self._priced(run.request_price_per_hour, run.currency or "", f"run {run.id} costs")
 
     def _this_month(self, run: Run) -> Decimal:

@@ -34,6 +34,7 @@ from cloudaccel.service.routes import add_tables, add_verbs, seller_dates
 
 if TYPE_CHECKING:
     from cloudaccel.service.runs import Runs
+    from cloudaccel.service.stored import Stored
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _OFFER_ID = re.compile(r"[0-9a-f]{16}")
@@ -50,6 +51,7 @@ def create_app(
     money: Money | None = None,
     sign_in: SignIn | None = None,
     runs: "Runs | None" = None,
+    stored: "Stored | None" = None,
 ) -> FastAPI:
     """The service over one catalog.
 
@@ -70,6 +72,8 @@ def create_app(
         Who is let in, and where (`cloudaccel.service.doors.NEEDS`); None: everybody, who then only reads.
     runs
         Where machines are started, by who is signed in; None: there are no such routes.
+    stored
+        Figures of the state store for ``/metrics``; None: there is none, or nobody uses it.
     """
     # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
     app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None)
@@ -90,7 +94,8 @@ def create_app(
         from cloudaccel.service.run_routes import add_runs  # the journal and all that starts machines
 
         add_runs(app, runs)
-        figures.watch_runs(runs.spent)
+    if stored is not None:
+        figures.watch_store(stored)
     _add_health(app, catalog, max_age_days)
     add_page(app, catalog, money)
     return app

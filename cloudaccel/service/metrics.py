@@ -1,21 +1,18 @@
 """Figures for Prometheus: requests and how long they took, and how old each seller's prices are."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
-from decimal import Decimal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
-
-from cloudaccel.provision.values import Run
+from prometheus_client.registry import Collector
 
 TEXT = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH"})
-Spent = Callable[[], Iterable[tuple[Run, Decimal | None, bool]]]
 Dates = Callable[[], dict[str, tuple[int, str | None, str | None]]]
 
 
@@ -46,9 +43,9 @@ class Figures:
         """Also tell the age of each seller's prices and the rows in quarantine, read when somebody asks."""
         self._shown.register(_Catalog(dates, quarantined))
 
-    def watch_runs(self, spent: Spent) -> None:
-        """Also tell how many runs there are, what they cost, and how many may bill, read when somebody asks."""
-        self._shown.register(_Runs(spent))
+    def watch_store(self, stored: Collector) -> None:
+        """Also tell what the state store has; see `cloudaccel.service.stored`."""
+        self._shown.register(stored)
 
     def text(self) -> bytes:
         """All figures in Prometheus' text format."""
@@ -76,35 +73,3 @@ class _Catalog:
         yield GaugeMetricFamily(
             "cloudaccel_quarantined_rows", "Prices held back as implausible", value=self._quarantined()
         )
-
-
-class _Runs:
-    """Runs by state, and what each project has spent. A run whose price is unknown is counted apart, never as 0."""
-
-    def __init__(self, spent: Spent) -> None:
-        self._spent = spent
-
-    def collect(self) -> Iterator[Metric]:
-        """The figures of the journal as it is now."""
-        states: dict[str, int] = {}
-        sums: dict[tuple[str, str], Decimal] = {}
-        unknown = may_bill = 0
-        for run, total, lives in self._spent():
-            states[run.state] = states.get(run.state, 0) + 1
-            may_bill += lives
-            unknown += total is None
-            if total is not None:
-                key = (run.project or "none", run.currency or run.spec.limits.currency)
-                sums[key] = sums.get(key, Decimal(0)) + total
-        runs = GaugeMetricFamily("cloudaccel_runs", "Runs in the journal", labels=["state"])
-        for name, number in states.items():
-            runs.add_metric([name], number)
-        money = GaugeMetricFamily(
-            "cloudaccel_spent", "Cost of machines until now, list prices without tax", labels=["project", "currency"]
-        )
-        for (project, currency), total in sums.items():
-            money.add_metric([project, currency], float(total))
-        yield runs
-        yield money
-        yield GaugeMetricFamily("cloudaccel_runs_unpriced", "Runs whose cost is not known", value=unknown)
-        yield GaugeMetricFamily("cloudaccel_runs_that_may_bill", "Runs with something not proved gone", value=may_bill)

@@ -149,11 +149,23 @@ def test_a_closed_stdin_and_an_interrupt_end_it_at_once() -> None:
         assert process.wait(10) == 130
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['mcp'] = None; from cloudaccel.cli import main; sys.exit(main(['mcp']))"
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [
+        (["mcp"], "mcp", "mcp"), (["serve"], "uvicorn", "service"), (["serve"], "fastapi", "service"),
+        (["serve", "--auth", "jwt", "--jwt-issuer", "https://x.example", "--jwt-audience", "x", "--jwt-keys", "k"],
+         "jwt", "service"),
+    ],
+)  # fmt: skip
+def test_without_the_extra_it_says_what_to_install(words: list[str], package: str, extra: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; from cloudaccel.cli import main; sys.exit(main({words!r}))"
+    )  # fmt: skip
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
-    assert ended.stderr == "error: mcp needs more packages: pip install 'cloudaccel[mcp]'.\n"
+    assert ended.stderr == (
+        f"error: {words[0]} needs the package {package}, which is not installed: pip install 'cloudaccel[{extra}]'.\n"
+    )
 
 
 def test_only_the_verb_itself_imports_the_sdk() -> None:

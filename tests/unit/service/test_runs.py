@@ -24,6 +24,7 @@ from cloudaccel.provision.journal import Journal
 from cloudaccel.service.app import create_app
 from cloudaccel.service.doors import SignIn
 from cloudaccel.service.runs import Runs
+from cloudaccel.service.stored import Stored
 from tests.small_cloud import Cloud
 
 JOB = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": "20e6"}
@@ -67,7 +68,9 @@ class World:
         self.tokens = Tokens(self.engine, self.clock.now)
         self.runs = Runs(self.engine, load=lambda _: self.cloud, clock=self.clock)
         self.runs.projects.put("vision", Decimal(100), Decimal(20), "USD", by="test")
-        app = create_app(sign_in=SignIn(self.tokens), runs=self.runs)
+        app = create_app(
+            sign_in=SignIn(self.tokens), runs=self.runs, stored=Stored(self.engine, self.runs.spent, self.clock)
+        )  # fmt: skip
         self.client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
         self.people = {
             name: self.tokens.create(
