@@ -133,7 +133,8 @@ def _currencies(query: PageQuery, money: Money) -> list[str]:
 def _words() -> dict[str, Any]:
     """The choices of the form; none depends on the question."""
     return {
-        "areas": _AREAS, "markets": _MARKETS, "columns": page_table.COLUMNS, "windows": page_history.WINDOWS,
+        "areas": _AREAS, "markets": _MARKETS, "columns": page_table.COLUMNS,
+        "standard": page_table.STANDARD, "windows": page_history.WINDOWS,
         "methods": page_sizing.METHODS, "own_fields": page_owning.FIELDS, "packs": page_card.packs_on_offer(),
         "of_money": page_table.OF_MONEY,
         "models": sorted(models()), "families": sorted({row.family for row in accelerator_table().values()}),

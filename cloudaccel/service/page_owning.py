@@ -1,5 +1,6 @@
 """The break-even panel: an accelerator-hour of one's own over use, against what renting it costs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
@@ -10,9 +11,11 @@ from cloudaccel.api.deciding import compare
 from cloudaccel.errors import QueryError
 from cloudaccel.model import Offer
 from cloudaccel.model.decision import Comparison
+from cloudaccel.output.columns import display_name
 from cloudaccel.output.compare_json import formula
 from cloudaccel.service import svg
 
+_HOW = re.compile(r" \((?:--[a-z-]+|[a-z]+=)\)")  # how the command line is told of it
 _WHOLE = "8"  # accelerators of the servers in the table of owned hardware
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 300, 64, 170, 12, 36
 # Words of an option that the panel's fields set; docs/reference/compare.md has their units.
@@ -49,12 +52,15 @@ def panel(offer: Offer, rents: Mapping[str, Decimal], given: Mapping[str, str]) 
         reason = way.unknown.reason if way.unknown is not None else "no curve of its cost is known"
         settle = f" To settle it: {way.unknown.how_to_settle}." if way.unknown is not None else ""
         return Panel(None, (f"Unknown: {reason}.{settle}",), ())
-    lines = [f"{found.ways[0].label}: {way.per_accelerator_hour:,.2f} USD per accelerator-hour at full use."]
+    what = way.label.replace("OWN ", "Owning ").replace(f"×{offer.accelerator_id}", f" × {display_name(offer)}")
+    lines = [f"{what}: {way.per_accelerator_hour:,.2f} USD per accelerator-hour at full use."]
     for name, price in rents.items():
         at = next((b for b in found.break_evens if b.unit == "use" and b.rent == price), None)
         if at is not None:
-            lines.append(f"{name}, {price:,.2f}: even at {at.text}." if at.at is not None else f"{name}: {at.text}.")
-    left = [f"Not counted: {', '.join((*way.not_counted, *found.not_counted))}."] if way.not_counted else []
+            even = f"even at {at.text}" if at.at is not None else f"owning is {at.text.replace(':', ' cheaper:', 1)}"
+            lines.append(f"{name}, {price:,.2f}: {even}.")
+    uncounted = [_HOW.sub("", name) for name in (*way.not_counted, *found.not_counted)]
+    left = [f"Not counted: {', '.join(uncounted)}."] if way.not_counted else []
     sums = tuple(f"{line.name}: {formula(line)}" for line in (*way.lines, *way.once))
     return Panel(_picture(found, way.label, rents), (*lines, *left), sums)
 

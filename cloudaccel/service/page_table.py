@@ -26,7 +26,10 @@ class Cell(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column: heading, whether it is a number, the order that its heading leads to, and what fills it."""
+    """A column: heading, whether it is a number, the order that its heading leads to, and what fills it.
+
+    `standard`: shown unless others are chosen; `narrow`: then also on a telephone, where not all have room.
+    """
 
     name: str
     heading: str
@@ -34,6 +37,7 @@ class Column(NamedTuple):
     sort: str | None
     cell: Callable[[Offer, Quote], Cell]
     standard: bool = True
+    narrow: bool = False
 
 
 def money(amount: Decimal | None, currency: str, heading: str = "") -> str:
@@ -154,19 +158,19 @@ def _link(offer: Offer, _: Quote) -> Cell:
 COLUMNS: Mapping[str, Column] = {
     column.name: column
     for column in (
-        Column("provider", "Provider", False, "provider", _plain("provider")),
-        Column("region", "Region", False, None, _region),
+        Column("provider", "Provider", False, "provider", _plain("provider"), narrow=True),
+        Column("region", "Region", False, None, _region, narrow=True),
         Column("country", "Country", False, None, _country),
-        Column("accelerator", "Accelerator", False, None, _accelerator),
+        Column("accelerator", "Accelerator", False, None, _accelerator, narrow=True),
         Column("count", "Count", True, None, _count),
-        Column("each", "Accelerator-hour", True, "price", _each),
+        Column("each", "Accelerator-hour", True, "price", _each, narrow=True),
         Column("hourly", "Machine-hour", True, "hourly", _hourly),
         Column("taxed", "With tax", True, None, _with_tax, False),
         Column("memory", "GB each / all", True, "memory", _memory),
         Column("market", "Market", False, None, _market),
         Column("instance", "Instance", False, None, _instance),
         Column("availability", "Availability", False, None, _availability),
-        Column("age", "Price age", True, "age", _age),
+        Column("age", "Price age", True, "age", _age, narrow=True),
         Column("operator", "Operator from", False, None, _operator),
         Column("vcpus", "vCPUs", True, None, _plain("vcpus"), False),
         Column("host", "Host memory, GiB", True, None, _plain("memory_gib"), False),

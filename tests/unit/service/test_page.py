@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from html import unescape
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,7 @@ def test_sizing_says_fits_or_no_for_each_machine(client: TestClient) -> None:
 def test_break_even_lines_are_those_of_compare(client: TestClient) -> None:
     asked = {"accelerator": "H100-SXM", "count": "8", "capex": "250000", "kwh": "0.10"}
     text = _text(client.get("/", params=asked).text)
-    assert re.search(r"OWN 8×\S+: [\d.]+ USD per accelerator-hour at full use", text)
+    assert re.search(r"Owning 8 × H100\S* 80GB: [\d.]+ USD per accelerator-hour at full use", text)
     wrong = client.get("/", params={**asked, "years": "soon"})
     assert wrong.status_code == 200
     assert "soon" in wrong.text
@@ -237,3 +238,28 @@ def test_u119_service_answers_in_its_own_money_where_a_question_names_none(
     assert "converted by ECB euro reference rates (rates.csv) of 2026-11-20" in words
     assert "3,647" in words
     assert re.search(r"azure westeurope: from 2,222, allowed", unescape(page)), "the map is in yen too"
+
+
+def test_no_line_of_the_map_crosses_it() -> None:
+    """An outline that goes on at the other edge was drawn through all that lies between: a sea across Russia."""
+    text = (files("cloudaccel.service") / "static/land.svg").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r' d="([^"]*)"', text)
+    for ring in re.findall(r"M([^z]*)z", drawn):
+        steps = [int(number) for number in re.findall(r"-?\d+", ring)][2:]
+        assert max(map(abs, steps[::2])) <= 60, ring[:40]
+        assert abs(sum(steps[::2])) <= 60, ring[:40]  # the last line, back to where it began
+
+
+def test_a_telephone_shows_the_price_without_being_pushed_aside(client: TestClient) -> None:
+    """Its owner saw names of sellers and regions, and no price."""
+    page = client.get("/", params={"accelerator": "H100-SXM"}).text
+    shown = re.findall(r'<th scope="col"(?: class="n")?(?: aria-sort="\w+")?>(?:<a [^>]*>)?([\w -]+)', page)
+    assert [name.strip() for name in shown[:5]] == [
+        "Provider",
+        "Region",
+        "Accelerator",
+        "Accelerator-hour",
+        "Price age",
+    ]
+    chosen = client.get("/", params={"accelerator": "H100-SXM", "col": ["instance", "hourly"]}).text
+    assert "roomy" not in chosen  # what is asked for is shown
