@@ -15,6 +15,7 @@ from cloudaccel.errors import CapacityUnavailable, InstanceNotFound
 from cloudaccel.protocols import Instance, InstanceRequest, Quotas, Resource
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
+from cloudaccel.provision.standing import Standing
 from cloudaccel.provision.values import Candidate, Limits, Options, Run, Spec
 from cloudaccel.provision.watching import Look, Watcher
 from cloudaccel.testing.crashes import VirtualClock
@@ -43,6 +44,8 @@ class Cloud:
     consoles: dict[str, str] = field(default_factory=dict[str, str])
     full: bool = False
     starts_as: str = "running"
+    tokens: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    asked: int = 0  # how often whose the credentials are
     faults_of_create: list[Exception] = field(default_factory=list[Exception])
     gang: bool = True
 
@@ -51,6 +54,7 @@ class Cloud:
         return self
 
     def account(self, *, region: str) -> str:
+        self.asked += 1
         self._meet()
         return self.who
 
@@ -77,16 +81,19 @@ class Cloud:
             raise self.faults_of_create.pop(0)
         if self.full:
             raise CapacityUnavailable("full.", provider="small")
+        if request.token in self.tokens:
+            return self.find(request.token, region=request.region)
         made = [
             Instance(id=f"m-{len(self.machines) + i}", region=request.region, zone=request.zone, state=self.starts_as,
                      instance_type=request.instance_type)
             for i in range(request.count)
         ]  # fmt: skip
         self.machines |= {machine.id: machine for machine in made}
+        self.tokens[request.token] = [machine.id for machine in made]
         return tuple(made)
 
     def find(self, token: str, *, region: str) -> tuple[Instance, ...]:
-        return ()
+        return tuple(self.machines[machine] for machine in self.tokens.get(token, ()))
 
     def get(self, instance_id: str, *, region: str) -> Instance:
         self._meet()
@@ -162,8 +169,8 @@ class World:
     def load(self, name: str) -> Cloud:
         return self.cloud
 
-    def watcher(self, **options: Any) -> Watcher:
-        return Watcher(self.journal, self.load, self.clock, workers=1, **options)
+    def watcher(self, limits: Callable[[], Standing] = Standing, **options: Any) -> Watcher:
+        return Watcher(self.journal, self.load, self.clock, workers=1, limits=limits, **options)
 
     def look(self, **options: Any) -> Look:
         return self.watcher(**options).look()

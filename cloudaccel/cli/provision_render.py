@@ -216,7 +216,10 @@ def show_text(
         f"  price     {money.amount(run.request_price_per_hour)} {run.currency or ''}/h of {run.price_as_of or '—'}",
         f"  lease     until {moment(run.lease_until) or '—'}; switches itself off at {moment(run.deadline_at) or '—'}",
     ]
-    lines += [f"  note      {run.note}"] if run.note else []
+    lines += [f"  note      {'; '.join(run.note.splitlines())}"] if run.note else []
+    lines += [f"  before    run {run.spec.restart_of}, which the cloud took back"] if run.spec.restart_of else []
+    if run.state == "interrupted":
+        lines.append("  next      'provision watch' starts it again elsewhere; 'provision down' calls that off")
     lines += ["attempts"]
     for o in operations:
         said = (

@@ -126,6 +126,7 @@ def run_json(run: Run, spent: Cost | None = None, bills: str | None = None) -> d
         "ended_at": moment(run.ended_at),
         "idle_since": moment(run.idle_since),
         "note": run.note or None,
+        "restart_of": run.spec.restart_of,
         **({"spent": plain(spent.total)} if spent is not None else {}),
         **({"billing": bills} if bills is not None else {}),
     }

@@ -413,7 +413,7 @@ class Launcher:
         except ProviderError as error:
             remaining = may_bill(self._journal, run)
             run = self._journal.update(
-                run, state="leak_suspected" if remaining else "failed", note=f"{reason} {error}"[:2000]
+                run, state="leak_suspected" if remaining else "failed", note=f"{reason}\n{error}"[:2000]
             )
         code = 11 if remaining else _exit_code([a.outcome for a in self._attempts], bool(made), stopped)
         return Outcome(run=run, attempts=tuple(self._attempts), exit_code=code, reason=reason, may_bill=remaining)

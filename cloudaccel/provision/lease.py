@@ -7,7 +7,7 @@ from cloudaccel.errors import LimitExceeded, QueryError
 from cloudaccel.provision.journal import HoldLost, Journal
 from cloudaccel.provision.values import Run
 
-RUNNING = ("verifying", "ready", "interrupted")
+RUNNING = ("verifying", "ready")
 
 
 def extend(journal: Journal, run: Run, seconds: float) -> Run:

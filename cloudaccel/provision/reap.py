@@ -1,6 +1,7 @@
 """Finding what nobody ended: runs past their lease, calls that nobody knows the outcome of, and things with our tags
 that the journal does not know. It looks; it deletes only when told to; and it never touches another's."""
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -59,14 +60,15 @@ class Reaper:
 
     def __init__(
         self, journal: Journal, load: Callable[[str], Provider], clock: Clock, *, adopt: Iterable[str] = (),
-        say: Say = in_silence,
+        say: Say = in_silence, rng: random.Random | None = None,
     ) -> None:  # fmt: skip
         self._journal = journal
         self._load = load
         self._clock = clock
         self._say = say
         self._waits = Waits(clock, say)
-        self._calls = Calls(self._waits, patience_s=30)
+        self._rng = rng
+        self._calls = Calls(self._waits, rng, patience_s=30)
         self._ours = {journal.install_id(), *adopt}
 
     def runs(self) -> tuple[Finding, ...]:
@@ -84,7 +86,7 @@ class Reaper:
         found += [
             self._of_run("unproved", r, r.note)
             for r in free
-            if r.state in ("leak_suspected", "deleting", "interrupted") and r not in lease.due(free, now)
+            if r.state in ("leak_suspected", "deleting") and r not in lease.due(free, now)
         ]
         return tuple(found)
 
@@ -112,7 +114,7 @@ class Reaper:
         if finding.resource is not None:
             return self._remove_resource(finding, finding.resource)
         held = self._journal.take(self._journal.run(finding.run or ""))
-        ender = Ender(self._journal, self._load, self._clock, say=self._say)
+        ender = Ender(self._journal, self._load, self._clock, rng=self._rng, say=self._say)
         try:
             ending = ender.end(held, note=finding.detail)
             return replace(finding, gone=not ending.remaining, detail="; ".join(ending.remaining))
@@ -179,7 +181,7 @@ class Reaper:
     def _remove_resource(self, finding: Finding, resource: Resource) -> Finding:
         instances = machines(self._load(finding.provider))
         until = self._clock.now() + timedelta(seconds=WAIT_S)
-        backoff = Backoff(1, 10)
+        backoff = Backoff(1, 10, self._rng)
         while True:
             try:
                 if self._try(instances, resource):

@@ -12,7 +12,7 @@ from cloudaccel.errors import ConfigError, LimitExceeded
 from cloudaccel.provision import identity, money
 from cloudaccel.provision.cost import cost
 from cloudaccel.provision.journal import Journal
-from cloudaccel.provision.values import OVER, Candidate, Run, Spec
+from cloudaccel.provision.values import ENDED, Candidate, Run, Spec
 
 NAMES = ("max_hourly", "max_hourly_spot", "max_hourly_user", "max_monthly")
 
@@ -82,7 +82,7 @@ class Guard:
         others = self._others()
         if limits.max_hourly_user is not None:
             user = spec.options.owner
-            mine = [run for run in others if run.owner == user and run.state not in OVER]
+            mine = [run for run in others if run.owner == user and run.state not in ENDED]
             running = sum((self._hourly(run) for run in mine), Decimal(0))
             self._hold("max_hourly_user", running, hourly, f"all that {user or 'this user'} runs an hour")
         if limits.max_monthly is not None:
@@ -112,7 +112,7 @@ class Guard:
     def _counts(self, run: Run, older: bool) -> bool:
         if self._journal.operations(run.id):
             return True
-        return older and run.state not in OVER and self._is_held(run)
+        return older and run.state not in ENDED and self._is_held(run)
 
     def _is_held(self, run: Run) -> bool:
         """Whether a living process is at it, this one included; what nobody holds made nothing yet."""
@@ -134,7 +134,7 @@ class Guard:
     def _this_month(self, run: Run) -> Decimal:
         """Spent and, until its lease ends, promised."""
         spent = self._spent(run)
-        if run.state in OVER:
+        if run.state in ENDED:
             return spent
         _, end = month_of(self._now)
         if run.lease_until is None:  # it begins just now

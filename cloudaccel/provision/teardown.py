@@ -62,7 +62,7 @@ class Ender:
 
     def _end(self, run: Run, final_state: str, note: str) -> Ending:
         self._same_account(run)
-        run = self._journal.update(run, state="deleting")
+        run = self._journal.update(run, state="deleting", note=note)
         until = self._clock.now() + timedelta(seconds=self._wait_s)
         problems: list[str] = []
         for provider, region in self._places(run):
@@ -224,7 +224,8 @@ class Ender:
     def _conclude(self, run: Run, final_state: str, note: str, problems: list[str]) -> Ending:
         remaining = may_bill(self._journal, run)
         if remaining or problems:
-            run = self._journal.update(run, state="leak_suspected", note="; ".join(problems)[:2000] or note)
+            note = "\n".join(line for line in (note, *problems) if line)[:2000]  # why, then what stands in the way
+            run = self._journal.update(run, state="leak_suspected", note=note)
             return Ending(run=run, remaining=remaining or tuple(problems), problems=tuple(problems))
         run = self._journal.update(run, state=final_state, ended_at=self._clock.now(), note=note)
         return Ending(run=run, remaining=(), problems=())

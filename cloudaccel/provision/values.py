@@ -6,10 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-# A run's way: planned → creating → verifying → ready → deleting → deleted. `failed` made nothing or removed everything.
+# A run's way: planned → creating → verifying → ready → deleting → deleted. `failed` made nothing or removed everything;
+# `interrupted` was taken back by the cloud, is proved gone, and waits to be started again elsewhere.
 STATES = ("planned", "creating", "verifying", "ready", "interrupted", "deleting", "deleted", "failed", "leak_suspected")
 UNFINISHED = ("planned", "creating", "verifying")
 OVER = ("deleted", "failed")
+ENDED = (*OVER, "interrupted")  # proved gone; what was interrupted is still to be started again, as another run
 ON_INTERRUPTION = ("end", "restart")
 MARKETS = (
     "on_demand",
@@ -103,7 +105,8 @@ class Options:
 class Spec:
     """Everything that a run was asked for; the journal keeps it, and a resume starts from it.
 
-    `lease_s`: for how long the run is wanted. `asked`: the caller's own words.
+    `lease_s`: for how long the run is wanted. `asked`: the caller's own words. `restart_of`: id of the run that
+    the cloud took back and that goes on as this one.
     """
 
     asked: str
@@ -111,6 +114,7 @@ class Spec:
     limits: Limits
     options: Options
     lease_s: float
+    restart_of: str | None = None
 
     @property
     def nodes(self) -> int:
@@ -225,6 +229,7 @@ def spec_to_json(spec: Spec) -> dict[str, Any]:
         "candidates": [_plain(asdict(c)) for c in spec.candidates],
         "limits": _plain(asdict(spec.limits)),
         "options": _plain(asdict(spec.options)),
+        **({"restart_of": spec.restart_of} if spec.restart_of else {}),
     }
 
 
@@ -241,6 +246,7 @@ def spec_from_json(data: Mapping[str, Any]) -> Spec:
         candidates=tuple(Candidate(**_money(c, "price_per_hour")) for c in data["candidates"]),
         limits=Limits(**_money(limits, "max_hourly", "max_total")),
         options=Options(**options),
+        restart_of=data.get("restart_of"),
     )
 
 

@@ -4,15 +4,18 @@ A look asks the cloud what lives; not being told is never taken for an end. Runs
 it, and two watchers at once do no harm: a run is claimed before anything is decided about it.
 """
 
+import random
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from cloudaccel.errors import AuthError, CloudAccelError, InstanceNotFound, ProviderError
 from cloudaccel.protocols import Instance, Instances, Provider
-from cloudaccel.provision import money
+from cloudaccel.provision import money, standing
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import Clock
 from cloudaccel.provision.cost import cost
@@ -20,6 +23,7 @@ from cloudaccel.provision.journal import HoldLost, Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.lease import RUNNING
 from cloudaccel.provision.reports import Report, idle_since, read_report
+from cloudaccel.provision.standing import Standing
 from cloudaccel.provision.teardown import WAIT_S, Ender, may_bill
 from cloudaccel.provision.values import UNFINISHED, Run, Spec, Tracked
 from cloudaccel.provision.waiting import Say, Waits, in_silence
@@ -30,7 +34,8 @@ BOOTED = timedelta(minutes=15)  # by then a machine has written its first report
 RESTART_LEAST_S = 900.0  # a lease of less is over before a machine has done anything
 ABANDONED = timedelta(minutes=30)  # for so long the same words may still go on with a run whose process is gone
 _INTERRUPTED = "interrupted:"
-_UNPROVED = ("deleting", "leak_suspected", "interrupted")
+_LEFT = "its launch was not finished, and the process is gone"
+_UNPROVED = ("deleting", "leak_suspected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +80,7 @@ class Watcher:
     `warn_s`: how long before the end of a lease that is said. `next_look_s`: when the next look comes, so that a budget
     is not passed in between. `workers`: runs that are looked at side by side. `wait_s` bounds one ending.
     `say`: see `Waits`.
+    `limits`: those that stand, also for what is started again.
     """
 
     def __init__(
@@ -85,42 +91,49 @@ class Watcher:
         *,
         warn_s: float = WARN_S,
         next_look_s: float = 0.0,
+        limits: Callable[[], Standing] = standing.of_settings,
         workers: int = 4,
         wait_s: float = WAIT_S,
         say: Say = in_silence,
+        rng: random.Random | None = None,
     ) -> None:
         self._journal = journal
         self._load = load
         self._clock = clock
         self._warn = timedelta(seconds=warn_s)
         self._next_look_s = next_look_s
+        self._limits = limits
         self._workers = workers
         self._wait_s = wait_s
         self._say = say
-        self._calls = Calls(Waits(clock, say), patience_s=10)
+        self._rng = rng
+        self._calls = Calls(Waits(clock, say), rng, patience_s=10)
 
     def look(self) -> Look:
         """One look at every run that is not over. What fails for one run is news of it and keeps no other waiting."""
         at = self._clock.now()
-        open_runs = self._journal.runs(states=(*UNFINISHED, *RUNNING, "deleting", "leak_suspected"))
+        accounts = _Accounts(self._calls)
+        open_runs = self._journal.runs(states=(*UNFINISHED, *RUNNING, *_UNPROVED, "interrupted"))
         free = sorted((r for r in open_runs if self._journal.is_free(r)), key=lambda r: r.lease_until or r.created_at)
         if self._workers > 1 and len(free) > 1:
             with ThreadPoolExecutor(max_workers=self._workers) as pool:
-                found = list(pool.map(self._look_at, free))
+                found = list(pool.map(partial(self._look_at, accounts=accounts), free))
         else:
-            found = [self._look_at(run) for run in free]
+            found = [self._look_at(run, accounts) for run in free]
         notices = tuple(notice for some in found for notice in some)
         return Look(at=at, looked=len(free), held=len(open_runs) - len(free), notices=notices)
 
     # -- one run ------------------------------------------------------------------------------------------------------
 
-    def _look_at(self, run: Run) -> list[Notice]:
+    def _look_at(self, run: Run, accounts: "_Accounts") -> list[Notice]:
         now = self._clock.now()
+        if run.state == "interrupted":
+            return list(self._again(run))
         reason = self._over(run, now)
         notices: list[Notice] = []
         if reason is None and run.state in RUNNING:
             try:
-                reason, reports = self._ask(run)
+                reason, reports = self._ask(run, accounts)
                 if reason is None:
                     notices += self._reported(run, reports, now)
                     reason = self._idle(run, reports, now)
@@ -133,12 +146,17 @@ class Watcher:
     def _over(self, run: Run, now: datetime) -> str | None:
         """Why the run must end, as far as the journal knows; None: no reason."""
         if run.state in _UNPROVED:
-            return run.note or "its removal is not proved yet"
+            return run.note.partition("\n")[0] or "its removal is not proved yet"
         if run.state in RUNNING and run.lease_until is not None and run.lease_until <= now:
             return f"its lease ended at {run.lease_until:%Y-%m-%d %H:%MZ}"
         if run.state in UNFINISHED and (run.held_until or run.created_at) + ABANDONED <= now:
-            return "its launch was not finished, and the process is gone"
+            return None if self._is_restart(run) else _LEFT
         return self._spent(run, now)
+
+    def _is_restart(self, run: Run) -> bool:
+        """Whether it was begun for a run that still waits to be started again: that one's look decides about it."""
+        before = run.spec.restart_of
+        return before is not None and self._journal.run(before).state == "interrupted"
 
     def _spent(self, run: Run, now: datetime) -> str | None:
         """Whether the budget is used up before the next look: all attempts count, at the price of their launch."""
@@ -150,7 +168,7 @@ class Watcher:
             return None
         return f"its budget is used up: {money.amount(spent)} of {money.amount(limit)} {run.currency}"
 
-    def _ask(self, run: Run) -> tuple[str | None, list[Report | None]]:
+    def _ask(self, run: Run, accounts: "_Accounts") -> tuple[str | None, list[Report | None]]:
         """Why the run cannot go on, a machine of it having ended, and the machines' reports.
 
         None: all of them live, or may be too new to show.
@@ -159,6 +177,7 @@ class Watcher:
         for tracked in self._journal.resources(run.id, live=True):
             if tracked.kind == "machine":
                 instances = machines(self._load(tracked.provider))
+                accounts.check(run, tracked, instances)
                 reason = self._ended(run, tracked, instances)
                 if reason is not None:
                     return reason, []
@@ -182,12 +201,6 @@ class Watcher:
         return f"nothing was computed since {since:%Y-%m-%d %H:%MZ}"
 
     def _ended(self, run: Run, tracked: Tracked, instances: Instances) -> str | None:
-        account = self._calls.read(lambda: instances.account(region=tracked.region))
-        if run.account not in (None, account):  # another account shows none of our machines, and that proves nothing
-            raise AuthError(
-                f"the run is in account {run.account}, and the credentials are of {account}.",
-                provider=tracked.provider, operation="account", code="other_account",
-            )  # fmt: skip
         try:
             found = self._calls.read(lambda: instances.get(tracked.id, region=tracked.region))
         except InstanceNotFound:
@@ -199,9 +212,10 @@ class Watcher:
         held = self._journal.claim(run)
         if held is None:
             return
+        again = reason.startswith(_INTERRUPTED) and run.spec.options.on_interruption == "restart"
         try:
-            ender = Ender(self._journal, self._load, self._clock, wait_s=self._wait_s, say=self._say)
-            ending = ender.end(held, note=reason)
+            ender = self._ender()
+            ending = ender.end(held, note=reason, final_state="interrupted" if again else "deleted")
         except HoldLost:
             return
         except CloudAccelError as error:
@@ -215,24 +229,83 @@ class Watcher:
         spent = cost(self._journal, ending.run, self._clock.now())
         total = f", spent {money.amount(spent.total)} {ending.run.currency or ''}".rstrip() if spent.lines else ""
         yield Notice(kind="ended", run=run.id, text=f"Ended, with proof: {reason}{total}.", key=f"ended:{run.id}")
-        if reason.startswith(_INTERRUPTED) and run.spec.options.on_interruption == "restart":
-            yield self._restart(ending.run, spent.total)
+        if again:
+            yield from self._again(ending.run)
 
-    def _restart(self, run: Run, spent: Decimal | None) -> Notice:
-        """Start the run again as a new one, in another place first, for what is left of its lease and budget."""
-        left_s = (run.lease_until - self._clock.now()).total_seconds() if run.lease_until else 0.0
-        spec = _rest(run, left_s, spent)
+    def _ender(self) -> Ender:
+        """One for each run, since several are ended side by side."""
+        return Ender(self._journal, self._load, self._clock, rng=self._rng, wait_s=self._wait_s, say=self._say)
+
+    # -- starting again -----------------------------------------------------------------------------------------------
+
+    def _again(self, run: Run) -> Iterable[Notice]:
+        """Start an interrupted run again, or go on with that: whatever dies in between, one other run comes of it."""
+        held = self._journal.claim(run)
+        if held is None:
+            return
+        try:
+            yield from self._restart(held)
+        except HoldLost:
+            return  # it, or what was begun for it, was taken by whoever ends it
+        except CloudAccelError as error:
+            yield self._not_restarted(run, f"Not started again yet, and tried again at the next look: {error}")
+        finally:
+            self._journal.let_go(held)
+
+    def _restart(self, run: Run) -> Iterable[Notice]:
+        """As a new run, in another place first, for what is left of lease and budget."""
+        begun = [other for other in self._journal.runs() if other.spec.restart_of == run.id]
+        if any(other.state in UNFINISHED and not self._journal.is_free(other) for other in begun):
+            return  # a process is at it
+        for other in [other for other in begun if other.state in UNFINISHED]:
+            yield from self._clear(other)
+        begun = [self._journal.run(other.id) for other in begun]
+        if any(other.state in (*UNFINISHED, *_UNPROVED) for other in begun):
+            return  # what becomes of it is not known yet
+        done = next((other for other in begun if other.state != "failed"), None)
+        if done is not None:
+            self._journal.update(run, state="deleted")
+            yield _goes_on(run, done)
+            return
+        yield from self._launch(run, begun)
+
+    def _clear(self, begun: Run) -> Iterable[Notice]:
+        """End what a process that died had begun: a new one is counted from now, not from then."""
+        held = self._journal.claim(begun)
+        if held is None:
+            return
+        try:
+            ender = self._ender()
+            ending = ender.end(held, note=_LEFT, final_state="failed")
+        finally:
+            self._journal.let_go(held)
+        if ending.remaining:
+            yield _not_gone(begun, _LEFT, ending.remaining, ending.problems)
+
+    def _launch(self, run: Run, failed: Sequence[Run]) -> Iterable[Notice]:
+        now = self._clock.now()
+        left_s = (run.lease_until - now).total_seconds() if run.lease_until else 0.0
+        spec = _rest(run, left_s, _total([cost(self._journal, one, now).total for one in (run, *failed)]))
         if spec is None:
+            self._journal.update(run, state="deleted")
             text = f"Not started again: too little is left of its lease ({max(left_s, 0) // 60:.0f} min) or budget."
-            return Notice(kind="not_restarted", run=run.id, text=text, key=f"not_restarted:{run.id}")
-        outcome = Launcher(self._journal, self._load, self._clock, say=self._say).up(spec)
-        new = outcome.run
+            yield self._not_restarted(run, text)
+            return
+        launcher = Launcher(
+            self._journal, self._load, self._clock, rng=self._rng, standing=self._limits(), say=self._say
+        )  # fmt: skip
+        begun = self._journal.open_run(spec, principal=run.principal, project=run.project)
+        outcome = launcher.up(spec, resume=begun)
+        self._journal.update(run, state="deleted")
         if outcome.exit_code == 0:
-            text = f"Goes on as run {new.id} in {new.provider} {new.zone}, for what was left of lease and budget."
-            return Notice(kind="restarted", run=run.id, text=text, key=f"restarted:{run.id}")
-        if outcome.may_bill:
-            return _not_gone(new, f"restart of {run.id} failed", outcome.may_bill, [outcome.reason])
-        text = f"Could not be started again (run {new.id}), and nothing of it is left: {outcome.reason}"
+            yield _goes_on(run, outcome.run)
+        elif outcome.may_bill:
+            yield _not_gone(begun, f"restart of {run.id} failed", outcome.may_bill, [outcome.reason])
+        else:
+            text = f"Could not be started again (run {begun.id}), and nothing of it is left: {outcome.reason}"
+            yield self._not_restarted(run, text)
+
+    def _not_restarted(self, run: Run, text: str) -> Notice:
         return Notice(kind="not_restarted", run=run.id, text=text, key=f"not_restarted:{run.id}")
 
     # -- what goes on -------------------------------------------------------------------------------------------------
@@ -314,7 +387,50 @@ def _rest(run: Run, left_s: float, spent: Decimal | None) -> Spec | None:
         return None
     taken = (run.provider, run.region, run.instance, run.market)
     order = sorted(spec.candidates, key=lambda c: (c.provider, c.region, c.instance, c.market) == taken)
-    return replace(spec, candidates=tuple(order), limits=limits, lease_s=float(int(left_s)))
+    lease_s = float(int(left_s))
+    return replace(spec, candidates=tuple(order), limits=limits, lease_s=lease_s, restart_of=run.id)
+
+
+def _total(parts: Sequence[Decimal | None]) -> Decimal | None:
+    known = [part for part in parts if part is not None]
+    return sum(known, Decimal(0)) if len(known) == len(parts) else None
+
+
+def _goes_on(run: Run, other: Run) -> Notice:
+    where = f"in {other.provider} {other.zone}, for what was left of lease and budget"
+    return Notice(
+        kind="restarted", run=run.id, text=f"Goes on as run {other.id} {where}.", key=f"restarted:{run.id}"
+    )  # fmt: skip
+
+
+class _Accounts:
+    """Whose the credentials are, asked once a look for each provider and region; also that it was not said."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._lock = threading.Lock()
+        self._said: dict[tuple[str, str], str | CloudAccelError] = {}
+
+    def check(self, run: Run, tracked: Tracked, instances: Instances) -> None:
+        """Raises `AuthError` in another account: it shows none of the run's machines, and that proves nothing."""
+        account = self._of(tracked, instances)
+        if isinstance(account, CloudAccelError):
+            raise account
+        if run.account not in (None, account):
+            raise AuthError(
+                f"the run is in account {run.account}, and the credentials are of {account}.",
+                provider=tracked.provider, operation="account", code="other_account",
+            )  # fmt: skip
+
+    def _of(self, tracked: Tracked, instances: Instances) -> str | CloudAccelError:
+        key = (tracked.provider, tracked.region)
+        with self._lock:
+            if key not in self._said:
+                try:
+                    self._said[key] = self._calls.read(lambda: instances.account(region=tracked.region))
+                except CloudAccelError as error:
+                    self._said[key] = error
+            return self._said[key]
 
 
 def _whole(count: str | None) -> int | None:

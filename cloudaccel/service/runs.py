@@ -304,7 +304,8 @@ class Runs:
     def look(self) -> None:
         """One look for launches that nobody is at work on."""
         for run in self.journal.runs(states=UNFINISHED):
-            ours = run.principal is not None and not is_local(run.principal)  # a local one waits for its person
+            # A local one waits for its person, and a restart for the watcher, which knows what is left of its lease.
+            ours = run.principal is not None and not is_local(run.principal) and run.spec.restart_of is None
             if ours and run.id not in self._at_work and self.journal.is_free(run):
                 claimed = self.journal.claim(run)
                 if claimed is not None:

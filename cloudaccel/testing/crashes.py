@@ -25,6 +25,7 @@ from cloudaccel.provision import lease
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.reap import Reaper, in_order
+from cloudaccel.provision.standing import Standing
 from cloudaccel.provision.teardown import Ender
 from cloudaccel.provision.values import OVER, Candidate, Limits, Options, Outcome, Spec
 from cloudaccel.provision.watching import Watcher
@@ -169,14 +170,15 @@ class World:
     def reap(self, fuse: Fuse | None = None) -> tuple[str, ...]:
         """Remove all that a sweep finds, twice looked. What is left without proof of its end."""
         journal = self.journal(fuse)
-        reaper = Reaper(journal, self._loader(fuse), self._clock)
+        reaper = Reaper(journal, self._loader(fuse), self._clock, rng=self._rng)
         done = [reaper.remove(finding) for finding in reaper.runs()]
         done += [reaper.remove(finding) for finding in in_order(reaper.reconcile(reaper.places()))]
         return tuple(finding.what for finding in done if finding.ours and not finding.gone)
 
     def watch(self, fuse: Fuse | None = None) -> None:
         """One look of a scheduler at every run."""
-        Watcher(self.journal(fuse), self._loader(fuse), self._clock, workers=1).look()
+        journal, load = self.journal(fuse), self._loader(fuse)
+        Watcher(journal, load, self._clock, workers=1, limits=Standing, rng=self._rng).look()
 
     def extend(self, seconds: float, fuse: Fuse | None = None) -> None:
         """Want every run that runs for longer, where its deadline allows."""

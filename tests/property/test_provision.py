@@ -63,13 +63,15 @@ class Provisioning(RuleBasedStateMachine):
 
     # -- processes ----------------------------------------------------------------------------------------------------
 
-    @rule(nodes=st.sampled_from((1, 2)), spot=st.booleans(), first=st.integers(0, 1), fuse=_FUSES)
-    def up(self, nodes: int, spot: bool, first: int, fuse: int | None) -> None:
-        """Start two kinds of request in either order of two places, or go on with one."""
+    @rule(nodes=st.sampled_from((1, 2)), spot=st.booleans(), again=st.booleans(), first=st.integers(0, 1), fuse=_FUSES)
+    def up(self, nodes: int, spot: bool, again: bool, first: int, fuse: int | None) -> None:
+        """Start two kinds of request in either order of two places, or go on with one; some are to be restarted."""
         places = (self.cloud.places[first], self.cloud.places[-1 - first])
         candidates = [self.cloud.candidate(place, nodes, "spot" if spot else "on_demand") for place in places]
         limits = Limits(max_total=self.cloud.price_per_hour * nodes * HOURS_PAID)
         spec = replace(spec_for(candidates, limits=limits), asked="up")
+        if again:
+            spec = replace(spec, options=replace(spec.options, on_interruption="restart"))
         with suppress(Killed):
             self.world.up(spec, _fuse(fuse))
 
@@ -149,11 +151,21 @@ class Provisioning(RuleBasedStateMachine):
         accepted."""
         if not self.cloud.ends_machines:
             return
-        for run in self.world.journal().runs():
+        runs = self.world.journal().runs()
+        for run in runs:
             limit = run.spec.limits.max_total
             assert limit is not None
-            seconds = self.cloud.lived_s(run.id)
+            seconds = self.cloud.lived_s(run.id) + sum(
+                self.cloud.lived_s(other.id) for other in runs if other.spec.restart_of == run.id
+            )
             assert self.cloud.price_per_hour * hours(seconds) <= limit, (run.id, seconds)
+
+    @invariant()
+    def a_run_is_restarted_as_one(self) -> None:
+        """Whatever dies in between, never as two that run."""
+        runs = self.world.journal().runs(states=("verifying", "ready"))
+        again = [run.spec.restart_of for run in runs if run.spec.restart_of]
+        assert len(again) == len(set(again)), again
 
     def teardown(self) -> None:
         """Left alone, one process takes all down, and a sweep finds nothing more."""

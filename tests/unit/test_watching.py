@@ -1,19 +1,27 @@
 """A look over the runs: what is ended, what is said, and what is left alone because nobody knows."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
 
-from cloudaccel.errors import AuthError, ProviderUnavailable
+from cloudaccel.errors import AuthError, ConfigError, ProviderUnavailable
+from cloudaccel.protocols import Provider
 from cloudaccel.provision.journal import HoldLost, Journal
+from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.lease import extend
+from cloudaccel.provision.standing import Standing
+from cloudaccel.provision.teardown import Ender
+from cloudaccel.provision.values import Run
 from cloudaccel.provision.watching import Look, Watcher, exit_code
-from tests.small_cloud import HOUR_S, World, small_world
+from cloudaccel.testing import crashes
+from cloudaccel.testing.crashes import VirtualClock
+from tests.small_cloud import HOUR_S, Cloud, World, small_world
 
 
 @pytest.fixture
@@ -257,6 +265,117 @@ def test_a_restart_without_capacity_leaves_nothing(world: World) -> None:
     world.cloud.full = True
     assert kinds(world.look()) == ["ended", "not_restarted"]
     assert not world.cloud.live()
+
+
+def _taken_back(folder: Path) -> tuple[crashes.World, Cloud, VirtualClock, Run]:
+    """A run that is to be started again, and of which the cloud has just taken a machine back."""
+    clock, cloud = VirtualClock(), Cloud()
+    small = crashes.open_world(folder, cast(Provider, cloud), clock)
+    world = World(small.journal(), cloud, cast(Any, clock))
+    run = world.start(total="20", on_interruption="restart")
+    clock.sleep(HOUR_S)
+    cloud.change("m-0", state="terminated", interrupted=True)
+    return small, cloud, clock, run
+
+
+@pytest.mark.parametrize("pause_s", [0, 2400])
+def test_killed_at_any_edge_a_restart_comes_once(tmp_path: Path, pause_s: int) -> None:
+    """He would have believed that his job goes on elsewhere, while the watcher had died between ending and starting."""
+    for at in range(1000):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        world, cloud, clock, run = _taken_back(folder)
+        fuse = crashes.Fuse(at)
+        with suppress(crashes.Killed):
+            world.watch(fuse)
+        clock.sleep(pause_s)
+        world.watch()
+        world.watch()
+        journal = world.journal()
+        (ready,) = journal.runs(states=("ready",))
+        edge = fuse.edges[-1]
+        assert ready.spec.restart_of == run.id, edge
+        assert journal.run(run.id).state == "deleted", edge
+        assert sorted(cloud.live()) == sorted(r.id for r in journal.resources(ready.id, live=True)), edge
+        assert len(cloud.live()) == 2, edge
+        assert ready.lease_until is not None
+        assert run.lease_until is not None
+        assert ready.lease_until <= run.lease_until, edge
+        assert ready.spec.limits.max_total is not None
+        assert ready.spec.limits.max_total <= 18, edge
+        world.close()
+        if not fuse.dead:
+            assert at > 30
+            return
+
+
+def test_a_restart_is_called_off_by_down(world: World) -> None:
+    """He would have ended his run, and the watcher would have started it again."""
+    run = world.start(on_interruption="restart")
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated", interrupted=True)
+    watcher = world.watcher(limits=_unreadable)
+    look = watcher.look()
+    assert kinds(look) == ["ended", "not_restarted"]
+    assert "tried again at the next look" in look.notices[1].text
+    assert world.journal.run(run.id).state == "interrupted"
+    held = world.journal.take(world.journal.run(run.id))
+    assert Ender(world.journal, world.load, world.clock).end(held).run.state == "deleted"
+    assert kinds(world.look()) == []
+    assert not world.cloud.live()
+
+
+def _unreadable() -> Standing:
+    raise ConfigError("limits are in two currencies.")
+
+
+def test_a_restart_is_under_the_standing_limits(world: World) -> None:
+    """The watcher would have started what no person may."""
+    world.start(on_interruption="restart")
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated", interrupted=True)
+    look = world.look(limits=lambda: Standing(max_hourly=Decimal(1)))
+    assert kinds(look) == ["ended", "not_restarted"]
+    assert "max_hourly" in look.notices[1].text
+    assert not world.cloud.live()
+
+
+def test_what_was_taken_back_is_not_counted_beside_its_restart(world: World) -> None:
+    world.start(on_interruption="restart")
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated", interrupted=True)
+    assert kinds(world.look(limits=lambda: Standing(max_hourly_user=Decimal(2)))) == ["ended", "restarted"]
+
+
+def test_a_restart_counts_for_the_same_person_and_project(world: World) -> None:
+    """A project's budget would not have known of it, and its people would not have seen it."""
+    spec = world.spec(on_interruption="restart")
+    begun = world.journal.open_run(spec, principal="ada", project="vision")
+    Launcher(world.journal, world.load, world.clock).up(spec, resume=begun)
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated", interrupted=True)
+    world.look()
+    (new,) = world.journal.runs(states=("ready",))
+    assert (new.principal, new.project) == ("ada", "vision")
+
+
+def test_an_ending_that_needs_two_looks_still_restarts(world: World) -> None:
+    run = world.start(on_interruption="restart")
+    world.pass_hours(1)
+    world.cloud.change("m-0", state="terminated", interrupted=True)
+    world.cloud.stuck = True
+    assert kinds(world.look(wait_s=30)) == ["not_gone"]
+    assert world.journal.run(run.id).note.startswith("interrupted: the cloud took m-0 back")
+    world.cloud.stuck = False
+    assert kinds(world.look()) == ["ended", "restarted"]
+
+
+def test_the_account_is_asked_for_once_a_look(world: World) -> None:
+    for _ in range(3):
+        world.start()
+    world.cloud.asked = 0
+    world.look()
+    assert world.cloud.asked == 1
 
 
 def test_only_an_interruption_restarts(world: World) -> None:
