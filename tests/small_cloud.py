@@ -53,6 +53,9 @@ class Cloud:
     def instances(self) -> "Instances":
         return self
 
+    def refusal(self, instance_type: str, market: str, count: int) -> str | None:
+        return None
+
     def account(self, *, region: str) -> str:
         self.asked += 1
         self._meet()

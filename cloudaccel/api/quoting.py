@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloudaccel.api.converting import Conversion
     from cloudaccel.api.judging import Judged, Rules
     from cloudaccel.cost.currency import Rates
+    from cloudaccel.cost.disk import Disk
 
     class Filters(TypedDict, total=False):
         """The filters of a query. Sizes are nominal GB, `max_price` is per accelerator-hour, `limit` None for all.
@@ -92,6 +93,8 @@ class Quote:
         The rates that prices of other currencies were converted by, and the listed prices; None: nothing was converted.
     tax_percent
         Tax that the user stated, to be shown beside the prices, which are all without it; None: not stated.
+    disk
+        What a disk of the size that the user stated costs beside each machine; no price has it in itself.
     """
 
     query: Query
@@ -109,6 +112,7 @@ class Quote:
     adjusted: str | None = None
     conversion: "Conversion | None" = None
     tax_percent: Decimal | None = None
+    disk: "Disk | None" = None
 
     def nodes(self, offer: Offer) -> int:
         """Machines of that shape that the request asks for, 1 or more."""
@@ -160,6 +164,7 @@ def quote(
     rules: "Rules | None" = None,
     fx_file: str | Path | None = None,
     tax: str | None = None,
+    disk: str | None = None,
     **filters: "Unpack[Filters]",
 ) -> Quote:
     """Offers for an accelerator expression, cheapest per accelerator-hour first.
@@ -167,7 +172,8 @@ def quote(
     `filters` are the flags of ``cloudaccel quote``, with the same names and units (see `Filters`). `show_hidden` adds
     the cheapest few of the rows that each filter hid. `rules` leave only places that satisfy them on the facts given.
     `fx_file` is a file of euro reference rates (else the setting of that name, when a currency is named): prices of
-    other currencies are then converted by them. `tax` (``19%``) is kept beside the prices, which stay without it.
+    other currencies are then converted by them. `tax` (``19%``) is kept beside the prices, which stay without it,
+    and so is what a disk of `disk` (``500GB``) costs for each machine.
 
     Raises
     ------
@@ -185,6 +191,7 @@ def quote(
             rules=rules,
             fx_file=fx_file,
             tax=tax,
+            disk=disk,
             **filters,
         )
 
@@ -198,6 +205,7 @@ def quote_in(
     rules: "Rules | None" = None,
     fx_file: str | Path | None = None,
     tax: str | None = None,
+    disk: str | None = None,
     **filters: "Unpack[Filters]",
 ) -> Quote:
     """`quote` from a catalog that is open already, for who is asked many times; raises as that does."""
@@ -205,7 +213,7 @@ def quote_in(
     day = today or datetime.now(UTC).date()
     rates = _rates(session, query, fx_file, named=bool(filters.get("currency")))
     if rules is None and rates is None:
-        return _taxed(_answer(session, query, day, show_hidden), tax)
+        return _beside(_answer(session, query, day, show_hidden), tax, disk)
     free = query if rates is None else replace(query, max_price=None, max_hourly=None)
     whole = _answer(session, replace(free, limit=None), day, show_hidden)
     if rates is not None:
@@ -217,7 +225,7 @@ def quote_in(
         from cloudaccel.api.judged_quote import judged_quote  # only a quote that is judged pays for the tables of facts
 
         whole = judged_quote(whole, rules, query.limit)
-    return _taxed(whole, tax)
+    return _beside(whole, tax, disk)
 
 
 def _rates(session: Session, query: Query, fx_file: str | Path | None, *, named: bool) -> "Rates | None":
@@ -233,12 +241,17 @@ def _rates(session: Session, query: Query, fx_file: str | Path | None, *, named:
     return rates
 
 
-def _taxed(answer: Quote, tax: str | None) -> Quote:
-    if tax is None:
-        return answer
-    from cloudaccel.cost.currency import parse_percent
+def _beside(answer: Quote, tax: str | None, disk: str | None) -> Quote:
+    """The answer with what is shown beside its prices; who asks for neither pays for neither."""
+    if tax is not None:
+        from cloudaccel.cost.currency import parse_percent
 
-    return replace(answer, tax_percent=parse_percent(tax, "--tax"))
+        answer = replace(answer, tax_percent=parse_percent(tax, "--tax"))
+    if disk is not None:
+        from cloudaccel.cost.disk import disk_of
+
+        answer = replace(answer, disk=disk_of(disk))
+    return answer
 
 
 def build_query(

@@ -347,7 +347,7 @@ def _confirm(a: argparse.Namespace, request: provision_request.Request) -> None:
     lines += provision_render.promise(spec, first, deadline, now)
     if len(spec.candidates) > 1:
         lines.append(
-            f"If there is none: {len(spec.candidates) - 1} more places, up to "
+            f"If there is none: {units.counted(len(spec.candidates) - 1, 'more place')}, up to "
             f"{money.amount(dearest.request_price_per_hour)} {dearest.currency}/h."
         )
     if a.yes:
@@ -438,7 +438,7 @@ def _use(instances: Instances, tracked: Tracked, calls: Calls) -> str:
     if report is None:
         return "  use not known"
     busy = "use not known" if report.use_percent is None else f"{report.use_percent} % busy"
-    return f"  {report.accelerators or 'no'} accelerators answer, {busy}"
+    return f"  {units.counted(report.accelerators or 0, 'accelerator')} answering, {busy}"
 
 
 def _run_cost(a: argparse.Namespace) -> int:

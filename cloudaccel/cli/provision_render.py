@@ -156,7 +156,7 @@ def attempt_line(number: int, attempt: Attempt) -> str:
 
 # -- runs --------------------------------------------------------------------------------------------------------------
 
-_HEADINGS = ("RUN", "PROVIDER", "REGION", "WHAT", "MARKET", "STATE", "BILLING", "CUR/H", "SPENT", "LEASE", "IDLE")
+_HEADINGS = ("RUN", "PROVIDER", "REGION", "WHAT", "MARKET", "STATE", "BILLING", "{}/H", "SPENT", "LEASE", "IDLE")
 
 
 def state_of(run: Run, abandoned: bool) -> str:
@@ -168,11 +168,16 @@ def list_text(rows: Sequence[tuple[Run, str, str, Cost]], now: datetime) -> str:
     """The table of ``provision list``."""
     if not rows:
         return "No run is open. 'cloudaccel provision list --all' shows those that ended.\n"
-    cells = [_list_row(run, state, bills, spent, now) for run, state, bills, spent in rows]
-    return "\n".join(common.table(_HEADINGS, cells, frozenset({7, 8, 9, 10}), common.screen_width())) + "\n"
+    currencies = {run.currency for run, *_ in rows if run.currency}
+    one = currencies.pop() if len(currencies) == 1 else None
+    headings = [heading.format(one or "PRICE") for heading in _HEADINGS]
+    cells = [_list_row(run, state, bills, spent, now, one is None) for run, state, bills, spent in rows]
+    return "\n".join(common.table(headings, cells, frozenset({7, 8, 9, 10}), common.screen_width())) + "\n"
 
 
-def _list_row(run: Run, state: str, bills: str, spent: Cost, now: datetime) -> tuple[str, ...]:
+def _list_row(run: Run, state: str, bills: str, spent: Cost, now: datetime, named: bool) -> tuple[str, ...]:
+    """`named`: money names its currency, since the heading does not."""
+    currency = f" {run.currency}" if named and run.currency else ""
     lease = "—" if run.lease_until is None or run.ended_at else span((run.lease_until - now).total_seconds())
     idle = "—" if run.idle_since is None else span((now - run.idle_since).total_seconds())
     accelerators = (
@@ -181,7 +186,8 @@ def _list_row(run: Run, state: str, bills: str, spent: Cost, now: datetime) -> t
     name = f"{run.nodes} × {accelerators}" if run.nodes > 1 else accelerators
     return (
         run.id, run.provider or "—", run.zone or run.region or "—", name, (run.market or "—").replace("_", "-"), state,
-        bills, money.amount(run.request_price_per_hour), money.amount(spent.total) if spent.lines else "—", lease, idle,
+        bills, money.amount(run.request_price_per_hour) + currency,
+        money.amount(spent.total) + currency if spent.lines else "—", lease, idle,
     )  # fmt: skip
 
 

@@ -202,7 +202,8 @@ def _permitted(offers: Sequence[Offer], rules: "Rules") -> tuple[list[Offer], li
             refusals.append(error)
     if not permitted:
         raise refusals[0]
-    notes = [f"left out {len(refusals)} offers that the rules do not allow, such as: {refusals[0]}"] if refusals else []
+    out = units.counted(len(refusals), "offer")
+    notes = [f"left out {out} that the rules do not allow, such as: {refusals[0]}"] if refusals else []
     return permitted, notes + [text for text in open_questions if text][:1]
 
 
@@ -219,10 +220,11 @@ def _startable(answer: quoting.Quote, startable: Sequence[str]) -> tuple[list[Of
             usable.append(offer)
     notes: list[str] = []
     if elsewhere:
-        sellers = f"{sum(elsewhere.values())} offers of {len(elsewhere)} providers"
+        offers = units.counted(sum(elsewhere.values()), "offer")
+        sellers = f"{offers} of {units.counted(len(elsewhere), 'provider')}"
         notes.append(f"left out {sellers} whose machines cannot be started from here")
     if odd:
-        notes.append(f"left out {odd} offers that name no machine, no region, or only a commitment")
+        notes.append(f"left out {units.counted(odd, 'offer')} without a machine or a region, or only a commitment")
     return usable, notes
 
 

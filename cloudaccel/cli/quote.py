@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--currency", metavar="CODE", help="rank prices of that currency, and with rates convert the others")
     f.add_argument("--fx-file", metavar="FILE", help="euro reference rates of the ECB (CSV or XML) to convert by")
     f.add_argument("--tax", metavar="PERCENT", help="show your tax, such as 19%%, beside prices, which stay without it")
+    f.add_argument("--disk", metavar="SIZE", help="show what a disk of that size costs beside each machine: 500GB")
     f.add_argument("--strict", action="store_true", help="exit 6 when a shown price is stale, or no row has a price")
     common.add_rules(p)
     common.add_output(p)
@@ -115,7 +116,7 @@ def run(a: argparse.Namespace) -> int:
         allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=_limit(a.limit),
         price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.show_filtered or a.explain,
         rules=common.asked_rules(a),
-        fx_file=a.fx_file, tax=a.tax,
+        fx_file=a.fx_file, tax=a.tax, disk=a.disk,
     )  # fmt: skip
     if a.history is not None and answer.conversion is not None:
         raise QueryError("--history is of list prices, which are not converted. Leave --currency and --fx-file out.")

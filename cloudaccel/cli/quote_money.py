@@ -8,8 +8,23 @@ from cloudaccel.output.columns import NO_DECIMALS, PER, plain, times
 
 
 def money_lines(answer: api.Quote, per: str) -> list[str]:
-    """What was converted with which rate of which day, then the tax on the first price."""
-    return [*_rates(answer), *_tax(answer, per)]
+    """What was converted with which rate of which day, the tax on the first price, and what a disk costs beside it."""
+    return [*_rates(answer), *_tax(answer, per), *_disk(answer)]
+
+
+def _disk(answer: api.Quote) -> list[str]:
+    if answer.disk is None:
+        return []
+    from cloudaccel.cost.lines import DISK_PRICE
+
+    disk = answer.disk
+    size, each = plain(disk.size_gb), plain(disk.price_per_gb_month)
+    per_month, per_hour = f"{disk.price_per_month:,.2f}", f"{disk.price_per_hour:,.4f}"
+    return [
+        f"Disk of each machine, in no price here: {size} GB × {each} = {per_month} {disk.currency} a month",
+        f"  ({per_hour}/h), also while it is stopped. Estimated: {DISK_PRICE.source} ({DISK_PRICE.as_of}).",
+        "  Snapshots and static addresses: price not known.",
+    ]
 
 
 def _rates(answer: api.Quote) -> list[str]:

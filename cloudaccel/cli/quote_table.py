@@ -225,7 +225,7 @@ def _footnotes(answer: api.Quote, per: str) -> list[str]:
     if between is not None:
         age = _age(between, answer).removesuffix(" STALE")
         lines.append(f"Age {age}: the source has no date, the price was seen at some time between.")
-    if answer.conversion is not None or answer.tax_percent is not None:
+    if answer.conversion is not None or answer.tax_percent is not None or answer.disk is not None:
         from cloudaccel.cli.quote_money import money_lines
 
         lines += money_lines(answer, per)

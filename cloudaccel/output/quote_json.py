@@ -14,6 +14,7 @@ from cloudaccel.output.columns import COLUMNS, View, accelerator_of, listed_pric
 
 if TYPE_CHECKING:
     from cloudaccel.catalog.pricestats import PriceHistory
+    from cloudaccel.cost.disk import Disk
 
 SCHEMA = "cloudaccel/v1"
 
@@ -55,12 +56,29 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
         "currency": {"code": answer.query.currency, "fx": rates_json(answer)},
         "tax": "excluded",
         **({} if answer.tax_percent is None else {"tax_percent": plain(answer.tax_percent)}),
+        **({} if answer.disk is None else {"beside": _beside(answer.disk)}),
         "offers": [offer_json(offer, view, per) for offer in answer.offers],
         "hidden": [{"reason": h.reason, "count": h.rows, "text": h.text} for h in answer.hidden],
         "warnings": [{"code": n.code, "text": n.text, "offer": n.offer} for n in answer.notices],
         "hints": list(answer.hints),
         "policy": _policy(answer),
     }
+
+
+def _beside(disk: "Disk") -> list[dict[str, Any]]:
+    """What each machine pays for beside its price; null where no source has a price."""
+    from cloudaccel.cost.lines import DISK_PRICE
+
+    unknown = {"price_per_month": None, "price_per_hour": None, "status": "unknown"}
+    return [
+        {
+            "name": "disk", "size_gb": plain(disk.size_gb), "price_per_gb_month": plain(disk.price_per_gb_month),
+            "price_per_month": money(disk.price_per_month), "price_per_hour": money(disk.price_per_hour),
+            "currency": disk.currency, "status": "estimated", "source": DISK_PRICE.source, "as_of": DISK_PRICE.as_of,
+        },
+        {"name": "snapshots", **unknown},
+        {"name": "static_address", **unknown},
+    ]  # fmt: skip
 
 
 def rates_json(answer: api.Quote) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from cloudaccel.provision.standing import Standing
 from cloudaccel.provision.teardown import WAIT_S, Ender, may_bill
 from cloudaccel.provision.values import UNFINISHED, Run, Spec, Tracked
 from cloudaccel.provision.waiting import Say, Waits, in_silence
+from cloudaccel.units import counted
 
 WARN_S = 1800.0
 IDLE_SAID = timedelta(minutes=30)
@@ -320,7 +321,8 @@ class Watcher:
         wanted = _whole(run.accelerator_count)
         short = [r for r in reports if r is not None and wanted and (r.accelerators or 0) < wanted]
         if short:
-            text = f"{short[0].accelerators or 'None'} of {wanted} accelerators answer on {len(short)} machine(s)."
+            where = counted(len(short), "machine")
+            text = f"{short[0].accelerators or 'None'} of {wanted} accelerators answer on {where}."
             yield Notice(kind="unhealthy", run=run.id, text=text, key=f"unhealthy:{run.id}")
         since = idle_since(reports)
         if since is not None and now - since >= IDLE_SAID:

@@ -12,6 +12,10 @@ _SESSION = "Session Manager"
 _SETTING = "/ssm/managed-instance/default-ec2-instance-management-role"
 # Without a way out, Systems Manager is reached only through these (Systems Manager user guide: VPC endpoints, 2026-09).
 _SESSION_ENDPOINTS = ("ssm", "ssmmessages", "ec2messages")
+# USD by the hour and by the GB of a NAT gateway. Source: aws.amazon.com/vpc/pricing, whose example is of that region,
+# as transcribed on that day by the repository api-evangelist/amazon-vpc (plans/amazon-vpc-plans-pricing.yml).
+_NAT_PRICES = {"us-east-2": ("0.045", "0.045")}
+_NAT_AS_OF = "2026-09-20"
 _NO_ROLE = (
     "the machine has no role, so Systems Manager knows it only where Default Host Management is on (an administrator: "
     "aws ssm update-service-setting --region {region} --setting-id {setting} --setting-value "
@@ -73,7 +77,8 @@ class AwsAccess:
         if route is None:
             return Way(name=where, direction="out", state="closed", why="the subnet has no default route")
         if route.get("NatGatewayId"):
-            why = f"through {route['NatGatewayId']}, which bills by the hour and by the GB: not in the worst case"
+            nat = route["NatGatewayId"]
+            why = f"through {nat}, which bills {_nat_price(request.region)}: not in the worst case"
             return Way(name=where, direction="out", state="open", why=why)
         if str(route.get("GatewayId", "")).startswith("igw-"):
             why = f"the route leads to {route['GatewayId']}, which serves only public addresses; machines get none"
@@ -122,3 +127,10 @@ def _listed(name: str, ask: Any) -> list[Way]:
         return list(ask())
     except ProviderError as error:
         return [Way(name=name, direction="out", state="unknown", why=error.raw_code or str(error))]
+
+
+def _nat_price(region: str) -> str:
+    known = _NAT_PRICES.get(region)
+    if known is None:
+        return "by the hour and by the GB, at a price that is not known here"
+    return f"{known[0]} USD by the hour, run or no run, and {known[1]} USD by the GB (list price of {_NAT_AS_OF})"

@@ -22,7 +22,7 @@ OF_THE_SHELL = {
     "accelerators", "help", "catalog", "offline", "config", "profile", "price_file", "strict", "output", "no_color",
     "quiet", "columns", "per", "jq", "explain", "show_hidden", "show_filtered", "history",
 }  # fmt: skip
-SHOWN_IN = {"fx_file", "tax"}  # how prices are shown: parameters of `quote` beside the filters
+SHOWN_IN = {"fx_file", "tax", "disk"}  # how prices are shown: parameters of `quote` beside the filters
 
 
 def test_the_filters_are_the_flags() -> None:

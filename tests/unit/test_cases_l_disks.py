@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloudaccel.provision.values import Candidate, Options
+from tests.support import run
 
 
 @pytest.mark.parametrize(("disk_gib", "amount"), [(500, Decimal("39.45")), (None, None)])
@@ -46,3 +47,29 @@ def test_u98_a_disk_without_a_machine_is_paid_and_of_unknown_size_is_no_nought(
     clock.sleep(3600)
     (ended,) = disk_lines(journal, run, clock.now(), Decimal("0.08"))
     assert (ended.hours, ended.ended_at is not None) == (720, True)
+
+
+def test_u98_a_quote_shows_the_disk_beside_the_machine() -> None:
+    """He would have believed that the price of the machine is all, and that a stopped one costs nothing."""
+    base = ("quote", "--instance", "p5.48xlarge")
+    body = run(*base, "--disk", "500GB", "--json").json
+    disk, *others = body["beside"]
+    assert (disk["size_gb"], disk["price_per_month"], disk["status"]) == ("500", "40", "estimated")
+    assert disk["source"]
+    assert disk["as_of"]
+    assert [(other["name"], other["price_per_month"]) for other in others] == [
+        ("snapshots", None), ("static_address", None),
+    ]  # fmt: skip
+    bare = run(*base, "--json").json
+    assert "beside" not in bare
+    assert [o["price"] for o in bare["offers"]] == [o["price"] for o in body["offers"]]
+    table = run(*base, "--disk", "500GB").out
+    assert "500 GB × 0.08 = 40.00 USD a month\n  (0.0548/h)" in table
+    assert "Snapshots and static addresses: price not known." in table
+
+
+@pytest.mark.parametrize("size", ["0GB", "-5GB", "soon", "", "2000000TB"])
+def test_u98_a_disk_that_cannot_be_is_refused(size: str) -> None:
+    answer = run("quote", "--instance", "p5.48xlarge", f"--disk={size}")
+    assert answer.code == 2
+    assert "--disk" in answer.err
