@@ -6,17 +6,18 @@ now, and a year of history at 2 % changed prices a day makes the file at most th
 """
 
 import argparse
+import multiprocessing
 import random
 import sqlite3
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudaccel.api.quoting import build_query
 from cloudaccel.catalog import renew, store
@@ -24,6 +25,9 @@ from cloudaccel.catalog.query import run_query
 from cloudaccel.catalog.session import Session, accelerator_table, open_session
 from cloudaccel.protocols import Scope
 from tests.benchmarks.synthetic import make_catalog
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 DAYS = 365
 A_DAY = 0.02  # share of the prices that change
@@ -46,24 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _publishing(path: Path, runs: int) -> None:
     _change(path)  # the first one writes the checksum of the region
-    ended = threading.Event()
-    waits: list[float] = []
-    errors: list[str] = []
-    reader = threading.Thread(target=_read, args=(path, ended, waits, errors), daemon=True)
-    quiet = _reading(path, 200)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    reader = context.Process(target=_read, args=(path, theirs), daemon=True)
     reader.start()
+    ours.recv()  # it has answered once
+    quiet = _reading(path, 400)
+    ours.send("begin")
     took = [_timed(lambda: _change(path)) for _ in range(runs)]
-    ended.set()
+    ours.send("end")
+    waits, errors = ours.recv()
     reader.join()
     used = [_timed(lambda: _change(path), time.process_time) for _ in range(runs)]
     published = statistics.median(took)
     print(f"publish one region     {published:7.3f} s              (goal ≤ 1 s) {_met(published <= 1)}")
     print(f"processor time of it   {statistics.median(used):7.3f} s, without readers")
-    p99 = sorted(waits)[int(len(waits) * 0.99)] * 1000
-    alone = sorted(quiet)[int(len(quiet) * 0.99)] * 1000
-    print(
-        f"read meanwhile, p99    {p99:7.2f} ms, alone {alone:.2f} ms of {len(waits)} (goal ≤ 10 ms) {_met(p99 <= 10)}"
-    )
+    p99, alone, busy = _p99(w for w, _ in waits), _p99(w for w, _ in quiet), _p99(c for _, c in waits)
+    print(f"read meanwhile, p99    {p99:7.2f} ms of {len(waits)}      (goal ≤ 10 ms) {_met(p99 <= 10)}")
+    print(f"  without a writer     {alone:7.2f} ms; of its {p99:.2f} ms it used a processor for {busy:.2f}")
     print(f"errors of readers      {len(errors):7d}                (goal 0) {_met(not errors)}")
     opened = store.open_catalog(str(path), path.parent)
     rows = renew.current_rows(opened.db, SCOPE)
@@ -85,22 +89,36 @@ def _change(path: Path) -> None:
     renew.publish(path, path, {("acme", "acme", "region-0"): changed}, [], "benchmark")
 
 
-def _read(path: Path, ended: threading.Event, waits: list[float], errors: list[str]) -> None:
-    while not ended.is_set():
+def _read(path: Path, pipe: "Connection") -> None:
+    """Ask over and over in a process of its own, as the service and the command line do beside a refresh."""
+    errors: list[str] = []
+    waits: list[tuple[float, float]] = []
+    _reading(path, 1)
+    pipe.send("ready")
+    pipe.recv()
+    while not pipe.poll():
         try:
             waits += _reading(path, 1)
         except (sqlite3.Error, OSError) as error:
             errors.append(str(error))
+    pipe.send((waits, errors))
 
 
-def _reading(path: Path, times: int) -> list[float]:
-    found: list[float] = []
+def _reading(path: Path, times: int) -> list[tuple[float, float]]:
+    """Seconds by the clock and of the processor of one query each."""
+    found: list[tuple[float, float]] = []
     for _ in range(times):
         with open_session(path) as session:
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.thread_time()
             _ask(session)
-            found.append(time.perf_counter() - started)
+            found.append((time.perf_counter() - started, time.thread_time() - used))
     return found
+
+
+def _p99(seconds: Iterable[float]) -> float:
+    """Milliseconds."""
+    ordered = sorted(seconds)
+    return ordered[int(len(ordered) * 0.99)] * 1000
 
 
 def _ask(session: Session) -> list[str]:
