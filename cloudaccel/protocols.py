@@ -4,7 +4,7 @@ Adapters translate and nothing more: page, map, raise our errors. Retries, deadl
 from the core. Everything here is plain and synchronous; building a provider makes no network call.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -263,6 +263,14 @@ class Answer(Protocol):
 
     def blocks(self) -> Iterator[bytes]:
         """The body in pieces of whole lines, some hundred at once: for files that are searched faster than split."""
+        ...
+
+    def picked(self, pick: Callable[[bytes], Iterable[bytes]]) -> Iterator[bytes]:
+        """The lines that `pick` finds in each of the `blocks`.
+
+        A file that was left half read goes on there: the lines that were found then come first, and `pick` is not asked
+        about their blocks again. What it learns from a block it must be able to learn from the lines that it picks.
+        """
         ...
 
     def lines(self) -> Iterator[str]:

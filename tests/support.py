@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +90,10 @@ class CannedAnswer:
     def blocks(self) -> Iterator[bytes]:
         """The body in one."""
         yield self._body
+
+    def picked(self, pick: Callable[[bytes], Iterable[bytes]]) -> Iterator[bytes]:
+        """What is found in it."""
+        yield from pick(self._body)
 
     def lines(self) -> Iterator[str]:
         """Its lines."""

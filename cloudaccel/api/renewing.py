@@ -17,8 +17,17 @@ from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.catalog.rows import Row
 from cloudaccel.catalog.signing import signer_of
+from cloudaccel.catalog.spool import Spool, spooled, sweep
 from cloudaccel.catalog.web import Asked, Connection, HttpWeb
-from cloudaccel.errors import AuthError, CloudAccelError, ConfigError, ProviderError, StorageError
+from cloudaccel.errors import (
+    AuthError,
+    CloudAccelError,
+    ConfigError,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    StorageError,
+)
 from cloudaccel.model import Source
 from cloudaccel.protocols import Prices, Scope
 
@@ -147,6 +156,7 @@ def renew_prices(
     names = list(dict.fromkeys(providers)) or list(registry.price_lists())
     lists = {name: registry.price_list(name) for name in names}
     cache = settings.cache_dir()
+    sweep(cache)
     with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
         target = Path(temporary) / "catalog.sqlite" if out or diff else cache / "catalog.sqlite"
         work = _Work(cache, target, Notebook(cache), now or _now(), believe, not diff, still, keep_days=kept)
@@ -181,7 +191,9 @@ def _read(work: _Work, lists: Mapping[str, Prices], progress: Progress) -> Itera
     reads: dict[str, list[fetch.Read]] = {}
     taken = _taken(work, scopes)
     tasks = [
-        fetch.Task(scope.provider, partial(_whole, lists[scope.provider], scope, connection, taken.get(scope, ())))
+        fetch.Task(
+            scope.provider, partial(_whole, lists[scope.provider], scope, connection, taken.get(scope, ()), work.cache)
+        )
         for scope in scopes
     ]
     for count, (number, outcome) in enumerate(fetch.run_all(tasks), start=1):
@@ -215,12 +227,30 @@ def _own(current: store.Catalog, scope: Scope, sources: Sequence[str]) -> list[R
     return [row for row in rows if row["source"] in sources and row["availability"] != "not_seen"]
 
 
-def _whole(prices: Prices, scope: Scope, connection: Connection, taken: Sequence[Asked]) -> fetch.Read:
-    web = HttpWeb(scope.provider, connection)
-    if web.unchanged(taken):
+def _whole(prices: Prices, scope: Scope, connection: Connection, taken: Sequence[Asked], cache: Path) -> fetch.Read:
+    if HttpWeb(scope.provider, connection).unchanged(taken):
         return fetch.Read(scope=scope, unchanged=True)
+    with spooled(cache, scope) as spool:
+        if spool is None:
+            return _read_whole(prices, scope, connection)
+        try:
+            read = _read_whole(prices, scope, connection, spool)
+        except (ProviderUnavailable, RateLimited):
+            raise  # what was read so far is kept for the next time
+        except ProviderError:
+            resumed = spool.used
+            spool.clear()
+            if not resumed:
+                raise
+            # A page that names the next by a token which no longer holds, or pages that do not fit together.
+            read = _read_whole(prices, scope, connection, spool)
+        spool.end()
+        return read
+
+
+def _read_whole(prices: Prices, scope: Scope, connection: Connection, spool: Spool | None = None) -> fetch.Read:
     end = time.monotonic() + fetch.DEADLINE_S
-    web = HttpWeb(scope.provider, connection)
+    web = HttpWeb(scope.provider, connection, spool=spool)
     read = fetch.read_scope(prices.over(web), scope, past=lambda: time.monotonic() > end)
     return replace(read, asked=tuple(web.asked))
 

@@ -1,9 +1,10 @@
 """The one way to a price source: retries, deadlines, mirrors, proxies and limits; no adapter has any of them."""
 
+import io
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,6 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
 
+from cloudaccel.catalog.spool import Keeping, Page, Part, Spool, key_of
 from cloudaccel.errors import (
     AuthError,
     ConfigError,
@@ -79,7 +81,8 @@ class Asked:
 class HttpWeb:
     """A `cloudaccel.protocols.Web` over urllib3. Opens nothing before the first call; threads may share it.
 
-    `asked` are the calls that were answered, in order.
+    `asked` are the calls that were answered, in order. What is in `spool` is not asked again, and what is read is kept
+    there.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class HttpWeb:
         limits: Limits | None = None,
         *,
         now: Callable[[], float] = time.monotonic,
+        spool: Spool | None = None,
     ) -> None:
         if find_spec("urllib3") is None:
             raise ConfigError("prices are read with urllib3. Install it: pip install 'cloudaccel[refresh]'.")
@@ -96,6 +100,7 @@ class HttpWeb:
         self._connection = connection or Connection()
         self._limits = limits or Limits()
         self._now = now
+        self._spool = spool
         self._pools: dict[str | None, PoolManager] = {}
         self.asked: list[Asked] = []
 
@@ -113,18 +118,39 @@ class HttpWeb:
             url += ("&" if "?" in url else "?") + urlencode(query)
         address = self._mirrored(url)
         deadline = self._now() + self._limits.deadline_s
-        response = self._send(address, {"Accept-Encoding": "gzip", **(headers or {})}, body)
+        # What goes by POST or with a key cannot be asked again by address alone.
+        plain = body is None and not headers
+        sent = {"Accept-Encoding": "gzip", **(headers or {})}
+        spool, key = self._spool if body is None else None, key_of(address, sent)
+        page, part = (spool.page(key), spool.part(key)) if spool else (None, None)
+        response: BaseHTTPResponse | _KeptResponse
+        if page is not None:
+            response, part = _KeptResponse(page), None
+        else:
+            response, part = self._go_on(address, sent, part) if part else (self._send(address, sent, body), None)
         try:
-            self._judge(response.status, address)
-            # What goes by POST or with a key cannot be asked again by address alone.
-            plain = body is None and not headers
-            self.asked.append(_noted(url, response.headers) if plain else Asked(_bare(url)))
+            self._judge(200 if part else response.status, address)
+            noted = _noted(url, response.headers)
+            self.asked.append(noted if plain else Asked(_bare(url)))
+            whole = not response.headers.get("Content-Encoding")
             yield HttpAnswer(
                 response, self._limits, self._provider, address, lambda: self._now() > deadline,
                 secrets=_secrets(headers or {}, body),
+                keeping=Keeping(spool, key, noted.condition, noted.validator, whole, part) if spool else None,
             )  # fmt: skip
         finally:
             response.close()
+
+    def _go_on(self, address: str, headers: dict[str, str], part: Part) -> "tuple[BaseHTTPResponse, Part | None]":
+        """The rest of a file, or, where it is another file by now or its owner sends no parts, all of it."""
+        rest = {"Range": f"bytes={part.at}-", "If-Range": part.validator, "Accept-Encoding": "identity"}
+        response = self._send(address, {**headers, **rest}, None)
+        if response.status == 206 and _is_rest(response.headers, part):
+            return response, part
+        if response.status in (206, 416):
+            response.close()
+            response = self._send(address, headers, None)
+        return response, None
 
     def unchanged(self, asked: Sequence[Asked]) -> bool:
         """Whether every answer is still the one that was read: each source is asked, and sends no list again.
@@ -212,15 +238,17 @@ class HttpAnswer:
 
     def __init__(
         self,
-        response: "BaseHTTPResponse",
+        response: "BaseHTTPResponse | _KeptResponse",
         limits: Limits,
         provider: str,
         address: str,
         late: Callable[[], bool],
         *,
         secrets: Sequence[bytes] = (),
+        keeping: Keeping | None = None,
     ) -> None:
         self._secrets = secrets
+        self._keeping = keeping
         self._response = response
         self._limits = limits
         self._provider = provider
@@ -264,6 +292,18 @@ class HttpAnswer:
             self._keep_out(rest)
             yield rest
 
+    def picked(self, pick: Callable[[bytes], Iterable[bytes]]) -> Iterator[bytes]:
+        """The lines that `pick` finds in each block; of a file that was left half read, those that were found then."""
+        part = self._keeping.reached() if self._keeping else None
+        if part is not None:
+            found, part.lines = part.lines, []
+            yield from found
+        for block in self.blocks():
+            found = list(pick(block))
+            yield from found
+            if part is not None:
+                part.add(len(block), found)
+
     def lines(self) -> Iterator[str]:
         """The body's lines without their ends."""
         for block in self.blocks():
@@ -279,7 +319,10 @@ class HttpAnswer:
                 raise self._malformed(f"is longer than {self._limits.json_bytes} bytes of JSON")
         self._keep_out(body)
         try:
-            return decoded(body)
+            found = decoded(body)
+            if self._keeping is not None:
+                self._keeping.page(bytes(body))
+            return found
         except ValueError:
             # Not quoted: an error page may repeat the header that held a key.
             what = (
@@ -307,6 +350,24 @@ class HttpAnswer:
             f"{self._provider}: the answer of {_place(self._address)} {what}. Nothing of it is used; try again later."
         )
         return ProviderUnavailable(message, provider=self._provider, operation="prices")
+
+
+class _KeptResponse:
+    """A page of the spool, read as if it had just been sent."""
+
+    status = 200
+
+    def __init__(self, page: Page) -> None:
+        self._body = io.BytesIO(page.body)
+        title = {"If-None-Match": "ETag", "If-Modified-Since": "Last-Modified"}.get(page.condition, "")
+        self.headers: Mapping[str, str] = {title: page.validator} if title else {}
+
+    def read1(self, size: int, *, decode_content: bool) -> bytes:  # noqa: ARG002 - as the other one has it
+        """Some of it."""
+        return self._body.read1(size)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def decoded(body: bytes | bytearray) -> "Json":
@@ -338,6 +399,13 @@ def _noted(url: str, headers: Mapping[str, str]) -> Asked:
         return Asked(url, "If-None-Match", etag)
     modified = headers.get("Last-Modified", "")
     return Asked(url, "If-Modified-Since", modified) if modified else Asked(url)
+
+
+def _is_rest(headers: Mapping[str, str], part: Part) -> bool:
+    """Whether a 206 is what was asked for: an intermediary may send another part, or one of another version."""
+    begins = headers.get("Content-Range", "").startswith(f"bytes {part.at}-")
+    same = _noted("", headers).validator in (part.validator, "")
+    return begins and same and not headers.get("Content-Encoding")
 
 
 def _no_number(text: str) -> None:

@@ -83,6 +83,21 @@ class FakeCloud:
         """Answer `path` with `answer` as JSON."""
         self.serve(path, json.dumps(answer).encode())
 
+    def serve_file(self, path: str, body: bytes, tag: str) -> None:
+        """Answer `path` with a file of the version `tag` (in quotes), from a byte on where the call asks so."""
+
+        def route(asked: Asked) -> Reply:
+            headers = {"ETag": tag, "Accept-Ranges": "bytes"}
+            begin = asked.headers.get("range", "").removeprefix("bytes=").removesuffix("-")
+            if not begin.isdigit() or asked.headers.get("if-range", tag) != tag:
+                return Reply(body=body, headers=headers)
+            if int(begin) >= len(body):
+                return Reply(status=416, headers=headers)
+            rest = {"Content-Range": f"bytes {begin}-{len(body) - 1}/{len(body)}"}
+            return Reply(body=body[int(begin) :], status=206, headers=headers | rest)
+
+        self.serve(path, route)
+
     def then(self, *replies: Reply) -> None:
         """Answer the next calls with `replies`, whatever is asked; afterwards the routes answer again."""
         self._next.extend(replies)

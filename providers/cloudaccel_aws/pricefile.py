@@ -13,13 +13,12 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
-from itertools import chain
 
 from cloudaccel.facts import places
 from cloudaccel.facts.listing import Listed, Place, Shape, Terms, amount, make_offer, malformed, mapping
 from cloudaccel.facts.loader import read_table
 from cloudaccel.model import Offer, Source
-from cloudaccel.protocols import Scope, Web
+from cloudaccel.protocols import Answer, Scope, Web
 from cloudaccel_aws.sieve import Proved, Sieve
 
 PROVIDER = "aws"
@@ -60,47 +59,65 @@ class Key:
 class OfferFile:
     """A price file as CSV: a few lines about itself, a header, and a line for each price. `version` is its own word.
 
-    `columns`: our name of each column that is read, and the file's; those of `optional` may be missing. `blocks` are
-    pieces of whole lines.
+    `columns`: our name of each column that is read, and the file's; those of `optional` may be missing. `quick` may
+    give a faster sieve than `sieve` for a file with these titles of columns.
     """
 
-    def __init__(self, blocks: Iterator[bytes], columns: Mapping[str, str], *, optional: tuple[str, ...] = ()) -> None:
-        self._blocks = blocks
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        sieve: Sieve,
+        *,
+        optional: tuple[str, ...] = (),
+        quick: Callable[[Sequence[str]], Sieve | None] = lambda _: None,
+    ) -> None:
         self._names = columns
+        self._sieve = sieve
         self._optional = optional
+        self._quick = quick
+        self._head = 0
+        self._titles: list[str] = []
+        self._through = Proved(sieve, None)
+        self._last = b""
         self.version = ""
 
-    def rows(self, sieve: Sieve, quick: Callable[[Sequence[str]], Sieve | None] = lambda _: None) -> Iterator[Row]:
-        """The lines that `sieve` lets through, as rows in file order. Raises `MalformedResponse`.
+    def rows(self, answer: Answer) -> Iterator[Row]:
+        """The lines that are let through, as rows in file order. Raises `MalformedResponse`."""
+        columns: Mapping[str, int] = {}
+        for line in map(_text, answer.picked(self._pick)):
+            if columns:
+                yield self._row(line, columns)
+            elif self._is_titles(line):
+                columns = self._columns(self._titles)
+        if not columns:
+            raise malformed(PROVIDER, OPERATION, "no line begins with SKU")
+        end = _cells(_text(self._last.rstrip().rpartition(b"\n")[2]))
+        if end and len(end) < len(self._titles):  # cut within a line that perhaps nobody looked at
+            raise malformed(PROVIDER, OPERATION, f"the last line has {len(end)} of {len(self._titles)} fields")
 
-        `quick` may give a faster sieve for a file with these titles of columns.
-        """
-        titles, rest = self._header()
-        columns = self._columns(titles)
-        through = Proved(sieve, quick(titles))
-        last = b""
-        for block in chain((rest,), self._blocks):
-            last = block or last
-            for line in through.lines(block):
-                yield self._row(_text(line), columns)
-        end = _cells(_text(last.rstrip().rpartition(b"\n")[2]))
-        if end and len(end) < len(titles):  # cut within a line that perhaps nobody looked at
-            raise malformed(PROVIDER, OPERATION, f"the last line has {len(end)} of {len(titles)} fields")
+    def _pick(self, block: bytes) -> Iterator[bytes]:
+        """The lines up to the titles, and those after it that are let through."""
+        start = 0
+        while not self._titles and start < len(block):
+            end = block.find(b"\n", start) + 1 or len(block)
+            line = block[start:end].rstrip(b"\n")
+            start, self._head = end, self._head + 1
+            if not self._is_titles(_text(line)) and self._head > _HEAD_LINES:
+                raise malformed(PROVIDER, OPERATION, "no line begins with SKU")
+            yield line
+        self._last = block
+        yield from self._through.lines(block[start:])
 
-    def _header(self) -> tuple[list[str], bytes]:
-        """The titles, and what follows them. Found by the first: the number of lines before it is not promised."""
-        seen = 0
-        for block in self._blocks:
-            end = -1
-            while end + 1 < len(block) and seen < _HEAD_LINES:
-                line, _, _ = block[(start := end + 1) :].partition(b"\n")
-                end, seen = start + len(line), seen + 1
-                cells = _cells(_text(line))
-                if cells[:1] == ["SKU"]:
-                    return cells, block[end + 1 :]
-                if cells[:1] == ["Version"] and len(cells) > 1:
-                    self.version = cells[1][:40]
-        raise malformed(PROVIDER, OPERATION, "no line begins with SKU")
+    def _is_titles(self, line: str) -> bool:
+        """Found by their first: the number of lines before them is not promised."""
+        cells = _cells(line)
+        if cells[:1] == ["Version"] and len(cells) > 1:
+            self.version = cells[1][:40]
+        if cells[:1] != ["SKU"]:
+            return False
+        if not self._titles:
+            self._titles, self._through = cells, Proved(self._sieve, self._quick(cells))
+        return True
 
     def _row(self, line: str, columns: Mapping[str, int]) -> Row:
         cells = _cells(line)

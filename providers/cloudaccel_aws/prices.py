@@ -127,8 +127,8 @@ class AwsPrices(PriceList):
 
     def _read(self, url: str, scope: Scope, rates: Rates, blocks: set[str]) -> None:
         with self.web.ask(url) as answer:
-            file = OfferFile(answer.blocks(), _COLUMNS, optional=_OPTIONAL)
-            for row in file.rows(_SIEVE, _quick):
+            file = OfferFile(_COLUMNS, _SIEVE, optional=_OPTIONAL, quick=_quick)
+            for row in file.rows(answer):
                 if _is_plain(row) and (place := place_in(row["region"], scope)):
                     key = Key(
                         place.group("region"), row["region"] if place.group("zone") else None, _shape(row),

@@ -75,8 +75,8 @@ def shape_of(usage: str) -> Shape | None:
 
 def _read(web: Web, url: str, scope: Scope, rates: Rates) -> None:
     with web.ask(url) as answer:
-        file = OfferFile(answer.blocks(), _COLUMNS, optional=("located",))
-        for row in file.rows(_SIEVE):
+        file = OfferFile(_COLUMNS, _SIEVE, optional=("located",))
+        for row in file.rows(answer):
             place, shape = place_in(row["region"], scope), shape_of(row["instance"])
             if place and shape and _is_plain(row):
                 key = Key(

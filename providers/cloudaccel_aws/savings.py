@@ -75,8 +75,8 @@ def _index(web: Web, plan: str) -> Mapping[str, str]:
 
 def _read(web: Web, url: str, scope: Scope, rates: Rates) -> None:
     with web.ask(url) as answer:
-        file = OfferFile(answer.blocks(), _COLUMNS)
-        for row in file.rows(_SIEVE):
+        file = OfferFile(_COLUMNS, _SIEVE)
+        for row in file.rows(answer):
             place, shape = place_in(row["region"], scope), _shape(row)
             if place and shape:
                 key = Key(

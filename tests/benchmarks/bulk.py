@@ -21,12 +21,17 @@ TYPES = ("m5.large", "c6i.2xlarge", "r7g.24xlarge", "m7i.xlarge", "x2iedn.4xlarg
 SYSTEMS = (("Windows", "RunInstances:0002"), ("RHEL", "RunInstances:0010"), ("Linux", "RunInstances:0004"))
 READ = """
 import sys
+from pathlib import Path
+from cloudaccel.catalog.spool import spooled
 from cloudaccel.catalog.web import Connection, HttpWeb
 from cloudaccel.protocols import Scope
 from cloudaccel_aws.prices import GLOBAL, AwsPrices
 from cloudaccel_aws.savings import HOME
-web = HttpWeb("aws", Connection(mirrors={GLOBAL: sys.argv[1] + "/aws", HOME: sys.argv[1] + "/plans"}))
-found = list(AwsPrices().over(web).offers(Scope(provider="aws", partition="aws", region="us-east-1")))
+scope = Scope(provider="aws", partition="aws", region="us-east-1")
+to = Connection(mirrors={GLOBAL: sys.argv[1] + "/aws", HOME: sys.argv[1] + "/plans"})
+with spooled(Path(sys.argv[3]), scope) as spool:
+    found = list(AwsPrices().over(HttpWeb("aws", to, spool=spool)).offers(scope))
+    spool.end()
 assert len(found) == int(sys.argv[2]), f"{len(found)} offers"
 """
 
@@ -53,7 +58,7 @@ def main() -> int:
                 file.write(block)
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=name))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        read = [sys.executable, "-c", READ, f"http://127.0.0.1:{server.server_port}", str(kept())]
+        read = [sys.executable, "-c", READ, f"http://127.0.0.1:{server.server_port}", str(kept()), name]
         unpacking = ["gzip", "-dc", str(packed)]
         base, took = paired_wall_s(unpacking, read, environment(), a.runs)
         unpack, work = (median_cpu_s(command, environment(), a.runs) for command in (unpacking, read))

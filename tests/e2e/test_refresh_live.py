@@ -175,7 +175,7 @@ def test_u116_no_credential_is_in_any_output_or_file(
             said += answer.out + answer.err
     assert any(asked.headers.get("authorization") == f"Bearer {CANARY}" for asked in cloud.asked)
     assert CANARY not in said
-    assert not [path for path in cache.iterdir() if CANARY.encode() in path.read_bytes()]
+    assert not [path for path in cache.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
 
 
 def test_a_poisoned_price_is_shown_without_an_amount_and_believed_when_seen_on_another_day(

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import tracemalloc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +24,7 @@ from cloudaccel_aws.pricefile import OfferFile, instances
 from cloudaccel_aws.prices import CHINA, GLOBAL, AwsPrices
 from cloudaccel_aws.savings import HOME as SAVINGS
 from cloudaccel_aws.sieve import Proved, Sieve
+from tests.support import CannedAnswer
 
 pytestmark = pytest.mark.network  # the list is read over HTTP from 127.0.0.1
 GOLDEN = Path(__file__).parents[1] / "golden/prices/aws_ec2_us-east-1_2025-04.csv"
@@ -523,13 +524,15 @@ def test_memory_does_not_grow_with_the_file() -> None:
     golden_lines = GOLDEN.read_text().splitlines()
     other = golden_lines[6].replace('"Linux"', '"Windows"').replace('"RunInstances"', '"RunInstances:0002"')
 
-    def blocks() -> Iterator[bytes]:
-        yield "\n".join([*golden_lines, ""]).encode()
-        yield from ((other + "\n").encode() * 100 for _ in range(1000))
+    class Endless(CannedAnswer):
+        def picked(self, pick: Callable[[bytes], Iterable[bytes]]) -> Iterator[bytes]:
+            yield from pick("\n".join([*golden_lines, ""]).encode())
+            for _ in range(1000):
+                yield from pick((other + "\n").encode() * 100)
 
     tracemalloc.start()
     try:
-        read = sum(1 for _ in OfferFile(blocks(), {"sku": "SKU"}).rows(Sieve(re.compile(b'"Linux"'))))
+        read = sum(1 for _ in OfferFile({"sku": "SKU"}, Sieve(re.compile(b'"Linux"'))).rows(Endless(b"")))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
