@@ -11,6 +11,7 @@ from cloudaccel.api.verifying import trusted_keys
 from cloudaccel.catalog import load, snapshot, store
 from cloudaccel.catalog.container import MANIFEST
 from cloudaccel.catalog.download import download, is_address, shown
+from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.signing import Signer, signer_of
 from cloudaccel.catalog.snapshot_write import write_snapshot
 from cloudaccel.errors import ConfigError, QueryError, SnapshotCorrupt, SnapshotMissing
@@ -271,12 +272,15 @@ def _install(
     source: Path | str, folders: list[Path], manifest: snapshot.Manifest, report: dict[str, Any] | None
 ) -> Refreshed:
     """Build the user's catalog of the bundled snapshot with the new one over it."""
-    target = settings.cache_dir() / "catalog.sqlite"
-    catalog_id = load.build_file(
-        target,
-        [store.bundled_snapshot(), *folders],
-        built_from=source if isinstance(source, str) else str(source.absolute()),
-    )
+    cache = settings.cache_dir()
+    target = cache / "catalog.sqlite"
+    # A refresh of the sellers' lists under way here would start from one file and replace another.
+    with locked(cache / "refresh.lock"):
+        catalog_id = load.build_file(
+            target,
+            [store.bundled_snapshot(), *folders],
+            built_from=source if isinstance(source, str) else str(source.absolute()),
+        )
     return _refreshed(source, target, catalog_id, manifest, report)
 
 

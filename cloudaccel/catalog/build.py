@@ -268,17 +268,19 @@ def segments(rows: Iterable[Mapping[str, str]]) -> Iterator[tuple[tuple[str, str
 
 
 @contextmanager
-def publishing(target: Path, *, start_from: Path | None = None) -> Generator[sqlite3.Connection]:
+def publishing(target: Path, *, start_from: Path | None = None, alone: bool = False) -> Generator[sqlite3.Connection]:
     """A connection to a new file beside `target`, which takes its place, whole and synced, when the block ends well.
 
-    When the block raises, `target` stays as it was. `start_from` is copied first, for a change of some segments.
+    When the block raises, `target` stays as it was. `start_from` is copied first, for a change of some segments. With
+    `alone`, a file that somebody else put at `target` since then stays: what is built here does not know of it.
 
     Raises
     ------
     StorageError
-        If the folder cannot be written, or the disk is full.
+        If the folder cannot be written, the disk is full, or, with `alone`, another file is at `target` now.
     """
     temporary = _temporary_beside(target)
+    before = _print_of(target)
     try:
         if start_from is not None:
             _copy(start_from, temporary)
@@ -292,7 +294,13 @@ def publishing(target: Path, *, start_from: Path | None = None) -> Generator[sql
             yield db
             if db.in_transaction:
                 db.execute("COMMIT")
-        _sync_and_replace(temporary, target)
+        _sync(temporary)
+        if alone and _print_of(target) != before:
+            raise StorageError(
+                f"{target} was replaced by another process while this one stood still. What this one had read is older "
+                "and was not written. Refresh again."
+            )
+        _replace(temporary, target)
     except (OSError, sqlite3.OperationalError) as error:
         raise _storage_error(target, error) from error
     finally:
@@ -325,13 +333,25 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _sync_and_replace(temporary: Path, target: Path) -> None:
+def _print_of(path: Path) -> tuple[int, int, int] | None:
+    """What tells the file at `path` from another one; None where there is none. No published file is ever changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _sync(temporary: Path) -> None:
     descriptor = os.open(temporary, os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     temporary.chmod(0o644)
+
+
+def _replace(temporary: Path, target: Path) -> None:
     os.replace(temporary, target)
     if sys.platform != "win32":
         folder = os.open(target.parent, os.O_RDONLY)

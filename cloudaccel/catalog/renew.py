@@ -56,9 +56,9 @@ def publish(
     Raises
     ------
     StorageError
-        If it cannot be written; `target` is as it was.
+        If it cannot be written, or another process put its own in place meanwhile; `target` is as it was.
     """
-    with publishing(target, start_from=current) as db:
+    with publishing(target, start_from=current, alone=True) as db:
         builder = builder_of(db)
         builder.add_sources(sources)
         for segment, rows in segments.items():

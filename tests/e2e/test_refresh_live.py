@@ -19,6 +19,7 @@ import pytest
 
 from cloudaccel.api.renewing import renew_prices
 from cloudaccel.catalog import build, fetch, store
+from cloudaccel.errors import StorageError
 from cloudaccel.testing.cloud import Asked, FakeCloud, Reply
 from cloudaccel_lambda.prices import BASE_URL as LAMBDA
 from cloudaccel_oci.prices import BASE_URL as OCI
@@ -213,7 +214,7 @@ def test_a_full_disk_leaves_the_old_catalog(cloud: FakeCloud, cache: Path, monke
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(build, "_sync_and_replace", full)
+    monkeypatch.setattr(build, "_sync", full)
     cloud.serve("/oci/", products(B98415=11))
     answer = run("refresh", "oci")
     assert answer.code == 2
@@ -264,6 +265,56 @@ def test_killed_at_any_moment_the_catalog_is_whole_and_old_or_new(cloud: FakeClo
         assert h100()["price_per_hour"] in ("80", "88")
         whole += 1
     assert whole == 12
+
+
+def test_prices_put_in_place_while_a_refresh_stood_still_are_not_replaced_by_older_ones(
+    cloud: FakeCloud, cache: Path
+) -> None:
+    """Machines that share a folder without locks: one is frozen after its last look at its lease, and wakes up late."""
+    assert live("oci")[0] == 0
+    newer = cache / "newer"
+    shutil.copy(cache / "catalog.sqlite", newer)
+
+    def frozen() -> None:
+        os.replace(newer, cache / "catalog.sqlite")
+
+    cloud.serve("/oci/", products(B98415=11))
+    there = newer.stat().st_ino
+    with pytest.raises(StorageError, match="stood still"):
+        renew_prices(["oci"], still=frozen)
+    assert (cache / "catalog.sqlite").stat().st_ino == there
+    assert h100()["price_per_hour"] == "80"
+    assert not list(cache.glob(".building-*"))
+    assert live("oci")[0] == 0
+    assert h100()["price_per_hour"] == "88"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing freezes a process there")
+def test_on_one_machine_a_refresh_waits_for_a_frozen_one_and_no_price_goes_back(cloud: FakeCloud, cache: Path) -> None:
+    """Stopped within its write, it has the lock still: the second neither overtakes it nor is overtaken."""
+    assert live("oci")[0] == 0
+    cloud.serve("/oci/", products(B98415=11))
+    script = (
+        "import os, signal; from cloudaccel.api.renewing import renew_prices;"
+        "renew_prices(['oci'], still=lambda: os.kill(os.getpid(), signal.SIGSTOP))"
+    )
+    frozen = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        while os.waitid(os.P_PID, frozen.pid, os.WSTOPPED | os.WNOWAIT | os.WNOHANG) is None:
+            assert frozen.poll() is None
+            time.sleep(0.02)
+        cloud.serve("/oci/", products(B98415=12))
+        second = start("oci")
+        time.sleep(1.5)
+        assert second.poll() is None
+        assert h100()["price_per_hour"] == "80"
+    finally:
+        frozen.send_signal(signal.SIGCONT)
+    assert frozen.wait(30) == 0
+    second.communicate(timeout=30)
+    assert second.returncode == 0
+    assert h100()["price_per_hour"] == "96"
 
 
 @pytest.mark.slow
