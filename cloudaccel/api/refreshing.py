@@ -8,7 +8,7 @@ from typing import Any
 
 from cloudaccel import settings
 from cloudaccel.api.verifying import trusted_keys
-from cloudaccel.catalog import load, snapshot, store
+from cloudaccel.catalog import carried, load, snapshot, store
 from cloudaccel.catalog.container import MANIFEST
 from cloudaccel.catalog.download import download, is_address, shown
 from cloudaccel.catalog.locking import locked
@@ -61,7 +61,8 @@ class Refreshed:
     """What a refresh did: what was read, where it was written, and, for price tables, the report of the ingest.
 
     `signature` says what that of the snapshot read is worth: ``proved``, ``unsigned``, ``unchecked`` (no trusted key is
-    given); None when no snapshot was read. `signed_by` is the short name of the key.
+    given); None when no snapshot was read. `signed_by` is the short name of the key. `unchanged`: the address has the
+    snapshot still that the catalog in use was made of; nothing was sent or written.
     """
 
     source: Path | str | None
@@ -72,6 +73,7 @@ class Refreshed:
     report: dict[str, Any] | None
     signature: str | None = None
     signed_by: str = ""
+    unchanged: bool = False
 
 
 def refresh(
@@ -211,10 +213,48 @@ def _from_address(url: str, out: Path | None, trusted: Path | None, sign: Signer
             f"--from {shown(url)}: anybody on the way can change what plain http sends. Use https, or name the "
             "publisher's public key with --trusted-key FILE."
         )
+    last = _last_carried(url, trusted) if out is None else None
     with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
         file = Path(temporary) / "snapshot.zip"
-        download(url, file, connection_of(settings.load_settings()))
-        return _from_snapshot(file, out, trusted, sign, name=shown(url))
+        known = last.asked(url) if last else None
+        noted = download(url, file, connection_of(settings.load_settings()), known=known)
+        if noted is None and last is not None:
+            return Refreshed(
+                source=shown(url), target=settings.cache_dir() / "catalog.sqlite", catalog_id=last.catalog_id,
+                offers=last.offers, history=last.history, report=None, signature=last.signature,
+                signed_by=last.signed_by, unchanged=True,
+            )  # fmt: skip
+        done = _from_snapshot(file, out, trusted, sign, name=shown(url))
+    if noted is not None and noted.validator and done.catalog_id is not None:
+        made = carried.Carried(
+            address=carried.hash_of(url), condition=noted.condition, validator=noted.validator,
+            trusted=_trusted_hash(trusted), bundled=_bundled(), catalog_id=done.catalog_id, offers=done.offers,
+            history=done.history, signature=done.signature or "", signed_by=done.signed_by,
+        )  # fmt: skip
+        carried.write(settings.cache_dir(), made)
+    return done
+
+
+def _last_carried(url: str, trusted: Path | None) -> carried.Carried | None:
+    """What was taken in last, where it is of this address and these keys, and still the catalog in use."""
+    last = carried.read(settings.cache_dir())
+    if last is None or (last.address, last.trusted, last.bundled) != (
+        carried.hash_of(url), _trusted_hash(trusted), _bundled(),
+    ):  # fmt: skip
+        return None
+    opened = store.open_catalog(None, settings.cache_dir())
+    try:
+        return last if opened.meta["catalog_id"] == last.catalog_id else None
+    finally:
+        opened.close()
+
+
+def _trusted_hash(trusted: Path | None) -> str:
+    return carried.hash_of(trusted.read_text(encoding="utf-8")) if trusted else ""
+
+
+def _bundled() -> str:
+    return store.bundled_catalog_path(settings.cache_dir(), store.bundled_snapshot()).name
 
 
 def _from_snapshot(

@@ -17,7 +17,7 @@ from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.catalog.rows import Row
 from cloudaccel.catalog.signing import signer_of
-from cloudaccel.catalog.spool import Spool, spooled, sweep
+from cloudaccel.catalog.spool import Shared, spooled, sweep
 from cloudaccel.catalog.web import Asked, Connection, HttpWeb
 from cloudaccel.errors import (
     AuthError,
@@ -178,7 +178,8 @@ def _now() -> datetime:
 def _read(work: _Work, lists: Mapping[str, Prices], progress: Progress) -> Iterable[tuple[str, list[fetch.Read]]]:
     """Each provider with all its scopes, as soon as the last of them is back."""
     connection = connection_of(settings.load_settings())
-    over = {name: prices.over(HttpWeb(name, connection)) for name, prices in lists.items()}
+    shared = {name: Shared() for name in lists}
+    over = {name: prices.over(HttpWeb(name, connection, shared=shared[name])) for name, prices in lists.items()}
     scopes: list[Scope] = []
     asked = [fetch.Task(name, prices.scopes) for name, prices in over.items()]
     for number, found in fetch.run_all(asked, deadline_s=fetch.DEADLINE_S):
@@ -192,7 +193,16 @@ def _read(work: _Work, lists: Mapping[str, Prices], progress: Progress) -> Itera
     taken = _taken(work, scopes)
     tasks = [
         fetch.Task(
-            scope.provider, partial(_whole, lists[scope.provider], scope, connection, taken.get(scope, ()), work.cache)
+            scope.provider,
+            partial(
+                _whole,
+                lists[scope.provider],
+                scope,
+                connection,
+                taken.get(scope, ()),
+                work.cache,
+                shared[scope.provider],
+            ),
         )
         for scope in scopes
     ]
@@ -227,30 +237,31 @@ def _own(current: store.Catalog, scope: Scope, sources: Sequence[str]) -> list[R
     return [row for row in rows if row["source"] in sources and row["availability"] != "not_seen"]
 
 
-def _whole(prices: Prices, scope: Scope, connection: Connection, taken: Sequence[Asked], cache: Path) -> fetch.Read:
+def _whole(
+    prices: Prices, scope: Scope, connection: Connection, taken: Sequence[Asked], cache: Path, shared: Shared
+) -> fetch.Read:
     if HttpWeb(scope.provider, connection).unchanged(taken):
         return fetch.Read(scope=scope, unchanged=True)
     with spooled(cache, scope) as spool:
-        if spool is None:
-            return _read_whole(prices, scope, connection)
         try:
-            read = _read_whole(prices, scope, connection, spool)
+            read = _read_whole(prices, scope, HttpWeb(scope.provider, connection, spool=spool, shared=shared))
         except (ProviderUnavailable, RateLimited):
             raise  # what was read so far is kept for the next time
         except ProviderError:
-            resumed = spool.used
-            spool.clear()
+            resumed = spool is not None and spool.used
+            if spool is not None:
+                spool.clear()
             if not resumed:
                 raise
             # A page that names the next by a token which no longer holds, or pages that do not fit together.
-            read = _read_whole(prices, scope, connection, spool)
-        spool.end()
+            read = _read_whole(prices, scope, HttpWeb(scope.provider, connection, spool=spool))
+        if spool is not None:
+            spool.end()
         return read
 
 
-def _read_whole(prices: Prices, scope: Scope, connection: Connection, spool: Spool | None = None) -> fetch.Read:
+def _read_whole(prices: Prices, scope: Scope, web: HttpWeb) -> fetch.Read:
     end = time.monotonic() + fetch.DEADLINE_S
-    web = HttpWeb(scope.provider, connection, spool=spool)
     read = fetch.read_scope(prices.over(web), scope, past=lambda: time.monotonic() > end)
     return replace(read, asked=tuple(web.asked))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cloudaccel.catalog.container import MAX_FILE
-from cloudaccel.catalog.web import Connection, HttpWeb, Limits
+from cloudaccel.catalog.web import Asked, Connection, HttpWeb, Limits
 from cloudaccel.errors import StorageError
 
 _LIMITS = Limits(body_bytes=MAX_FILE)
@@ -23,8 +23,12 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
 
 
-def download(url: str, target: Path, connection: Connection, limits: Limits = _LIMITS) -> None:
-    """Write what `url` answers to `target`.
+def download(
+    url: str, target: Path, connection: Connection, limits: Limits = _LIMITS, *, known: Asked | None = None
+) -> Asked | None:
+    """Write what `url` answers to `target`; returns what tells the next version from it.
+
+    None, and nothing written, where the owner says that it is still the one that is `known`.
 
     Raises
     ------
@@ -33,8 +37,11 @@ def download(url: str, target: Path, connection: Connection, limits: Limits = _L
     StorageError
         If it cannot be written.
     """
+    web = HttpWeb("snapshot", connection, limits)
+    if known is not None and web.unchanged((known,)):
+        return None
     try:
-        with target.open("wb") as file, HttpWeb("snapshot", connection, limits).ask(url) as answer:
+        with target.open("wb") as file, web.ask(url) as answer:
             for chunk in answer.chunks():
                 file.write(chunk)
     except OSError as error:
@@ -45,6 +52,7 @@ def download(url: str, target: Path, connection: Connection, limits: Limits = _L
     except BaseException:
         _remove(target)
         raise
+    return web.asked[-1]
 
 
 def _remove(target: Path) -> None:

@@ -183,11 +183,31 @@ class Part:
         self._new, self._ahead = [], 0
 
 
+class Shared:
+    """Small pages that were read within one refresh: an index is asked for once, whatever number of lists it names."""
+
+    MOST_BYTES = 256 << 10  # of one page; long ones are of one list alone
+    MOST_PAGES = 64
+
+    def __init__(self) -> None:
+        self._pages: dict[str, Page] = {}
+
+    def page(self, key: str) -> Page | None:
+        """The page of a call, or None."""
+        return self._pages.get(key)
+
+    def keep(self, key: str, page: Page) -> None:
+        """Keep the page of a call. Threads may do so at once."""
+        if len(page.body) <= self.MOST_BYTES and len(self._pages) < self.MOST_PAGES:
+            self._pages[key] = page
+
+
 @dataclass(frozen=True, slots=True)
 class Keeping:
     """Where the answer of one call is kept. `part`: it goes on from there. `whole`: it was sent as it is, unpacked."""
 
-    spool: Spool
+    spool: Spool | None
+    shared: Shared | None
     key: str
     condition: str
     validator: str
@@ -196,11 +216,12 @@ class Keeping:
 
     def page(self, body: bytes) -> None:
         """Keep a whole answer."""
-        self.spool.keep(self.key, Page(body, self.condition, self.validator))
+        for place in filter(None, (self.spool, self.shared)):
+            place.keep(self.key, Page(body, self.condition, self.validator))
 
     def reached(self) -> Part | None:
         """Where notes of how far a file was read go; None where nobody could say that the rest is of the same file."""
-        if self.part is not None or not self.whole or not is_strong(self.validator):
+        if self.part is not None or self.spool is None or not self.whole or not is_strong(self.validator):
             return self.part
         return self.spool.begin(self.key, self.condition, self.validator)
 
@@ -286,4 +307,4 @@ def _head(line: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", found)
 
 
-__all__ = ["FOLDER", "LONGEST_S", "Keeping", "Page", "Part", "Spool", "key_of", "spooled", "sweep"]
+__all__ = ["FOLDER", "LONGEST_S", "Keeping", "Page", "Part", "Shared", "Spool", "key_of", "spooled", "sweep"]

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode, urlsplit
 
-from cloudaccel.catalog.spool import Keeping, Page, Part, Spool, key_of
+from cloudaccel.catalog.spool import Keeping, Page, Part, Shared, Spool, key_of
 from cloudaccel.errors import (
     AuthError,
     ConfigError,
@@ -81,8 +81,8 @@ class Asked:
 class HttpWeb:
     """A `cloudaccel.protocols.Web` over urllib3. Opens nothing before the first call; threads may share it.
 
-    `asked` are the calls that were answered, in order. What is in `spool` is not asked again, and what is read is kept
-    there.
+    `asked` are the calls that were answered, in order. What is in `spool` or `shared` is not asked again, and what is
+    read is kept there.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class HttpWeb:
         *,
         now: Callable[[], float] = time.monotonic,
         spool: Spool | None = None,
+        shared: Shared | None = None,
     ) -> None:
         if find_spec("urllib3") is None:
             raise ConfigError("prices are read with urllib3. Install it: pip install 'cloudaccel[refresh]'.")
@@ -101,6 +102,7 @@ class HttpWeb:
         self._limits = limits or Limits()
         self._now = now
         self._spool = spool
+        self._shared = shared
         self._pools: dict[str | None, PoolManager] = {}
         self.asked: list[Asked] = []
 
@@ -121,25 +123,32 @@ class HttpWeb:
         # What goes by POST or with a key cannot be asked again by address alone.
         plain = body is None and not headers
         sent = {"Accept-Encoding": "gzip", **(headers or {})}
-        spool, key = self._spool if body is None else None, key_of(address, sent)
-        page, part = (spool.page(key), spool.part(key)) if spool else (None, None)
-        response: BaseHTTPResponse | _KeptResponse
-        if page is not None:
-            response, part = _KeptResponse(page), None
-        else:
-            response, part = self._go_on(address, sent, part) if part else (self._send(address, sent, body), None)
+        key = key_of(address, sent) if body is None and (self._spool or self._shared) else ""
+        response, part = self._opened(address, sent, body, key)
         try:
             self._judge(200 if part else response.status, address)
             noted = _noted(url, response.headers)
             self.asked.append(noted if plain else Asked(_bare(url)))
             whole = not response.headers.get("Content-Encoding")
+            keeps = key and not isinstance(response, _KeptResponse)
             yield HttpAnswer(
                 response, self._limits, self._provider, address, lambda: self._now() > deadline,
                 secrets=_secrets(headers or {}, body),
-                keeping=Keeping(spool, key, noted.condition, noted.validator, whole, part) if spool else None,
+                keeping=Keeping(self._spool, self._shared, key, noted.condition, noted.validator, whole, part)
+                if keeps else None,
             )  # fmt: skip
         finally:
             response.close()
+
+    def _opened(
+        self, address: str, headers: dict[str, str], body: "Json", key: str
+    ) -> "tuple[BaseHTTPResponse | _KeptResponse, Part | None]":
+        """What answers a call: what is kept of it, the rest of a file of which a part is kept, or its owner."""
+        for place in filter(None, (self._spool, self._shared) if key else ()):
+            if (page := place.page(key)) is not None:
+                return _KeptResponse(page), None
+        part = self._spool.part(key) if self._spool and key else None
+        return self._go_on(address, headers, part) if part else (self._send(address, headers, body), None)
 
     def _go_on(self, address: str, headers: dict[str, str], part: Part) -> "tuple[BaseHTTPResponse, Part | None]":
         """The rest of a file, or, where it is another file by now or its owner sends no parts, all of it."""

@@ -56,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--compare",
         metavar="PATH",
-        help="show where the catalog in use differs from hosted files (CLOUD/vms.csv below PATH); exit 6 with --strict",
+        help="show where the catalog in use differs from hosted files carried here (CLOUD/vms.csv below PATH); "
+        "nothing is fetched; exit 6 with --strict",
     )
     p.add_argument(
         "--verify",
@@ -264,6 +265,8 @@ def _price(row: Mapping[str, str]) -> str:
 def _sentence(done: api.Refreshed) -> str:
     source = f"{done.source}: " if done.source else ""
     identity = f", catalog {done.catalog_id[:19]}" if done.catalog_id else ""
+    if done.unchanged:
+        return f"{source}unchanged since it was taken in; nothing was written{identity}\n"
     return f"{source}{done.offers:,} offers and {done.history:,} price versions written to {done.target}{identity}\n"
 
 

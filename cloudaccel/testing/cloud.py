@@ -84,10 +84,12 @@ class FakeCloud:
         self.serve(path, json.dumps(answer).encode())
 
     def serve_file(self, path: str, body: bytes, tag: str) -> None:
-        """Answer `path` with a file of the version `tag` (in quotes), from a byte on where the call asks so."""
+        """Answer `path` with a file of the version `tag` (in quotes), from a byte on, or not at all, where asked so."""
 
         def route(asked: Asked) -> Reply:
             headers = {"ETag": tag, "Accept-Ranges": "bytes"}
+            if asked.headers.get("if-none-match") == tag:
+                return Reply(status=304, headers=headers)
             begin = asked.headers.get("range", "").removeprefix("bytes=").removesuffix("-")
             if not begin.isdigit() or asked.headers.get("if-range", tag) != tag:
                 return Reply(body=body, headers=headers)

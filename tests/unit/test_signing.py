@@ -270,3 +270,32 @@ def test_u108_a_signed_snapshot_is_fetched_from_a_mirror(tmp_path: Path, own_cac
         server.shutdown()
         server.server_close()
     assert json.loads(run("refresh", "--verify", "--json").out)["checked"][0]["faults"] == []
+
+
+@pytest.mark.network
+def test_a_snapshot_that_its_address_still_has_is_not_sent_again(tmp_path: Path, own_cache: Path) -> None:
+    """Every hour from cron, a file of some megabytes: and never taken for the same where anything else has changed."""
+    from cloudaccel.testing.cloud import FakeCloud
+
+    private, public = pair(tmp_path)
+    body = Path(publish(tmp_path / "s.zip", private)).read_bytes()
+    with FakeCloud() as cloud:
+        cloud.serve_file("/s.zip", body, '"v1"')
+        words = ("refresh", "--from", f"{cloud.url}/s.zip", "--trusted-key", str(public), "--json")
+        first = run(*words).json
+        again = run(*words).json
+        assert (first["unchanged"], again["unchanged"]) == (False, True)
+        assert {**again, "unchanged": False} == first
+        assert [asked.headers.get("if-none-match") for asked in cloud.asked] == [None, '"v1"']
+        assert "unchanged since it was taken in" in run(*words[:-1]).out
+        assert run(*words[:3], "--out", str(tmp_path / "o.zip"), *words[3:]).json["unchanged"] is False
+
+        cloud.serve_file("/s.zip", body, '"v2"')
+        assert run(*words).json["unchanged"] is False
+        other, another = pair(tmp_path, "other")
+        assert run(*words[:3], "--trusted-key", str(another)).code == 6  # unchanged, and of nobody who is trusted now
+        run("refresh", "--from", str(publish(tmp_path / "t.zip", other)))
+        taken = cloud.asked.copy()
+        assert run(*words).code == 0
+        assert len(cloud.asked) > len(taken)
+    assert "s.zip" not in (own_cache / "carried.json").read_text()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cloudaccel.catalog.spool import Shared
 from cloudaccel.catalog.web import Connection, HttpWeb, Limits
 from cloudaccel.errors import (
     AuthError,
@@ -137,3 +138,21 @@ def test_a_source_that_drips_is_left_at_the_deadline(cloud: FakeCloud) -> None:
     with pytest.raises(ProviderUnavailable, match=r"longer than 0\.4 s"):
         read(web_of(cloud, Limits(tries=1, silence_s=0.3, deadline_s=0.4)))
     assert time.monotonic() - began < 30  # all of it would take 100 s
+
+
+def test_an_index_is_asked_for_once_in_one_refresh_and_a_long_page_by_each(cloud: FakeCloud) -> None:
+    """Thirty-six regions whose files stand in one index: he would have waited for it thirty-six times."""
+    shared = Shared()
+    for path, body in (("/index", b'{"a": 1}'), ("/page", b'["' + b"x" * Shared.MOST_BYTES + b'"]')):
+        cloud.serve_file(path, body, '"v1"')
+    for _ in range(3):
+        web = HttpWeb("acme", Connection(mirrors={HOME: cloud.url}), shared=shared)
+        for path in ("/index", "/page"):
+            with web.ask(HOME + path) as answer:
+                answer.json()
+        assert [one.validator for one in web.asked] == ['"v1"', '"v1"']
+        with web.ask(HOME + "/index", body={}) as answer:
+            answer.json()
+    paths = [(asked.method, asked.path) for asked in cloud.asked]
+    assert paths.count(("GET", "/index")) == 1
+    assert paths.count(("GET", "/page")) == paths.count(("POST", "/index")) == 3
