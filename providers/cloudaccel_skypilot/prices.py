@@ -80,11 +80,4 @@ class JarvislabsPrices(SkypilotPrices):
     forms = {"H100": "nvidia-h100-sxm-80gb", "RTXPRO6000": "nvidia-rtx-pro-6000-server"}  # noqa: RUF012
 
 
-class NebiusPrices(SkypilotPrices):
-    """Nebius, whose own prices are an estimate by gRPC for each shape, with an account."""
-
-    provider = "nebius"
-    folder = "nebius"
-
-
-__all__ = ["WANTED", "CudoPrices", "JarvislabsPrices", "NebiusPrices"]
+__all__ = ["WANTED", "CudoPrices", "JarvislabsPrices"]

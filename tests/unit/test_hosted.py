@@ -15,11 +15,11 @@ from cloudaccel.model import Offer
 from cloudaccel.protocols import Prices, Scope
 from cloudaccel.testing.cloud import FakeCloud
 from cloudaccel.testing.prices import PricesContract
-from cloudaccel_skypilot.prices import WANTED, NebiusPrices
+from cloudaccel_skypilot.prices import WANTED, CudoPrices
 from tests.support import Canned, run
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
-# The layout of schema v8, and of its generator for this cloud (skypilot-org/skypilot, fetch_nebius.py, 2026).
+# The layout of schema v8, and of one of its generators (skypilot-org/skypilot, fetch_nebius.py, 2026).
 HEADER = "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Price,Region,GpuInfo,SpotPrice"
 INFO = "\"{'Gpus': [{'Name': 'H100', 'Count': 8, 'MemoryInfo': {'SizeInMiB': 80}}], 'TotalGpuMemoryInMiB': 640}\""
 H100 = f"gpu-h100-sxm_8gpu-128vcpu-1600gb,H100,8.0,128,1600,23.60,eu-north1,{INFO},10.00"
@@ -37,17 +37,17 @@ def wanted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.network
-class TestNebius(PricesContract):
+class TestHosted(PricesContract):
     def prices(self) -> Prices:
-        return NebiusPrices()
+        return CudoPrices()
 
     def serve(self, cloud: FakeCloud) -> None:
         cloud.serve("", text(HOST, H100, FREE).encode())
 
 
 def offers(body: str) -> list[Offer]:
-    prices = NebiusPrices(Canned(body.encode()), now=lambda: NOW)
-    return list(prices.offers(Scope(provider="nebius", partition="nebius")))
+    prices = CudoPrices(Canned(body.encode()), now=lambda: NOW)
+    return list(prices.offers(Scope(provider="cudo", partition="cudo")))
 
 
 def test_a_price_at_second_hand_says_so_and_is_dated_by_an_interval() -> None:

@@ -21,7 +21,7 @@ from cloudaccel.protocols import Scope
 from cloudaccel.testing.cloud import FakeCloud, Reply
 from cloudaccel_lambda.prices import LambdaPrices
 from cloudaccel_oci.prices import OciPrices
-from cloudaccel_skypilot.prices import BASE_URL, WANTED, NebiusPrices
+from cloudaccel_skypilot.prices import BASE_URL, WANTED, CudoPrices
 from tests.support import Canned, run
 from tests.unit.test_prices_small import DROPLET, VULTR, droplets, flavors, hosts, runpods, verdas, vultrs
 
@@ -68,8 +68,8 @@ def ocis(value: object = 10, name: str = "GPU - X1") -> list[Offer]:
 
 def hosted(price: object = 1, name: str = "H100") -> list[Offer]:
     body = f"InstanceType,AcceleratorName,AcceleratorCount,Region,Price,SpotPrice\nbox,{name},8,r,{price},\n"
-    prices = NebiusPrices(Canned(body.encode()), now=lambda: NOW)
-    return list(prices.offers(Scope(provider="nebius", partition="nebius")))
+    prices = CudoPrices(Canned(body.encode()), now=lambda: NOW)
+    return list(prices.offers(Scope(provider="cudo", partition="cudo")))
 
 
 # Each reader with a price of the given value, on demand.
@@ -189,23 +189,23 @@ def test_trap_93_where_a_host_limits_calls_a_mirror_answers_and_else_the_old_pri
 ) -> None:
     """GitHub's limit for raw files left users without any price."""
     monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(tmp_path))
-    url = f"{BASE_URL}/nebius/vms.csv"
+    url = f"{BASE_URL}/jarvislabs/vms.csv"
     with FakeCloud() as cloud:
         monkeypatch.setenv("CLOUDACCEL_MIRRORS", f"{url}={cloud.url}/v8")
         cloud.serve("/v8", lambda _: Reply(status=404))
-        (failed,) = renew_prices(["nebius"], now=NOW).providers
+        (failed,) = renew_prices(["jarvis-labs"], now=NOW).providers
         assert (failed.status, bool(failed.kept_as_of)) == ("failed", True)
-        assert run("quote", "H100-SXM:8", "--provider", "nebius", "--json").json["offers"]
+        assert run("quote", "H100-SXM", "--provider", "jarvis-labs", "--json").json["offers"]
         cloud.serve("/v8", _eight())
-        assert renew_prices(["nebius"], now=NOW, believe=True).providers[0].status == "ok"
-    found = run("quote", "H100-SXM:8", "--provider", "nebius", "--json").json["offers"]
-    (offer,) = [offer for offer in found if offer["instance"] == "gpu-h100-sxm_8gpu-new"]
+        assert renew_prices(["jarvis-labs"], now=NOW, believe=True).providers[0].status == "ok"
+    found = run("quote", "H100-SXM:8", "--provider", "jarvis-labs", "--json").json["offers"]
+    (offer,) = [offer for offer in found if offer["instance"] == "new"]
     assert offer["price"]["source"]["name"] == "SkyPilot's hosted catalog"
 
 
 def _eight() -> bytes:
     header = "InstanceType,AcceleratorName,AcceleratorCount,vCPUs,MemoryGiB,Price,Region,GpuInfo,SpotPrice"
-    return f"{header}\ngpu-h100-sxm_8gpu-new,H100,8,128,1600,24.80,eu-north1,,\n".encode()
+    return f"{header}\nnew,H100,8,128,1600,24.80,IN2,,\n".encode()
 
 
 def test_trap_94_figures_are_dense_and_of_one_card() -> None:
