@@ -4,9 +4,13 @@ import cloudaccel as ca
 
 answer = ca.quote("H100-SXM:8", residency="EU")
 answer.offers[0].price.amount          # Decimal, per hour, or None when unknown
+
+Whatever it cannot do is a kind of `CloudAccelError`, with the exit code of the command line as `exit_code`.
 """
 
 from typing import TYPE_CHECKING
+
+from cloudaccel.errors import CloudAccelError
 
 if TYPE_CHECKING:
     from cloudaccel.api import (
@@ -45,6 +49,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Calibration",
     "Check",
+    "CloudAccelError",
     "Explanation",
     "Notice",
     "PricedMachine",
@@ -74,6 +79,10 @@ __all__ = [
     "status",
     "verify_prices",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> object:

@@ -22,6 +22,28 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=100)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:  # noqa: ARG002  # as argparse calls it
+        return "\n".join(piece for line in text.splitlines() for piece in _folded(line, width))
+
+
+def _folded(line: str, width: int) -> Iterable[str]:
+    """A line of text or an example in at most `width` columns: what it says goes under it, then a flag to a line."""
+    if len(line) <= width:
+        return [line]
+    if not line.startswith("  "):
+        import textwrap  # only for help, which a quote never shows
+
+        return textwrap.wrap(line, width)
+    command, *says = re.split(r"(?<=\S) {2,}", line, maxsplit=1)
+    pieces: list[str] = [""]
+    for word in re.split(r" (?=--)", command):
+        if pieces[-1] and len(pieces[-1]) + len(word) + 3 > width:
+            pieces[-1] += " \\"
+            pieces.append("      " + word)
+        else:
+            pieces[-1] += f" {word}" if pieces[-1] else word
+    return [*pieces, *(f"      {text}" for text in says)]
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are errors like any other: one line, or JSON when JSON was asked for.

@@ -58,7 +58,10 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--min-total-mem", metavar="SIZE", help="accelerator memory of the machine, nominal GB")
     f.add_argument("--host-mem", metavar="SIZE", help="memory of the host")
     f.add_argument("--vcpu", metavar="N", help="vCPUs of the host")
-    f.add_argument("--interconnect", choices=api.LINKS, help="how the accelerators of a machine are linked")
+    f.add_argument(
+        "--interconnect", metavar="LINK", choices=api.LINKS,
+        help=f"how the accelerators of a machine are linked: {', '.join(api.LINKS)}",
+    )  # fmt: skip
     f.add_argument("--max-price", metavar="MONEY", help="per accelerator-hour; or that of another: 'od(g4dn.xlarge)'")
     f.add_argument("--max-hourly", metavar="MONEY", help="per hour for the whole request; or 'spot(p5.48xlarge)'")
     f.add_argument("--max-age", metavar="TIME", help="mark older prices STALE: 24h, 30d")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from cloudaccel.cli import VERBS
 
@@ -38,6 +39,20 @@ def _verb(verb: str) -> Iterator[str]:
     examples = (parser.epilog or "").removeprefix("examples:\n").splitlines()
     yield from (f"$ {line.strip()}" for line in examples if line.strip())
     yield "```\n"
+    for name, action in _actions(parser):
+        yield f"### {verb} {name}\n"
+        yield f"{action.description}\n"
+        yield "| flag | meaning |"
+        yield "|---|---|"
+        yield from _flags(action)
+        yield ""
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in parser._actions:
+        choices: object = action.choices
+        if isinstance(choices, dict):  # words of a positional are no dict
+            yield from cast(dict[str, argparse.ArgumentParser], choices).items()
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -48,7 +63,7 @@ def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
         value = str(value) if action.nargs != 0 else ""
         name = ", ".join(action.option_strings) or str(value)
         shown = f"{name} {value}" if action.option_strings and value else name
-        meaning = (action.help or "").replace("|", "\\|")
+        meaning = (action.help or "").replace("|", "\\|").replace("%%", "%")
         yield f"| `{shown}` | {meaning} |"
 
 

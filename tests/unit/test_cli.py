@@ -284,6 +284,13 @@ def test_help_names_every_verb() -> None:
     assert run("--version").out.startswith("cloudaccel ")
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_fits_its_width_and_has_examples(verb: str) -> None:
+    text = run(verb, "--help").out
+    assert [line for line in text.splitlines() if len(line) > 100] == []
+    assert f"  cloudaccel {verb}" in text.partition("examples:")[2]
+
+
 def examples() -> list[str]:
     texts = [verb.EXAMPLES for verb in (quote_verb, explain_verb, doctor_verb, completion_verb)]
     lines = [line.strip() for text in texts for line in text.splitlines()]
