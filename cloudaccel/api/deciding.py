@@ -357,6 +357,24 @@ def price_inventory(
     return tuple(_priced(machine, Path(path), place, day) for machine in read_inventory(Path(path)))
 
 
+def price_for_sale(country: str | None = None, *, today: date | None = None) -> tuple[PricedMachine, ...]:
+    """What an hour of each machine that can be bought whole costs its owner in `country`, at full use.
+
+    Where the country has no tariff in USD, electricity is at the world's average price, and each machine says so.
+    """
+    from cloudaccel.facts.inventory import for_sale
+    from cloudaccel.facts.owned import HARDWARE_TABLE, tariff
+
+    day = (today or datetime.now(UTC).date()).isoformat()
+    try:
+        tariffed = country if tariff(country or "").currency == "USD" else None
+    except UnknownName:
+        tariffed = None
+    said = "" if tariffed else "; electricity at the world's average price, for want of a tariff there in USD"
+    found = (_priced(machine, Path(HARDWARE_TABLE), Place(), day) for machine in for_sale(tariffed))
+    return tuple(PricedMachine(replace(one.offer, country=country), one.said + said) for one in found)
+
+
 def _priced(machine: "OwnedMachine", path: Path, place: Place, day: str) -> PricedMachine:
     from cloudaccel.cost.owned import monthly_lines
     from cloudaccel.decide.owning import owned_case
@@ -397,4 +415,6 @@ def price_file_text(machines: Sequence[PricedMachine]) -> str:
     return out.getvalue()
 
 
-__all__ = ["SCOPES", "PricedMachine", "advise", "compare", "price_file_text", "price_inventory", "roadmap"]
+__all__ = [
+    "SCOPES", "PricedMachine", "advise", "compare", "price_file_text", "price_for_sale", "price_inventory", "roadmap",
+]  # fmt: skip

@@ -11,7 +11,7 @@ from functools import cache, partial
 from inspect import signature
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
 from cloudaccel.api.holding import Holding, hold, read_holding
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Unpack
 
+    from cloudaccel.api.deciding import PricedMachine
     from cloudaccel.api.quoting import Filters
     from cloudaccel.catalog.session import Session
     from cloudaccel.compliance import Judge
@@ -96,7 +97,8 @@ def plan(
         What no source says of a machine is below it.
     inventory
         Plan on the machines of this inventory, which you own, instead of on what is for rent. None: that of the
-        settings when a pack leaves no public cloud, else what is for rent.
+        settings when a pack leaves no public cloud, or without one the machines that can be bought (`Plan.to_buy`);
+        else what is for rent.
     rules
         Packs to judge every place by (`cloudaccel.api.judging.Rules`); None: those that are always on, with the
         organisation's facts of the settings. ``Rules(always=False)`` judges by none.
@@ -128,9 +130,10 @@ def plan(
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
     closed = [pack.id for pack in judge.packs if pack.forbids_public_cloud]
-    inventory = inventory or (_owned() if closed and not (catalog or price_file or holding) else None)
-    wanted |= {} if inventory is None else {"market": "owned"}
-    with _session(catalog, price_file, inventory) as session:
+    elsewhere = bool(catalog or price_file or holding)
+    own = _own_machines(inventory, closed=bool(closed) and not elsewhere, country=_site(wanted, by))
+    wanted |= {} if own is None else {"market": "owned"}
+    with _session(catalog, price_file, own) as session:
         request = Request(
             workload=parsed.workload,
             model=parsed.model,
@@ -152,34 +155,63 @@ def plan(
         judged = row_judge(judge, named=by.named) if judge.packs else None
         context = partial(_context, job=parsed, mfu=mfu, measured=measured, holding=holding, given=read_given(quota))
         found = session.read_laid(lambda db: _planned(request, context(db, judged=judged), holding), money.convert)
-    found = _ruled(found, by, judge, closed if inventory is None else [])
-    return replace(found, shown=money.shown)
+    return replace(_ruled(found, by, judge, closed, own), shown=money.shown)
 
 
-def _owned() -> str | None:
-    """The inventory of the settings."""
-    return load_settings()["inventory"] or None
+class _Own(NamedTuple):
+    """Machines to plan on in place of what is for rent; `to_buy`: nobody has them yet."""
+
+    path: Path
+    machines: tuple["PricedMachine", ...]
+    to_buy: bool = False
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """The machines whose hour has no known cost, and why."""
+        lacking = [one for one in self.machines if one.offer.price.amount is None]
+        return tuple(f"{one.offer.instance}: {one.said}" for one in lacking)
 
 
-def _ruled(found: Plan, by: Rules, judge: "Judge", closed: Sequence[str]) -> Plan:
-    """The plan with what the rules are, and which of them leave nothing."""
+def _own_machines(inventory: str | Path | None, *, closed: bool, country: str | None) -> _Own | None:
+    """Those of `inventory`; where rules have `closed` the clouds, of that in the settings, else those to be bought."""
+    from cloudaccel.api.deciding import price_for_sale, price_inventory
+    from cloudaccel.facts.owned import HARDWARE_TABLE
+
+    path = inventory or (load_settings()["inventory"] if closed else "")
+    if path:
+        return _Own(Path(path), price_inventory(path))
+    return _Own(Path(HARDWARE_TABLE), price_for_sale(country), to_buy=True) if closed else None
+
+
+def _site(wanted: Mapping[str, Any], by: Rules) -> str | None:
+    """The country that machines to buy would stand in: the only one that was asked for, else the headquarters."""
+    named = wanted.get("country") or ()
+    countries = (
+        places.resolve_countries(named if isinstance(named, str) else ",".join(named)) if named else frozenset[str]()
+    )
+    return next(iter(countries)) if len(countries) == 1 else by.headquarters
+
+
+def _ruled(found: Plan, by: Rules, judge: "Judge", closed: Sequence[str], own: _Own | None) -> Plan:
+    """The plan with what the rules are, which of them leave nothing, and what was planned on instead."""
     against = conflicts(tuple(judge.known.values())) if found.best is None else ()
-    found = replace(found, no_public_cloud=tuple(closed), conflicts=against)
+    found = replace(found, no_public_cloud=tuple(closed) if own is None or own.to_buy else (), conflicts=against)
+    if own is not None:
+        found = replace(found, to_buy=own.to_buy, unpriced=own.unpriced)
     return replace(found, pack_digests=_digests(judge), request={**found.request, "rules": by.plain()})
 
 
 def _session(
-    catalog: str | Path | None, price_file: str | Path | None, inventory: str | Path | None
+    catalog: str | Path | None, price_file: str | Path | None, own: _Own | None
 ) -> "AbstractContextManager[Session]":
-    if inventory is None:
+    if own is None:
         return open_session(catalog, price_file)
     if catalog or price_file:
         raise QueryError("--inventory plans on your own machines alone: leave --catalog and --price-file out.")
-    from cloudaccel.api.deciding import price_file_text, price_inventory
+    from cloudaccel.api.deciding import price_file_text
 
-    priced = price_inventory(inventory)
-    countries = {machine.offer.region: machine.offer.country for machine in priced if machine.offer.country}
-    return own_session(Path(inventory), price_file_text(priced), countries)
+    countries = {machine.offer.region: machine.offer.country for machine in own.machines if machine.offer.country}
+    return own_session(own.path, price_file_text(own.machines), countries)
 
 
 def _planned(request: Request, context: Context, holding: Holding | None) -> Plan:

@@ -1,10 +1,12 @@
 """A plan for people: what is needed, the options with their sums, what was rejected, what was assumed."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 from cloudaccel import export
 from cloudaccel.cli import common
 from cloudaccel.facts.machines import network_gbit_per_s
+from cloudaccel.facts.owned import find_system, owning
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
 from cloudaccel.output.columns import accelerator_of, amount_in, display_name, part_text, plain
 from cloudaccel.planner.reasons import duration
@@ -47,6 +49,24 @@ def shown_lines(plan: Plan) -> list[str]:
     return lines
 
 
+def _buying(plan: Plan) -> Iterator[str]:
+    """What the machines of the first option cost before they cost anything by the hour."""
+    first = plan.best or next(iter(plan.near), None)
+    if first is None:
+        return
+    yield f"         shown here: machines to buy, by the hour of owning them: {first.offer.price.note}"
+    system, weeks = find_system(first.offer.instance), owning()["lead_time_weeks"]
+    price, site = system.price, first.offer.country
+    if price is not None:
+        each = f"{_money(price.likely)} USD each ({_money(price.low)} to {_money(price.high)})"
+        sure = "" if system.verified else ", not verified"
+        source = system.source.partition(" (")[0]
+        yield f"Buy      {first.nodes} × {system.name}: {each}, {source}, {system.as_of}{sure}"
+    yield f"         delivery takes {weeks.low} to {weeks.high} weeks (an estimate), which is in no wall time"
+    where = f" --country {site}" if site and "average price" not in first.offer.price.note else ""
+    yield f"         all that owning takes: cloudaccel compare --option own:{system.id}{where} --explain"
+
+
 def in_money(amount: Decimal | None, code: str) -> str:
     """An amount with its currency."""
     return "unknown" if amount is None else f"{amount_in(amount, code)} {code}"
@@ -55,9 +75,13 @@ def in_money(amount: Decimal | None, code: str) -> str:
 def rules_lines(plan: Plan) -> list[str]:
     """What the rules cost, what would settle the cheapest that is unknown, and what was not answered."""
     lines: list[str] = []
-    if plan.no_public_cloud and plan.best is None:
+    if plan.no_public_cloud:
         packs = ", ".join(plan.no_public_cloud)
         lines.append(f"Rules    {packs} leaves no public cloud: name machines of your own with --inventory CSV")
+    if plan.to_buy:
+        lines.extend(_buying(plan))
+    else:
+        lines += [f"Unpriced {one}; its row may give kwh, annual or price_per_hour" for one in plan.unpriced]
     for one, another in plan.conflicts:
         lines.append(f"Rules    {one} and {another} leave no place together that is known to satisfy both;")
         lines.append("         each of them alone leaves some")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cloudaccel.errors import ConfigError, UnknownName
 from cloudaccel.facts import accelerators, names, places
-from cloudaccel.facts.owned import OwnedSystem, find_system, systems_with
+from cloudaccel.facts.owned import OwnedSystem, find_system, systems, systems_with
 from cloudaccel.model import Availability, Offer, Price, Source, identified
 from cloudaccel.model.money import parse_amount
 
@@ -173,6 +173,18 @@ def _hardware(cells: dict[str, str]) -> tuple[OwnedSystem | None, str, int]:
 def _refuse_unsold(system: OwnedSystem) -> None:
     if not system.buyable:
         raise ValueError(f"{names.short_name(system.accelerator_id)} cannot be owned: {system.source}")
+
+
+def for_sale(country: str | None) -> tuple[OwnedMachine, ...]:
+    """Every system that is sold whole, as a machine that stands in `country` (None: nobody said where)."""
+    return tuple(
+        OwnedMachine(
+            machine=system.id, machines=1, site="to buy", country=country, system=system,
+            accelerator_id=system.accelerator_id, count=system.accelerators, costs={}, price_per_hour=None, vcpus=None,
+            memory_gib=None, available_from="", available_until="", hours_per_week=None, as_of="", note="",
+        )
+        for system in systems() if system.buyable and system.complete
+    )  # fmt: skip
 
 
 def offer_of(machine: OwnedMachine, path: Path, *, price: Decimal | None = None, status: str = "estimated") -> Offer:

@@ -208,6 +208,8 @@ class Plan:
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     considered: tuple[Option, ...] = ()
     no_public_cloud: tuple[str, ...] = ()  # packs that leave none, when no machines of one's own were planned on
+    to_buy: bool = False  # the options are machines that can be bought, at the hourly cost of owning them at full use
+    unpriced: tuple[str, ...] = ()  # machines of the inventory whose hour has no known cost, and why
     conflicts: tuple[tuple[str, str], ...] = ()  # packs that leave no place together, though each leaves some
     without_rules: Option | None = None
     if_settled: Option | None = None

@@ -59,10 +59,37 @@ def test_the_inventory_of_the_settings_is_taken_by_itself_only_then(
     assert (code, lock["chosen"]["provider"] == "own") == (0, False)  # type: ignore[index]
 
 
-def test_without_an_inventory_the_plan_says_that_one_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    code, lock, err = planned(capsys, *TURKEY)
-    assert (code, lock["chosen"]) == (4, None)
-    assert "tr-2019-12 leaves no public cloud: name machines of your own with --inventory CSV" in err
+def test_without_an_inventory_machines_to_buy_are_the_answer_judged_where_they_would_stand(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who is told only that no cloud is allowed does not know what it takes instead."""
+    code, lock, _ = planned(capsys, *TURKEY)
+    chosen = lock["chosen"]
+    assert isinstance(chosen, dict)
+    assert (code, chosen["provider"], chosen["region"], chosen["country"]) == (0, "own", "to buy", "TR")
+    assert chosen["policy"]["state"] == "compliant"
+
+    code = main([*JOB, *TURKEY, "--lock", "-"])
+    text = capsys.readouterr().out
+    assert "tr-2019-12 leaves no public cloud: name machines of your own with --inventory CSV" in text
+    assert f"cloudaccel compare --option own:{chosen['instance']} --explain" in text
+    assert "at the world's average price, for want of a tariff there" in text
+    assert "USD each" in text
+    assert "which is in no wall time" in text
+
+    code, lock, _ = planned(capsys, *TURKEY, "--country", "DE")
+    assert (code, lock["chosen"]) == (4, None), "it would stand where the rule forbids it"
+
+
+def test_a_machine_of_the_inventory_without_a_cost_is_named_with_the_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """An inventory in Germany gave no option and no word of why: its tariff is in euros."""
+    path = tmp_path / "own.csv"
+    path.write_text("machine,machines,country,system\ndgx,2,DE,dgx-h100\n", encoding="utf-8")
+    code, _, err = planned(capsys, "--inventory", str(path))
+    assert code == 3
+    assert "Unpriced dgx: unknown: the electricity tariff of Germany is in EUR" in err
 
 
 @pytest.mark.parametrize(
