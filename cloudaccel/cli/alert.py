@@ -20,6 +20,7 @@ EXAMPLES = """\
   cloudaccel alert add --on runs --to mailto:ops@example.org
   cloudaccel alert list                                      and what waits or could not be delivered
   cloudaccel alert test 3fa2c1d0
+  cloudaccel alert remove 3fa2c1d0
   cloudaccel alert retry                                     the dead letters once more
 """
 
@@ -51,11 +52,8 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _action(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
-    sub: argparse.ArgumentParser = verbs.add_parser(
-        name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=common.HelpFormatter,
-        allow_abbrev=False,
-    )  # fmt: skip
+def _action(verbs: common.Actions, name: str, text: str) -> argparse.ArgumentParser:
+    sub = common.action_parser(verbs, "alert", name, text, EXAMPLES)
     common.add_output(sub, ("table", "json"))
     return sub
 

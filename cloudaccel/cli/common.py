@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
 
 from cloudaccel.errors import QueryError, StorageError
 
@@ -88,6 +88,24 @@ def verb_parser(verb: str, description: str, examples: str) -> argparse.Argument
     )
     shared.add_argument("--config", metavar="FILE", help="configuration file")
     shared.add_argument("--profile", metavar="NAME", help="table [profile.NAME] of the configuration file")
+    return parser
+
+
+class Actions(Protocol):
+    """What argparse gives to add parsers of actions to; its own class for it is private."""
+
+    def add_parser(self, name: str, **options: Any) -> Any:
+        """A parser for one action."""
+        ...
+
+
+def action_parser(verbs: Actions, verb: str, name: str, text: str, examples: str) -> Parser:
+    """A parser for one action of a verb, with those of the verb's examples that are about it."""
+    own = [line for line in examples.splitlines() if f"{line} ".startswith(f"  cloudaccel {verb} {name} ")]
+    parser: Parser = verbs.add_parser(
+        name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=HelpFormatter,
+        allow_abbrev=False, epilog="\n".join(["examples:", *own]) if own else None,
+    )  # fmt: skip
     return parser
 
 

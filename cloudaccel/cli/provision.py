@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
 
 from cloudaccel import registry, units
 from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_principal
@@ -49,20 +48,15 @@ EXAMPLES = """\
   cloudaccel provision up H100-SXM:8 --region us-east-1 --lease 6h --max-hourly 60
   cloudaccel provision up g5.xlarge --market spot,on-demand --yes --wait 30m --max-total 20
   cloudaccel provision list
+  cloudaccel provision show 7f3a9c21
+  cloudaccel provision cost                                  of every run, machines and disks
   cloudaccel provision ssh 7f3a9c21 -- nvidia-smi -L
   cloudaccel provision extend 7f3a9c21 2h
   cloudaccel provision watch                                 keeps leases and budgets until it is stopped
   cloudaccel provision down 7f3a9c21                         waits until it is proved gone
+  cloudaccel provision selftest CLOUD                        says what it may cost, and asks
   cloudaccel provision reap --reconcile                      what the clouds have with our tag; deletes with --yes
 """
-
-
-class Actions(Protocol):
-    """What argparse gives to add parsers of actions to; its own class for it is private."""
-
-    def add_parser(self, name: str, **options: Any) -> Any:
-        """A parser for one action."""
-        ...
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,14 +101,8 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _action(verbs: "Actions", name: str, text: str) -> common.Parser:
-    sub: common.Parser = verbs.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
-        formatter_class=common.HelpFormatter,
-        allow_abbrev=False,
-    )
+def _action(verbs: common.Actions, name: str, text: str) -> common.Parser:
+    sub = common.action_parser(verbs, "provision", name, text, EXAMPLES)
     _shared(sub)
     return sub
 
@@ -132,7 +120,7 @@ def _shared(sub: argparse.ArgumentParser) -> None:
     common.add_output(sub)
 
 
-def _up(verbs: "Actions") -> None:
+def _up(verbs: common.Actions) -> None:
     p = _action(verbs, "up", "start a run from a lock file or an accelerator expression")
     p.add_argument(
         "what", nargs="+", metavar="LOCK|ACCEL", help="plan.lock.json, or such as H100-SXM:8, H100-SXM:8x2, g5.xlarge"
