@@ -93,7 +93,7 @@ def _add_view(p: argparse.ArgumentParser) -> None:
     v.add_argument("--history", metavar="TIME", help="what each offer cost over so many days: 30d, 90d, 26w")
     v.add_argument("--columns", metavar="A,B", help=f"of: {', '.join(COLUMNS)}")
     v.add_argument("--per", choices=tuple(PER), default="hour", help="time that prices are for; a month is 730 h")
-    v.add_argument("--jq", metavar="EXPR", help="filter the JSON (needs the package jq)")
+    v.add_argument("--jq", metavar="EXPR", help="filter the JSON, in the language of jq (extra jq)")
     v.add_argument("--explain", action="store_true", help="how names were read, and where each price comes from")
     v.add_argument("--show-hidden", action="store_true", help="list what was hidden, by reason")
     v.add_argument(

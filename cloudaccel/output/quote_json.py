@@ -235,13 +235,15 @@ def money(amount: Any) -> str | None:
 
 def _jq(body: dict[str, Any], expression: str) -> str:
     try:
-        import jq  # pyright: ignore[reportMissingImports]
+        import jq
     except ImportError:
-        raise ConfigError("--jq needs the package jq: pip install jq, or pipe --json into the jq program.") from None
+        raise ConfigError(
+            "--jq needs one more package: pip install 'cloudaccel[jq]', or pipe --json into the jq program."
+        ) from None
     try:
         results = list(jq.compile(expression).input_value(body))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType]
     except ValueError as error:
-        raise QueryError(f"--jq: {error}") from error
+        raise QueryError(f"--jq: {' '.join(str(error).split())}") from error
     return "".join(json.dumps(result, ensure_ascii=False) + "\n" for result in results)  # pyright: ignore[reportUnknownVariableType]
 
 

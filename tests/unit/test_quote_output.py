@@ -148,6 +148,16 @@ def test_bad_input_gets_one_clear_message(words: list[str], code: int, message: 
     assert "Traceback" not in answer.err
 
 
+def test_jq_takes_a_part_of_the_json(catalog: str) -> None:
+    pytest.importorskip("jq")
+    words = ("quote", "H100", "--catalog", catalog, "--jq")
+    providers = run(*words, ".offers[].provider").out.split()
+    assert providers == [f'"{offer["provider"]}"' for offer in run(*words[:-1], "--json").json["offers"]]
+    wrong = run(*words, ".offers[")
+    assert wrong.code == 2
+    assert len(wrong.err.splitlines()) == 1
+
+
 def test_an_error_is_json_under_json() -> None:
     answer = run("quote", "L4Os", "--json")
     assert answer.json["error"]["code"] == "unknown_name"
