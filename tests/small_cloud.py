@@ -56,6 +56,9 @@ class Cloud:
     def refusal(self, instance_type: str, market: str, count: int) -> str | None:
         return None
 
+    def keeps_deadline(self, instance_type: str) -> bool:
+        return True
+
     def account(self, *, region: str) -> str:
         self.asked += 1
         self._meet()
