@@ -126,46 +126,31 @@ def build_request(
     announced: str = "",
 ) -> InstanceRequest:  # fmt: skip
     """The request of one attempt within `limits`; all in it follows from journal, clock and the cloud's own command."""
-    spec = run.spec
-    until = money.deadline(candidate, limits, spec.lease_s, now)
-    return InstanceRequest(
-        token=identity.create_token(install, run.id, attempt, zone, candidate),
-        name=identity.group_name(run.id, candidate.region),
-        provider=candidate.provider,
-        region=candidate.region,
-        zone=zone,
-        instance_type=candidate.instance,
-        count=candidate.nodes,
-        market=candidate.market,
-        reservation_id=spec.options.reservation_id,
-        deadline=until,
-        disk_gib=spec.options.disk_gib,
-        user_data=userdata.user_data(run.id, until, announced=announced, ssh_key=spec.options.ssh_key),
-        tags=identity.tags(install, run.id, until, spec.options.owner),
-        ssh_cidrs=spec.options.ssh_cidrs,
-        image=spec.options.image,
-        key_name=spec.options.key_name,
-        max_price_per_hour=money.most_per_machine(candidate, spec.limits),
-        accept_no_deadline=spec.options.accept_no_deadline,
-    )
+    token = identity.create_token(install, run.id, attempt, zone, candidate)
+    until = money.deadline(candidate, limits, run.spec.lease_s, now)
+    return _request(run.spec, candidate, zone, until, token=token, run=run.id, install=install, announced=announced)
 
 
 def sample_request(
     spec: Spec, candidate: Candidate, zone: str, now: datetime, *, announced: str = ""
 ) -> InstanceRequest:
     """A request as `up` would send it, for a run that does not exist: what a rehearsal sends."""
-    until = money.deadline(candidate, spec.limits, spec.lease_s, now)
+    until, name = money.deadline(candidate, spec.limits, spec.lease_s, now), "rehearsal"
+    return _request(spec, candidate, zone, until, token=name, run=name, install=name, announced=announced)
+
+
+def _request(
+    spec: Spec, candidate: Candidate, zone: str, until: datetime, *, token: str, run: str, install: str, announced: str
+) -> InstanceRequest:
     o = spec.options
     return InstanceRequest(
-        token="rehearsal",  # noqa: S106
-        name=identity.group_name("rehearsal", candidate.region), provider=candidate.provider,
+        token=token, name=identity.group_name(run, candidate.region), provider=candidate.provider,
         region=candidate.region, zone=zone, instance_type=candidate.instance, count=candidate.nodes,
-        market=candidate.market,
-        reservation_id=o.reservation_id, deadline=until, disk_gib=o.disk_gib, ssh_cidrs=o.ssh_cidrs, image=o.image,
-        key_name=o.key_name, max_price_per_hour=money.most_per_machine(candidate, spec.limits),
-        accept_no_deadline=o.accept_no_deadline,
-        user_data=userdata.user_data("rehearsal", until, announced=announced, ssh_key=o.ssh_key),
-        tags=identity.tags("rehearsal", "rehearsal", until, o.owner),
+        market=candidate.market, reservation_id=o.reservation_id, deadline=until, disk_gib=o.disk_gib,
+        ssh_cidrs=o.ssh_cidrs, image=o.image, key_name=o.key_name,
+        max_price_per_hour=money.most_per_machine(candidate, spec.limits), accept_no_deadline=o.accept_no_deadline,
+        user_data=userdata.user_data(run, until, announced=announced, ssh_key=o.ssh_key),
+        tags=identity.tags(install, run, until, o.owner),
     )  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """What crashes leave behind: ``python -m tests.benchmarks.orphans --histories 10000 --jobs 2``. Goal: nothing.
 
-One history is one account and one installation: processes that start, end or sweep, each killed at a random edge (a
-write of the journal, before or after a call that changes the cloud), with random listing lag, slow endings, lost
-answers, refusals and pauses. Then one process is left alone: it takes everything down, or starts it again and then
-takes it down, or sweeps after the lease. The real SDK runs on the fake in this process, under a clock of its own.
+One history is one account and one installation: processes that start, end, sweep or watch, each killed at a random edge
+(a write of the journal, before or after a call that changes the cloud), with random listing lag, slow endings, lost
+answers, refusals, pauses, and machines that the cloud takes back, which half of the runs want started again elsewhere.
+Then one process is left alone: it takes everything down, or starts it again and then takes it down, or sweeps after the
+lease, or watches at once and after the lease. The real SDK runs on the fake in this process, under a clock of its own.
 A history follows from its number and its cloud, so that one that fails can be run alone:
 ``--cloud azure --first 4711 --histories 1``.
 
@@ -19,10 +20,10 @@ import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cloudaccel.provision.values import OVER, Spec
+from cloudaccel.provision.values import ON_INTERRUPTION, OVER, Run, Spec
 from cloudaccel.testing.crashes import BETWEEN_S, LEASE_S, Fuse, Killed, VirtualClock, World, open_world
 from tests.clouds import NAMES, simulated
 
@@ -39,6 +40,7 @@ class Count:
     histories: int = 0
     crashes: int = 0
     machines: int = 0
+    restarts: int = 0
     orphans: int = 0
     bad: list[str] = field(default_factory=list[str])
 
@@ -47,6 +49,7 @@ class Count:
         self.histories += other.histories
         self.crashes += other.crashes
         self.machines += other.machines
+        self.restarts += other.restarts
         self.orphans += other.orphans
         self.bad += other.bad
 
@@ -82,18 +85,27 @@ def history(number: int, account: Account) -> Count:
     world = account.world()
     account.cloud.slow(rng)
     spec = account.cloud.spec(rng)
+    spec = replace(spec, options=replace(spec.options, on_interruption=rng.choice(ON_INTERRUPTION)))
     count = Count(histories=1)
-    steps = ["up", *(rng.choice(("up", "down", "reap")) for _ in range(rng.randrange(MOST_CRASHES)))]
-    for step in steps:
+    known = {run.id for run in world.journal().runs()}
+    steps = ["up", *(rng.choice(("up", "down", "reap", "watch", "watch")) for _ in range(rng.randrange(MOST_CRASHES)))]
+    for step, following in zip(steps, [*steps[1:], ""], strict=True):
+        if step == "watch" and (machines := sorted(account.cloud.machines())):
+            account.cloud.take_back(rng.choice(machines))
         account.cloud.fake.faults[:] = account.cloud.faults(rng)
         try:
-            _do(world, step, spec, Fuse(rng.randrange(account.cloud.edges)))
+            # What is to be taken back mostly comes to run.
+            edges = account.cloud.edges * (4 if following == "watch" else 1)
+            _do(world, step, spec, Fuse(rng.randrange(edges)))
         except Killed:
             count.crashes += 1
         account.clock.sleep(rng.choice(PAUSES_S))
     account.cloud.fake.faults.clear()
     before = len(account.cloud.machines())
-    problem = _recover(rng.choice(("down", "up", "reap")), world, spec, account)
+    problem = _recover(rng.choice(("down", "up", "reap", "watch")), world, spec, account)
+    again = [run for run in world.journal().runs() if run.id not in known and run.spec.restart_of]
+    count.restarts = sum(run.launched_at is not None for run in again)
+    problem += _twice(again)
     count.machines = max(before, len(account.cloud.machines()))
     left = account.cloud.things()
     count.orphans = len(left)
@@ -105,12 +117,24 @@ def history(number: int, account: Account) -> Count:
     return count
 
 
+def _twice(restarts: Sequence[Run]) -> str:
+    """Which run was started again twice, and both ran."""
+    ran = [run.spec.restart_of for run in restarts if run.state in ("ready", "deleted") and run.launched_at is not None]
+    twice = sorted({before for before in ran if before and ran.count(before) > 1})
+    return f"started again twice: {', '.join(twice)}." if twice else ""
+
+
 def _recover(way: str, world: World, spec: Spec, account: Account) -> str:
     """What the last process does, undisturbed. What is wrong with it, if anything."""
     if way == "reap":
         account.clock.sleep(LEASE_S)
         left = world.reap()
         return f"reap could not prove {left}." if left else ""
+    if way == "watch":
+        world.watch()  # what waits to be started again is started now
+        account.clock.sleep(LEASE_S)
+        world.watch()
+        return ""
     problem = ""
     if way == "up":
         account.clock.sleep(BETWEEN_S)  # blocks are over
@@ -128,6 +152,8 @@ def _do(world: World, step: str, spec: Spec, fuse: Fuse) -> None:
         world.up(spec, fuse)
     elif step == "down":
         world.down(fuse)
+    elif step == "watch":
+        world.watch(fuse)
     else:
         world.reap(fuse)
 
@@ -184,11 +210,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for text in total.bad[:50]:
         print(text)
     print(f"histories {a.first} to {a.first + a.histories - 1} of each cloud, {time.monotonic() - began:,.0f} s")
-    print("cloud   histories  crashes  machines  orphans  per 1,000 crashes  ended wrong")
+    print("cloud   histories  crashes  machines  restarts  orphans  per 1,000 crashes  ended wrong")
     for cloud, count in {**counts, "all": total}.items():
         print(
-            f"{cloud:<6} {count.histories:>10,} {count.crashes:>8,} {count.machines:>9,} {count.orphans:>8,} "
-            f"{1000 * count.orphans / max(count.crashes, 1):>18.1f} {len(count.bad):>12,}"
+            f"{cloud:<6} {count.histories:>10,} {count.crashes:>8,} {count.machines:>9,} {count.restarts:>9,} "
+            f"{count.orphans:>8,} {1000 * count.orphans / max(count.crashes, 1):>18.1f} {len(count.bad):>12,}"
         )
     return 1 if total.bad else 0
 

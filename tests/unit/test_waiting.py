@@ -1,14 +1,16 @@
 """Waiting: it is told, it keeps the hold, and what is taken over meanwhile is left alone."""
 
+import io
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
 
+from cloudaccel.cli.provision_wait import waiting as waiting_line
 from cloudaccel.errors import OutcomeUnknown
 from cloudaccel.provision import identity, waiting
 from cloudaccel.provision.clock import SystemClock
@@ -64,6 +66,7 @@ def test_a_lost_answer_is_waited_for_aloud(world: World) -> None:
     request = world.journal.operations(run.id)[0]
     held = world.journal.take(run)
     world.journal.sending(held, request.token)
+    world.cloud.tokens.clear()  # no listing shows what the call made
     assert not ender(world, told).end(held).remaining
     assert told
     assert {what for what, _ in told} == {"machines of a lost answer to show in here"}
@@ -197,3 +200,34 @@ def test_patience_with_a_cloud_is_told(world: World) -> None:
     launcher = Launcher(world.journal, world.load, world.clock, say=lambda w, u: told.append((w, u)))
     assert launcher.up(world.spec()).exit_code == 0
     assert "small to start 2 × big in here-a, asked again: no answer." in {what for what, _ in told}
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_one_line_is_renewed_on_a_terminal_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = _Terminal()
+    monkeypatch.setattr("sys.stderr", screen)
+    until = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    with waiting_line(quiet=False) as line:
+        line.say("a machine to end " * 9, until)
+        line.say("a machine to end " * 9, until)
+        line.note("1  done")
+    first, *_ = screen.getvalue().removeprefix("\r\x1b[K").split("\r\x1b[K")
+    assert first.startswith("waiting, until 10:00:00Z at most, for a machine to end")
+    assert len(first) == 79
+    assert "\n" not in first
+    assert screen.getvalue().endswith("\r\x1b[K1  done\n")
+
+
+def test_a_wait_is_said_once_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with waiting_line(quiet=False) as line:
+        line.say("m-0 to run", None)
+        line.say("m-0 to run", None)
+        line.say("m-0\nto end", None)
+    assert capsys.readouterr().err == "waiting for m-0 to run\nwaiting for m-0 to end\n"
+    with waiting_line(quiet=True) as line:
+        line.say("m-0 to run", None)
+    assert capsys.readouterr().err == ""
