@@ -13,7 +13,15 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from cloudaccel.errors import AuthError, CapacityUnavailable, Conflict, InstanceNotFound, ProviderError, RequestInvalid
+from cloudaccel.errors import (
+    AuthError,
+    CapacityUnavailable,
+    ConfigError,
+    Conflict,
+    InstanceNotFound,
+    ProviderError,
+    RequestInvalid,
+)
 from cloudaccel.protocols import Access, Instance, InstanceRequest, Json, Resource, Trial
 from cloudaccel_gcp import tpu
 from cloudaccel_gcp.access import GcpAccess
@@ -348,10 +356,10 @@ class GcpInstances:
         )  # fmt: skip
 
     def _slices_with(self, tags: Mapping[str, str], region: str, zones: list[str]) -> Sequence[Resource]:
-        """TPU slices. Of one run whoever may not list any has made none: its journal, or its token, would say so."""
+        """TPU slices. Of one run whoever cannot list any has made none: its journal, or its token, would say so."""
         try:
             return tuple(self._slices.resources(tags, region, zones))
-        except AuthError:
+        except (AuthError, ConfigError):  # no right, or no google-cloud-tpu
             if tags.get(_RUN, "*") == "*":
                 raise
             return ()

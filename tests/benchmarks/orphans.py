@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.orphans", description=__doc__)
     parser.add_argument("--histories", type=int, default=300, metavar="N", help="of each cloud (default %(default)s)")
     parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first one")
-    parser.add_argument("--cloud", choices=NAMES, action="append", help="only this one; may be given again")
+    parser.add_argument("--cloud", choices=(*NAMES, "tpu"), action="append", help="only this one; may be given again")
     parser.add_argument("--jobs", type=int, default=1, metavar="N")
     a = parser.parse_args(argv)
     numbers = range(a.first, a.first + a.histories)
