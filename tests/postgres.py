@@ -43,14 +43,14 @@ class Postgres:
         """Stop it; ``immediate`` is as if the machine had lost its power."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", mode, "-w", "stop")
 
-    def fresh(self) -> str:
-        """The address of a new, empty database on the server."""
+    def fresh(self, like: str = "template1") -> str:
+        """The address of a new database on the server, empty, or a copy of the one called `like`."""
         import sqlalchemy as sa
 
         name = f"t{uuid.uuid4().hex[:12]}"
         engine = sa.create_engine(self.url, isolation_level="AUTOCOMMIT")
         with engine.connect() as db:
-            db.execute(sa.text(f"CREATE DATABASE {name}"))
+            db.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {like}"))
         engine.dispose()
         return self.url.removesuffix("postgres") + name
 

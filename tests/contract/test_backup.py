@@ -20,7 +20,7 @@ from cloudaccel.access import audit
 from cloudaccel.access.tokens import Tokens
 from cloudaccel.provision.journal import Journal
 from cloudaccel.testing.crashes import VirtualClock
-from tests.contract.test_journal import fresh, spec
+from tests.contract.test_journal import spec
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 README = Path(__file__).parents[2] / "deploy" / "README.md"
@@ -90,7 +90,7 @@ def test_sqlite_is_copied_while_it_is_written_and_restored(tmp_path: Path) -> No
 
 def test_postgresql_is_dumped_and_restored(tmp_path: Path) -> None:
     with running() as server:
-        url = fresh(server)
+        url = server.fresh()
         kept = Kept(url)
         run_id, secret = kept.fill()
         backup, create, restore = commands("postgresql")

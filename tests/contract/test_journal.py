@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -35,17 +34,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'state.db'}"
-    return fresh(request.getfixturevalue("server"))
-
-
-def fresh(server: Postgres) -> str:
-    """The address of a new database on the server."""
-    name = f"t{uuid.uuid4().hex[:12]}"
-    engine = sa.create_engine(server.url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as db:
-        db.execute(sa.text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return server.url.removesuffix("postgres") + name
+    server: Postgres = request.getfixturevalue("server")
+    return server.fresh()
 
 
 _opened: list[Any] = []
@@ -202,7 +192,7 @@ def test_newer_schema_is_refused(url: str) -> None:
 
 def test_what_was_written_survives_a_database_that_lost_its_power() -> None:
     with running() as server:
-        kept = journal(fresh(server))
+        kept = journal(server.fresh())
         run = kept.open_run(spec())
         kept.seen(run.id, "fake", "here", [("machine", "i-1")])
         server.stop("immediate")
@@ -221,7 +211,7 @@ def test_database_that_does_not_answer_is_said_without_its_address() -> None:
 
 def test_frozen_replica_is_put_out_of_its_transaction(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "_LOCK_WAIT_S", 1)
-    url = fresh(server)
+    url = server.fresh()
     frozen, other = opened(url), journal(url)
     with frozen.connect() as db:
         db.begin()  # holds the lock, and does nothing more

@@ -16,7 +16,6 @@ from tests.postgres import Postgres, running
 pytest.importorskip("fastapi", reason="needs cloudaccel[service]")
 
 from cloudaccel.protocols import InstanceRequest
-from tests.contract.test_journal import fresh
 from tests.contract.test_runs_postgres import Gang
 from tests.unit.service.test_runs import World, lock
 
@@ -53,7 +52,7 @@ class Pair:
     """Two replicas of one service, with one cloud."""
 
     def __init__(self, server: Postgres, folder: Path) -> None:
-        self.one = World(folder, fresh(server))
+        self.one = World(folder, server.fresh())
         self.other = World(folder, self.one.engine.url.render_as_string(hide_password=False))
         self.other.people = self.one.people
         self.one.cloud = self.other.cloud = Slow()

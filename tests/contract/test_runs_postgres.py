@@ -14,7 +14,6 @@ pytest.importorskip("sqlalchemy", reason="needs cloudaccel[service]")
 
 from cloudaccel.access import audit
 from cloudaccel.protocols import Instance, InstanceRequest
-from tests.contract.test_journal import fresh
 from tests.small_cloud import Cloud
 from tests.unit.service.test_runs import World
 
@@ -55,7 +54,7 @@ def _insistent(world: World, number: int) -> tuple[str, int]:
 def test_database_restarted_under_load_loses_nothing(tmp_path: Path) -> None:
     """Killed as if its power had gone, while two replicas start runs: each key has one run, each run one machine."""
     with running() as server:
-        one = World(tmp_path, fresh(server))
+        one = World(tmp_path, server.fresh())
         other = World(tmp_path, one.engine.url.render_as_string(hide_password=False))
         other.people = one.people
         one.cloud = other.cloud = Gang()
