@@ -80,6 +80,9 @@ class PageQuery(OfferFilters):
         for key, value in plain.items():
             flag = f"--{key.replace('_', '-')}"
             words += [flag] if value is True else [flag, ",".join(_each(value))]
+        if self.policy:
+            stated = {"policy": ",".join(self.policy), "headquarters": self.headquarters, "users": self.users}
+            words += [word for key, value in stated.items() if value for word in (f"--{key}", value)]
         return shlex.join(words)
 
 

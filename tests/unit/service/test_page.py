@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shlex
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -19,7 +20,7 @@ from cloudaccel.service.app import create_app
 from cloudaccel.service.asked import Money
 from cloudaccel.service.page_history import chart
 from cloudaccel.service.page_query import parse
-from tests.support import price_file
+from tests.support import price_file, run
 
 _MOST_BYTES = 300_000  # of the first view, with its files
 
@@ -263,3 +264,12 @@ def test_a_telephone_shows_the_price_without_being_pushed_aside(client: TestClie
     ]
     chosen = client.get("/", params={"accelerator": "H100-SXM", "col": ["instance", "hourly"]}).text
     assert "roomy" not in chosen  # what is asked for is shown
+
+
+def test_the_command_beside_it_asks_the_rules_too() -> None:
+    """Who copied it got a list without them, and took the first row for allowed."""
+    asked = [("accelerator", "H100-SXM"), ("count", "8"), ("policy", "eu-gdpr"), ("policy", "us-ear")]
+    command = parse([*asked, ("headquarters", "DE"), ("users", "none")]).command()
+    assert command == "cloudaccel quote H100-SXM:8 --policy eu-gdpr,us-ear --headquarters DE --users none"
+    assert run(*shlex.split(command)[1:], "--limit", "1").code in (0, 4)
+    assert "--headquarters" not in parse([("accelerator", "H100-SXM"), ("headquarters", "DE")]).command()
