@@ -76,47 +76,24 @@ def run_forever(
     """Do `work` as `schedule` says until `stop` is set; then what is under way is finished, and nothing begun.
 
     Runs that were missed (the machine slept) become one. `first_at` None: as the schedule says. `planned` is told the
-    time of the next run after each one, None at the end. What `work` raises ends the loop and is raised here.
+    time of the next run before it is waited for, None while one is under way and at the end. What `work` raises ends
+    the loop and is raised here.
     """
-    from apscheduler.schedulers.background import BackgroundScheduler  # pyright: ignore[reportMissingTypeStubs]
-
-    failed: list[BaseException] = []
-    busy = threading.Lock()
-
-    def guarded() -> None:
-        with busy:
+    due = first_at or _fire(schedule, datetime.now(UTC))
+    try:
+        while True:
+            planned(due)
+            # By the clock and a second at most: a machine that sleeps, or a clock that is set, makes no long wait.
+            while (left := (due - datetime.now(UTC)).total_seconds()) > 0 and not stop.wait(min(left, 1.0)):
+                pass
             if stop.is_set():
                 return
-            try:
-                work()
-            except BaseException as error:
-                failed.append(error)
-                stop.set()
-            planned(_next(scheduler))
-
-    made: Any = BackgroundScheduler(timezone=UTC)
-    scheduler = made
-    start: dict[str, Any] = {} if first_at is None else {"next_run_time": first_at}
-    scheduler.add_job(
-        guarded, trigger(schedule), id="work", coalesce=True, max_instances=1, misfire_grace_time=None, **start
-    )  # fmt: skip
-    scheduler.start()
-    try:
-        planned(_next(scheduler))
-        while not stop.wait(1.0):  # a wait without an end would keep signals from being seen on some systems
-            pass
+            planned(None)
+            started = datetime.now(UTC)
+            work()
+            due = next_due(schedule, started, datetime.now(UTC))
     finally:
-        scheduler.pause()
-        with busy:  # not shutdown(wait=True): that holds locks which the work needs to tell the next run
-            scheduler.shutdown(wait=False)
         planned(None)
-    if failed:
-        raise failed[0]
-
-
-def _next(scheduler: Any) -> datetime | None:
-    job = scheduler.get_job("work")
-    return job.next_run_time if job else None
 
 
 def first_run(schedule: Schedule, last_at: datetime | None, now: datetime) -> datetime | None:

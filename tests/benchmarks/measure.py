@@ -68,3 +68,8 @@ def peak_mib(command: Sequence[str], env: dict[str, str]) -> float:
     asked = [sys.executable, "-c", _PEAK, *command]
     out = subprocess.run(asked, env=env, check=True, capture_output=True, text=True)
     return int(out.stdout) / 1024
+
+
+def met(reached: bool) -> str:
+    """What is said beside a goal."""
+    return "met" if reached else "NOT MET"

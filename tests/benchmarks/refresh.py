@@ -20,7 +20,7 @@ from cloudaccel_azure.prices import BASE_URL as AZURE
 from cloudaccel_gcp.prices import BASE_URL as GCP
 from cloudaccel_gcp.prices import TPU_URL, VERTEX_URL
 from tests.benchmarks.bulk import SAMPLE
-from tests.benchmarks.measure import environment, median_cpu_s, peak_mib
+from tests.benchmarks.measure import environment, median_cpu_s, met, peak_mib
 
 GOLDEN = SAMPLE.parent
 A_CALL_S = 0.5
@@ -60,12 +60,12 @@ def main() -> int:
             calls = len(cloud.asked)
             work = median_cpu_s(command, env, a.runs)
             share = work / (calls * A_CALL_S + work)
-            told = f"(goal ≤ {goal.calls}) {_met(calls <= goal.calls)}" if goal.calls else "(no goal)"
+            told = f"(goal ≤ {goal.calls}) {met(calls <= goal.calls)}" if goal.calls else "(no goal)"
             print(f"{goal.provider:<6} {calls:5d} calls {told}")
             print(
-                f"       {work:5.2f} s of work, {share:5.1%} at {A_CALL_S} s a call (goal ≤ 5 %) {_met(share <= 0.05)}"
+                f"       {work:5.2f} s of work, {share:5.1%} at {A_CALL_S} s a call (goal ≤ 5 %) {met(share <= 0.05)}"
             )
-            print(f"       {peak:5.0f} MiB at the peak (goal ≤ 128 MiB) {_met(peak <= 128)}")
+            print(f"       {peak:5.0f} MiB at the peak (goal ≤ 128 MiB) {met(peak <= 128)}")
     return 0
 
 
@@ -118,10 +118,6 @@ def _serve_aws(cloud: FakeCloud) -> None:
     plans = {"regionCode": "none-such-1", "versionUrl": "/savingsPlan/v1.0/aws/AWSComputeSavingsPlan/1/x/index.json"}
     for name in ("AWSComputeSavingsPlan", "AWSMachineLearningSavingsPlans"):
         cloud.serve_json(f"/plans/{name}/current/region_index.json", {"regions": [plans]})
-
-
-def _met(reached: bool) -> str:
-    return "met" if reached else "NOT MET"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from cloudaccel.catalog import renew, store
 from cloudaccel.catalog.query import run_query
 from cloudaccel.catalog.session import Session, accelerator_table, open_session
 from cloudaccel.protocols import Scope
+from tests.benchmarks.measure import met
 from tests.benchmarks.synthetic import make_catalog
 
 if TYPE_CHECKING:
@@ -63,17 +64,17 @@ def _publishing(path: Path, runs: int) -> None:
     reader.join()
     used = [_timed(lambda: _change(path), time.process_time) for _ in range(runs)]
     published = statistics.median(took)
-    print(f"publish one region     {published:7.3f} s              (goal ≤ 1 s) {_met(published <= 1)}")
+    print(f"publish one region     {published:7.3f} s              (goal ≤ 1 s) {met(published <= 1)}")
     print(f"processor time of it   {statistics.median(used):7.3f} s, without readers")
     p99, alone, busy = _p99(w for w, _ in waits), _p99(w for w, _ in quiet), _p99(c for _, c in waits)
-    print(f"read meanwhile, p99    {p99:7.2f} ms of {len(waits)}      (goal ≤ 10 ms) {_met(p99 <= 10)}")
+    print(f"read meanwhile, p99    {p99:7.2f} ms of {len(waits)}      (goal ≤ 10 ms) {met(p99 <= 10)}")
     print(f"  without a writer     {alone:7.2f} ms; of its {p99:.2f} ms it used a processor for {busy:.2f}")
-    print(f"errors of readers      {len(errors):7d}                (goal 0) {_met(not errors)}")
+    print(f"errors of readers      {len(errors):7d}                (goal 0) {met(not errors)}")
     opened = store.open_catalog(str(path), path.parent)
     rows = renew.current_rows(opened.db, SCOPE)
     same = renew.differing(opened.db, {("acme", "acme", "region-0"): rows})
     opened.close()
-    print(f"unchanged region       {len(same):7d} published      (goal 0) {_met(not same)}")
+    print(f"unchanged region       {len(same):7d} published      (goal 0) {met(not same)}")
 
 
 def _change(path: Path) -> None:
@@ -136,14 +137,14 @@ def _history(path: Path) -> None:
         db.execute("VACUUM")
     db.close()
     grown = path.stat().st_size / before
-    print(f"a year of history      {grown:7.2f} × the file       (goal ≤ 3 ×) {_met(grown <= 3)}")
+    print(f"a year of history      {grown:7.2f} × the file       (goal ≤ 3 ×) {met(grown <= 3)}")
     day = (date(2026, 1, 1) - timedelta(days=DAYS // 2)).isoformat()
     with open_session(path) as session:
         db = session.catalog.db
         ids = [(i,) for i in _ask(session)]
         now = _median(lambda: [db.execute(_NOW, i).fetchone() for i in ids])
         then = _median(lambda: [db.execute(_THEN, (*i, day)).fetchone() for i in ids])
-    print(f"price on a day         {then / now:7.2f} × price of now   (goal ≤ 2 ×) {_met(then <= 2 * now)}")
+    print(f"price on a day         {then / now:7.2f} × price of now   (goal ≤ 2 ×) {met(then <= 2 * now)}")
 
 
 _NOW = "SELECT amount FROM offer WHERE id = ?"
@@ -174,10 +175,6 @@ def _timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_co
     started = clock()
     work()
     return clock() - started
-
-
-def _met(reached: bool) -> str:
-    return "met" if reached else "NOT MET"
 
 
 if __name__ == "__main__":
