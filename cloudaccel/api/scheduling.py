@@ -54,7 +54,7 @@ def keep_fresh(
     QueryError
         If `schedule` cannot be read, or another process already does this for the same catalog.
     ConfigError
-        If APScheduler is missing.
+        If APScheduler is missing, which a line of cron needs.
     """
     asked = parse_schedule(schedule)
     if os.environ.get("CLOUDACCEL_DATABASE_URL"):
