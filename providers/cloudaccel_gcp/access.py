@@ -17,7 +17,6 @@ _CLOSED = (
     f"no rule of network {{network}} lets {IAP} reach port 22; whoever owns the network can add one, and nothing "
     "here does"
 )
-_NAT = "through Cloud NAT {name}, which bills by the hour and by the GB: not in the worst case"
 
 
 class GcpAccess:

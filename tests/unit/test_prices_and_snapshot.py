@@ -73,3 +73,30 @@ def test_what_ships_of_googles_newest_is_known_to_differ() -> None:
 def test_azures_capture_of_2026_has_the_prices_that_ship() -> None:
     offers = offers_of_items(items_of_page(page("azure_h100_eastus_2026-09-16.json")), now=NOW)
     assert compared("azure", offers) == (2, {})
+
+
+def test_what_ships_is_what_second_sources_say_but_for_a_cut_that_is_known() -> None:
+    """AWS made P4 and P5 cheaper in June 2025: what a page of April 2025 says of them is history."""
+    with open(GOLDEN / "price_points_2025-04_to_2026-03.csv", encoding="utf-8", newline="") as file:
+        points = list(csv.DictReader(file))
+    own = {name: _on_demand(name) for name in {point["provider"] for point in points}}
+    differ = {
+        (point["provider"], point["region"], point["instance"])
+        for point in points
+        if own[point["provider"]][point["region"], point["zone"], point["instance"]] != Decimal(point["price_per_hour"])
+    }
+    assert len(points) == 135
+    assert differ == {
+        ("aws", "us-east-1", name) for name in ("p4d.24xlarge", "p4de.24xlarge", "p5.48xlarge", "p5en.48xlarge")
+    } | {("aws", "us-gov-west-1", name) for name in ("p4d.24xlarge", "p5.48xlarge")}
+
+
+def _on_demand(provider: str) -> Mapping[Key, Decimal]:
+    found: dict[Key, Decimal] = {}
+    for path in (ROOT / f"pricing_cache/{provider}.csv", ROOT / f"pricing_cache/optional/{provider}.csv"):
+        if path.exists():
+            with open(path, encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    if row["market"] == "on_demand" and row["price_per_hour"]:
+                        found[row["region"], row["zone"], row["instance"]] = Decimal(row["price_per_hour"])
+    return found
