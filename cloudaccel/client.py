@@ -48,6 +48,7 @@ from cloudaccel.errors import (
     UnknownName,
 )
 from cloudaccel.model import Availability, Offer, Price, PricePart, Source
+from cloudaccel.untrusted import json_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -438,7 +439,7 @@ def _seconds(text: str) -> float:
 
 def _parsed(raw: bytes, path: str) -> Any:
     try:
-        body = json.loads(raw)
+        body = json_of(raw)
     except ValueError as error:
         raise _malformed(path) from error
     if not isinstance(body, dict):
@@ -473,7 +474,7 @@ class _reading:  # noqa: N801 - reads as a word: with _reading(path)
 def _refuse(status: int, raw: bytes, path: str) -> NoReturn:
     """Raise the error that a problem document tells of."""
     try:
-        said: Any = json.loads(raw)
+        said: Any = json_of(raw)
         code, detail = str(said["code"]), str(said["detail"])
         choices = tuple(str(choice) for choice in said.get("choices", ()))
     except (ValueError, TypeError, KeyError, AttributeError):

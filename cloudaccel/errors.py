@@ -16,6 +16,8 @@ A message has three parts: what failed, the facts, and what to do next.
 
 from collections.abc import Sequence
 
+_MOST = 4000  # signs of a message: what it quotes may be a line of megabytes
+
 
 class CloudAccelError(Exception):
     """Anything this program raises on purpose. `code` names the kind in JSON; `exit_code` is the process's."""
@@ -24,7 +26,7 @@ class CloudAccelError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, choices: Sequence[str] = ()) -> None:
-        super().__init__(message)
+        super().__init__(message if len(message) <= _MOST else f"{message[: _MOST // 2]} … {message[-_MOST // 4 :]}")
         self.choices = tuple(choices)
 
 

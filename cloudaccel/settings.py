@@ -122,7 +122,7 @@ def _read_config(path: Path | None, profile: str | None) -> dict[str, str]:
 
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a figure of thousands of digits, too
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
     return _checked(path, data, profile)
 

@@ -1,6 +1,5 @@
 """A plan, or its lock, as a file for another engine."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -8,6 +7,7 @@ from cloudaccel import units
 from cloudaccel.catalog.session import accelerator_table
 from cloudaccel.errors import QueryError
 from cloudaccel.model.deployment import Exported
+from cloudaccel.untrusted import json_of
 
 if TYPE_CHECKING:
     from cloudaccel.model.plan import Plan
@@ -57,10 +57,10 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise QueryError(f"{path}: too large for a lock file.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_of(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise QueryError(f"{path} does not exist. 'cloudaccel plan' writes one.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise QueryError(f"{path} cannot be read as JSON: {error}.") from error
     if not isinstance(data, dict):
         raise QueryError(f"{path} is no lock file. Make one with 'cloudaccel plan'.")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -84,7 +85,7 @@ def import_focus(files: Sequence[str | Path], *, catalog: str | Path | None = No
     except ImportError as error:
         raise ConfigError("FOCUS files are read with pydantic. Install it: pip install 'cloudaccel[plan]'.") from error
     paths = [Path(file) for file in files]
-    if len({path.resolve() for path in paths}) != len(paths):
+    if len({os.path.realpath(path) for path in paths}) != len(paths):
         raise QueryError("prices import: a file is named twice, and would be counted twice. Name it once.")
     machines = _machines(catalog)
     found = focus.read_charges((row for path in paths for row in focus_rows.charges(path)), machines)

@@ -17,6 +17,7 @@ from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.errors import CloudAccelError, QueryError
 from cloudaccel.jobs import parse_schedule, run_forever
 from cloudaccel.jobs.schedule import Schedule, first_run
+from cloudaccel.untrusted import json_of
 
 _LOCK = "schedule.lock"
 _STATE = "schedule.json"
@@ -117,7 +118,7 @@ def schedule_status() -> ScheduleStatus | None:
         return None
     with suppress(CloudAccelError, OSError, ValueError, KeyError, TypeError), locked(cache / _LOCK, wait=False) as free:
         if not free:
-            data = cast("dict[str, Any]", json.loads((cache / _STATE).read_text(encoding="utf-8")))
+            data = cast("dict[str, Any]", json_of((cache / _STATE).read_text(encoding="utf-8")))
             return ScheduleStatus(schedule=data["schedule"], next_at=data["next_at"], process=data["process"])
     return None
 

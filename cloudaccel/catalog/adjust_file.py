@@ -114,7 +114,7 @@ def _toml(path: Path, content: bytes) -> dict[str, Any]:
         raise ConfigError(f"{path}: it is larger than {MAX_BYTES} bytes.")
     try:
         return tomllib.loads(content.decode("utf-8-sig"), parse_float=Decimal)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError, ArithmeticError) as error:
+    except (ValueError, RecursionError, ArithmeticError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
 
 

@@ -38,8 +38,8 @@ class Box:
             return path.open("rb")
         except FileNotFoundError as error:
             raise _absent(name, self._folder) from error
-        except OSError as error:
-            raise corrupt(name, f"cannot be read ({error.strerror or error})") from error
+        except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself, before Python 3.13
+            raise corrupt(name, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 class _ZipBox(Box):

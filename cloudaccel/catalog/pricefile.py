@@ -71,7 +71,10 @@ def read_price_file(path: Path, text: str | None = None) -> tuple[list[Row], lis
 def _records(path: Path, text: str | None) -> Iterator[tuple[int, dict[str, str]]]:
     text = _text(path) if text is None else text
     reader = csv.reader(text.splitlines(keepends=True))
-    first = next(reader, list[str]())
+    try:
+        first = next(reader, list[str]())
+    except csv.Error as error:
+        raise ConfigError(f"price file {path}, line 1: {error}.") from error
     heading = [cell.strip().lower() for cell in first]
     known = {alias: name for name, aliases in COLUMNS.items() for alias in [name, *aliases]}
     if not any(heading):

@@ -1,7 +1,6 @@
 """``cloudaccel advise``: build, adapt or call; rent or own: a recommendation with reasons and what would change it."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from cloudaccel.decide.advise import questions
 from cloudaccel.errors import ConfigError
 from cloudaccel.model.advice import Advice, Choice
 from cloudaccel.output.advise_json import text
+from cloudaccel.untrusted import json_of
 
 EXAMPLES = """\
   cloudaccel advise --data-may-leave yes --need facts --skills none --tokens-per-month 50e6 --api-price 0.60
@@ -49,7 +49,7 @@ def run(a: argparse.Namespace) -> int:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}. Name a file of answers in JSON.") from error
     except ValueError as error:

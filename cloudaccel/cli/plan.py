@@ -10,6 +10,7 @@ from cloudaccel.cli import common, plan_certificate, plan_export, plan_quota, pl
 from cloudaccel.errors import ConfigError, QueryError, StorageError
 from cloudaccel.model.certificate import Certificate
 from cloudaccel.model.plan import Option, Plan
+from cloudaccel.untrusted import json_of
 from cloudaccel.workloads.job_keys import JOB_KEYS
 
 EXAMPLES = """\
@@ -263,7 +264,7 @@ def _max_increase(a: argparse.Namespace) -> Decimal | None:
 def _old_total(path: str) -> tuple[Decimal, str]:
     """Total of the choice in an earlier lock, and its currency."""
     try:
-        chosen = json.loads(Path(path).read_text(encoding="utf-8"))["chosen"]
+        chosen = json_of(Path(path).read_text(encoding="utf-8"))["chosen"]
         total, currency = Decimal(chosen["total"]), str(chosen["price"]["currency"])
     except (OSError, ValueError, KeyError, TypeError, InvalidOperation) as error:
         raise ConfigError(

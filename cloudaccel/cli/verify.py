@@ -8,6 +8,7 @@ from typing import Any, cast
 from cloudaccel.cli import common
 from cloudaccel.decide.check_lock import Checked, NotALock, check
 from cloudaccel.errors import ConfigError
+from cloudaccel.untrusted import json_of
 
 EXAMPLES = """\
   cloudaccel verify plan.lock.json
@@ -50,7 +51,7 @@ def run(a: argparse.Namespace) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        loaded: object = json.loads(path.read_text(encoding="utf-8"))
+        loaded: object = json_of(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read as a lock ({error}). Make one with 'cloudaccel plan'.") from error
     if not isinstance(loaded, dict):

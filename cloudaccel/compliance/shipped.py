@@ -11,6 +11,7 @@ from cloudaccel.compliance import yaml12
 from cloudaccel.compliance.packs import NOT_LAW_YET, Pack
 from cloudaccel.compliance.schema import parse_pack
 from cloudaccel.errors import ConfigError, QueryError, UnknownName
+from cloudaccel.untrusted import json_of
 
 ALWAYS_ON = ("us-ear", "us-ofac", "eu-ai-act-gpai")
 FOLDER = Path(__file__).parent / "shipped_packs"
@@ -122,6 +123,6 @@ def _read(path: Path) -> object:
     if path.suffix != ".json":
         return yaml12.read(text, str(path))
     try:
-        return json.loads(text)
+        return json_of(text)
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON: {error}. Mend it.") from error

@@ -13,6 +13,7 @@ from typing import Any, cast
 from cloudaccel.compliance.circumstances import Assertion, Waiver, countries_of
 from cloudaccel.compliance.placement import ROLES
 from cloudaccel.errors import ConfigError, QueryError, StorageError
+from cloudaccel.untrusted import json_of
 
 SCHEMA = "cloudaccel.statements/1"
 # The place itself says where processing is, and the users have a fact of their own.
@@ -46,7 +47,7 @@ def read_statements(path: Path) -> Stated:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}. Mend it, or remove it.") from error
     try:
-        return stated_of(json.loads(text))
+        return stated_of(json_of(text))
     except (ValueError, KeyError, TypeError, QueryError) as error:
         raise ConfigError(f"{path} is no file of statements ({error}). Mend it, or remove it.") from error
 

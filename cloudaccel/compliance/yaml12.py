@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from cloudaccel.errors import ConfigError
+from cloudaccel.untrusted import check_yaml
 
 _NUMBER = re.compile(r"[-+]?(?:\d+|(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -26,14 +27,15 @@ def read(text: str, name: str) -> Any:
     except ImportError as error:
         raise ConfigError(f"{name}: reading YAML needs PyYAML. Run pip install 'cloudaccel[plan]'.") from error
     try:
+        check_yaml(text)
         reader: Any = yaml  # its types say nothing of events and nodes
         events: list[Any] = list(reader.parse(text, Loader=yaml.SafeLoader))
         if any(getattr(e, "anchor", None) or getattr(e, "tag", None) not in (None, "!") for e in events):
             raise ConfigError(f"{name}: anchors, aliases and tags are not read. Write the values out.")
         node: Any = reader.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
+        return None if node is None else _value(node, name)
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())}. Mend it.") from error
-    return None if node is None else _value(node, name)
 
 
 def _value(node: Any, name: str) -> Any:

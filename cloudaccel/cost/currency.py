@@ -160,12 +160,14 @@ def _day(path: Path, text: str) -> date:
 
 
 def _csv_days(path: Path, text: str) -> Iterator[_Day]:
-    lines = csv.reader(text.splitlines())
-    empty: list[str] = []
-    head = [word.strip() for word in next(lines, empty)]
+    try:
+        lines = list(csv.reader(text.splitlines()))
+    except csv.Error as error:
+        raise QueryError(f"--fx-file {path} is no table: {error}. Name {_WANTED}.") from error
+    head = [word.strip() for word in (lines[0] if lines else ())]
     if head[:1] != ["Date"]:
         raise QueryError(f"--fx-file {path}: its first column is not Date. Name {_WANTED}.")
-    for line in lines:
+    for line in lines[1:]:
         if line and line[0].strip():
             # The lines end in a comma: a column without a name.
             yield _day(path, line[0]), {c: v for c, v in zip(head[1:], line[1:], strict=False) if c}

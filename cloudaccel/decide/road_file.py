@@ -1,6 +1,5 @@
 """Reads ``roadmap.yaml`` (or .json): demand by month, options, limits. Unknown keys are refused."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from cloudaccel.facts.owned import owning
 from cloudaccel.model.roadmap import KINDS, RoadCase, RoadOption
 from cloudaccel.model.unknown import Unknown
 from cloudaccel.model.verdict import Verdict
+from cloudaccel.untrusted import check_yaml, json_of
 
 INSTALL = "pip install 'cloudaccel[plan]'"
 MAX_BYTES = 1_000_000
@@ -307,10 +307,10 @@ def _load(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read ({getattr(error, 'strerror', None) or error}).") from error
-    read: Callable[[str], Any] = json.loads if path.suffix.lower() == ".json" else _yaml
+    read: Callable[[str], Any] = json_of if path.suffix.lower() == ".json" else _yaml
     try:
         loaded = read(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"not readable as {path.suffix or 'YAML'} ({error}).") from error
     return _mapping("roadmap", loaded)
 
@@ -321,6 +321,7 @@ def _yaml(text: str) -> Any:
     except ImportError:
         raise ConfigError(f"reading YAML needs a library. {INSTALL}, or write the roadmap as JSON.") from None
     try:
+        check_yaml(text)
         return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  (text, lists and mappings only)
     except yaml.YAMLError as error:
         raise ConfigError(f"not YAML ({error}).") from error

@@ -100,11 +100,11 @@ def _records(path: Path) -> list[tuple[int, dict[str, str]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"inventory {path} cannot be read ({error}). Check the path; save it as UTF-8.") from error
     reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
-    unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
-    if unknown or not reader.fieldnames:
-        raise ConfigError(f"inventory {path}: unknown column {unknown or '(none)'}. Known: {', '.join(COLUMNS)}.")
     records: list[tuple[int, dict[str, str]]] = []
     try:
+        unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
+        if unknown or not reader.fieldnames:
+            raise ConfigError(f"inventory {path}: unknown column {unknown or '(none)'}. Known: {', '.join(COLUMNS)}.")
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigError(f"inventory {path}, line {reader.line_num}: not as many cells as columns.")

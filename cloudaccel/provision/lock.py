@@ -4,7 +4,6 @@ Which machine, where, how many, and the limits are read. Price, image, user data
 catalog and the rules of now, whatever the file says of them.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, cast
 
 from cloudaccel.errors import QueryError
 from cloudaccel.model.deployment import LEASE_MARGIN, LEASE_START_H
+from cloudaccel.untrusted import json_of
 
 SCHEMA = "cloudaccel-lock/1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ -]{0,127}")
@@ -88,10 +88,10 @@ def read_lock(path: Path) -> Lock:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise QueryError(f"{path}: too large for a lock file.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_of(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise QueryError(f"{path} does not exist. 'cloudaccel plan' writes one.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise QueryError(f"{path} cannot be read as JSON: {error}.") from error
     return parse_lock(data, str(path))
 

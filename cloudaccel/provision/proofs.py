@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel import settings
+from cloudaccel.untrusted import json_of
 
 STEPS = ("create", "lost_answer", "lease", "deadline", "teardown")
 _FOLDER = "selftest"
@@ -57,7 +58,7 @@ def write_record(record: Record) -> Path:
 def read_record(provider: str) -> Record | None:
     """The last record of this installation; None when there is none that can be read."""
     try:
-        data = cast("dict[str, Any]", json.loads(_file(provider).read_text(encoding="utf-8")))
+        data = cast("dict[str, Any]", json_of(_file(provider).read_text(encoding="utf-8")))
         steps = tuple(Step(**step) for step in data.pop("steps"))
         left = tuple(str(one) for one in data.pop("may_bill", ()))
         return Record(**data, steps=steps, may_bill=left)

@@ -24,6 +24,7 @@ from cloudaccel.service.asked import Money, OfferFilters
 from cloudaccel.service.problems import CursorOutdated
 from cloudaccel.service.watch import Watched
 from cloudaccel.settings import load_settings
+from cloudaccel.untrusted import json_of
 
 _CACHE_BYTES = 32 * 2**20
 _ASKED = 4096  # addresses that are remembered as they were sent
@@ -196,7 +197,7 @@ def _read_cursor(text: str | None, digest: str) -> tuple[int, str | None]:
     if text is None:
         return 0, None
     try:
-        offset, catalog_id, question = json.loads(base64.b64decode(text, altchars=b"-_", validate=True))
+        offset, catalog_id, question = json_of(base64.b64decode(text, altchars=b"-_", validate=True))
     except (ValueError, TypeError) as error:
         raise QueryError("cursor: not one of ours. Pass next_cursor of the page before, unchanged.") from error
     if type(offset) is not int or not 0 <= offset <= _MAX_OFFSET or not isinstance(catalog_id, str):

@@ -1,6 +1,5 @@
 """A model that is in no registry: from a local ``config.json``, from its shape, or guessed from a parameter count."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -9,6 +8,7 @@ from typing import Any, cast
 from cloudaccel.errors import ConfigError
 from cloudaccel.facts.models import ATTENTION_KINDS, check_arithmetic, parameter_count
 from cloudaccel.model.workload import ModelShape
+from cloudaccel.untrusted import json_of
 
 # Width over depth of a plain dense transformer: LLaMA has 128 at every size (arXiv:2302.13971, table 2).
 _WIDTH_PER_LAYER = 128
@@ -49,6 +49,7 @@ _ATTENTION_PERIODS = ("full_attention_interval", "attn_layer_period")
 # What only models with such layers have in their file.
 _STATE_KEYS = ("mamba_d_state", "ssm_cfg", "linear_conv_kernel_dim", "linear_attn_config", "hybrid_override_pattern")
 _SHAPE_KEYS = frozenset(f.name for f in fields(ModelShape) if f.type is int or f.name in ("attention", "gated"))
+_MOST = 10**12  # of any size: a million times the largest vocabulary, and far from where floats overflow
 
 
 def model_from_config(path: str) -> ModelShape:
@@ -62,7 +63,7 @@ def model_from_config(path: str) -> ModelShape:
     file = os.path.join(path, "config.json") if os.path.isdir(path) else path
     try:
         with open(file, encoding="utf-8") as handle:
-            config = json.load(handle)
+            config = json_of(handle.read())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: not a readable config.json ({error}).") from error
     if not isinstance(config, dict):
@@ -85,10 +86,10 @@ def _from_config(file: str, config: Mapping[str, Any]) -> ModelShape:
         raise ConfigError(f"{file}: hidden_size {values['hidden']} does not divide by {values['heads']} heads.")
     values["head_dim"] = values["head_dim"] or values["hidden"] // values["heads"]
     if values["latent_dim"]:
-        plain = int(config.get("qk_nope_head_dim") or 0)
+        plain = _first(file, config, ("qk_nope_head_dim",))
         values["head_dim"] = plain + values["latent_rope_dim"] if plain else values["head_dim"]
     if values["experts"]:
-        _experts(config, values)
+        _experts(file, config, values)
     values["ffn"] = values["ffn"] or (0 if values["experts"] else 4 * values["hidden"])
     names: Any = config.get("architectures") or [""]
     return _counted(
@@ -112,14 +113,14 @@ def _gated(config: Mapping[str, Any], architecture: str) -> bool:
     return activation not in _UNGATED and not architecture.startswith(_UNGATED_FAMILIES)
 
 
-def _experts(config: Mapping[str, Any], values: dict[str, int]) -> None:
+def _experts(file: str, config: Mapping[str, Any], values: dict[str, int]) -> None:
     """Fills in width of experts, shared ones, and the layers that have none."""
     wide: Any = config.get("intermediate_size_mlp")  # of the layers without experts, where they differ
     values["expert_ffn"] = values["expert_ffn"] or values["ffn"]
     values["ffn"] = wide if isinstance(wide, int) else values["ffn"]
-    shared: Any = config.get("shared_expert_intermediate_size")
-    if shared and not values["shared_experts"]:
-        values["shared_experts"] = max(1, round(int(shared) / values["expert_ffn"]))
+    shared = _first(file, config, ("shared_expert_intermediate_size",))
+    if shared and values["expert_ffn"] and not values["shared_experts"]:
+        values["shared_experts"] = max(1, round(shared / values["expert_ffn"]))
     period = next((config[key] for key in _EXPERT_PERIODS if config.get(key)), 1)
     if isinstance(period, int) and period > 1:
         values["dense_layers"] = values["layers"] - values["layers"] // period
@@ -127,7 +128,7 @@ def _experts(config: Mapping[str, Any], values: dict[str, int]) -> None:
 
 def _first(file: str, config: Mapping[str, Any], keys: tuple[str, ...]) -> int:
     value = next((config[key] for key in keys if config.get(key) is not None), 0)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MOST:
         raise ConfigError(f"{file}: {keys[0]} is {value!r}, a whole number of 0 or more is needed.")
     return value
 
@@ -212,7 +213,7 @@ def _whole(key: str, value: Any) -> int:
         number = float(value)
     except (TypeError, ValueError):
         raise ConfigError(f"shape: {key} is {value!r}, a whole number is needed.") from None
-    if number != int(number) or number < 0:
+    if not 0 <= number < _MOST or number != int(number):
         raise ConfigError(f"shape: {key} is {value!r}, a whole number of 0 or more is needed.")
     return int(number)
 

@@ -4,10 +4,9 @@ YAML is read with every scalar as text, so ``NO`` stays Norway and ``1e3`` is a 
 YAML library is imported here and nowhere else, since most plans come from flags.
 """
 
-import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +16,7 @@ from cloudaccel import units
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.facts.models import resolve_model
 from cloudaccel.model.workload import METHODS, PRECISIONS, TASKS, ModelShape, ServeDemand, Workload
+from cloudaccel.untrusted import check_yaml, json_of
 from cloudaccel.workloads.given_model import model_from_config, model_from_parameters, model_from_shape
 
 INSTALL = "pip install 'cloudaccel[plan]'"
@@ -67,8 +67,8 @@ def _json(path: Path, text: str) -> object:
         return dict(found)
 
     try:
-        return json.loads(text, parse_int=str, parse_float=str, object_pairs_hook=pairs)
-    except (ValueError, RecursionError) as error:
+        return json_of(text, text_of_number=str, of_pairs=pairs)
+    except ValueError as error:
         raise ConfigError(f"{path}: not JSON ({error}).") from error
 
 
@@ -84,11 +84,9 @@ def _yaml(path: Path, text: str) -> object:
             return super().construct_mapping(node, deep=deep)
 
     try:
-        tokens = cast(Iterator[object], yaml.scan(text, Loader=yaml.BaseLoader))  # pyright: ignore[reportUnknownMemberType]
-        if any(isinstance(token, yaml.AliasToken) for token in tokens):
-            raise ConfigError(f"{path}: aliases (*name) are not read in a job.")
+        check_yaml(text)
         return yaml.load(text, Loader=Strict)  # noqa: S506  (a BaseLoader makes text, lists and mappings only)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path}: not YAML ({error}).") from error
 
 

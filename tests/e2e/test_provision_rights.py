@@ -45,16 +45,17 @@ def test_permissions_that_lack_in_google_cloud_are_named_before_a_launch(place: 
 
 
 def test_a_tpu_slice_is_not_said_to_be_missing_in_a_region(place: pytest.MonkeyPatch) -> None:
-    """He would have believed that the region has no TPU, when this program cannot ask for one."""
+    """He would have believed that the region has no TPU, when it only wants to hear that nothing ends one there."""
     pytest.importorskip("google.cloud.compute_v1")
     from cloudaccel_gcp.fake import FakeGcp, Server
 
     with Server(FakeGcp()) as server:
         place.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
-        answer = rehearse("v5litepod-8", "gcp", "us-central1")
-    assert answer.code == 10
-    assert "queued resource" in answer.out
-    assert "not offered" not in answer.out
+        refused = rehearse("v5litepod-8", "gcp", "us-central1")
+        accepted = rehearse("v5litepod-8", "gcp", "us-central1", "--accept-no-deadline")
+    assert (refused.code, accepted.code) == (7, 0)
+    assert "the TPU API has no deadline" in refused.out
+    assert "not offered" not in refused.out + accepted.out
 
 
 @pytest.mark.parametrize(("ends", "code"), [("", 0), ("2099-01-01T00:00:00.000Z", 0), ("2026-01-01T00:00:00.000Z", 2)])
