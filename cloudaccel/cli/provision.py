@@ -426,7 +426,8 @@ def _use(instances: Instances, tracked: Tracked, calls: Calls) -> str:
     if report is None:
         return "  use not known"
     busy = "use not known" if report.use_percent is None else f"{report.use_percent} % busy"
-    return f"  {units.counted(report.accelerators or 0, 'accelerator')} answering, {busy}"
+    answer = "answers" if report.accelerators == 1 else "answer"
+    return f"  {units.counted(report.accelerators or 0, 'accelerator')} {answer}, {busy}"
 
 
 def _run_cost(a: argparse.Namespace) -> int:

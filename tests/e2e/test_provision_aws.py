@@ -617,7 +617,7 @@ def test_what_machines_say_on_their_console_is_read(cloud: "FakeAws", tmp_path: 
     now = int(time.time())
     line = "cloudaccel-report 1 at={} accelerators=1 use={} busy={} notice=no\n"
     cloud.consoles[machine["id"]] = line.format(now - 60, 93, now - 60)
-    assert "1 accelerator answering, 93 % busy" in provision("show", identity).out
+    assert "1 accelerator answers, 93 % busy" in provision("show", identity).out
     assert provision("watch", "--once").out.startswith("Nothing to do")
     cloud.consoles[machine["id"]] += line.format(now, 0, now - 7200)
     ended = provision("watch", "--once")
