@@ -6,6 +6,7 @@ text order is time order on every database), money is decimal text.
 """
 
 import os
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,7 @@ def open_state(url: str | None = None) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
         event.listen(engine, "begin", _begin_immediate)
+        event.listen(engine, "handle_error", _said_of_file)
     elif engine.dialect.name == "postgresql":
         event.listen(engine, "begin", _begin_alone)
     try:
@@ -306,6 +308,28 @@ def _durable(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_NOT_WRITTEN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+
+
+def _said_of_file(context: Any) -> None:
+    """A file that is damaged or cannot be written, at whichever statement it shows, in words that help."""
+    error: BaseException = context.original_exception
+    code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the upper bits only say where
+    file = context.engine.url.database if context.engine is not None else "of this machine"
+    if code in _DAMAGE:
+        raise StorageError(
+            f"the journal {file} is damaged ({error}) and stays as it is. Nothing is started without it, and machines "
+            "may be running. Put a copy of it in its place; if there is none, move it away, and "
+            "'cloudaccel provision reap --reconcile --provider NAME' finds them by their tags (--adopt)."
+        ) from error
+    if code in _NOT_WRITTEN:
+        raise StorageError(
+            f"the journal {file} cannot be written ({error}). Nothing is started without it. Free the disk or the "
+            "folder, or set CLOUDACCEL_DATA_DIR or CLOUDACCEL_DATABASE_URL."
+        ) from error
 
 
 def _begin_immediate(connection: sa.Connection) -> None:

@@ -1,5 +1,6 @@
 """`refresh`: carry prices in and out, and say what the catalog holds; only a snapshot's address opens a connection."""
 
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -142,30 +143,39 @@ def status(catalog: str | Path | None = None) -> Status:
     """What the catalog in use holds, by provider."""
     opened = _open(catalog)
     try:
-        rows = opened.db.execute(
-            "SELECT g.provider, count(*), sum(g.rows), min(g.as_of), max(COALESCE(g.as_of_until, g.as_of)) "
-            "FROM segment g GROUP BY 1 ORDER BY 1"
-        ).fetchall()
-        extra = {
-            provider: (unpriced, sources)
-            for provider, unpriced, sources in opened.db.execute(
-                "SELECT p.provider, sum(o.amount IS NULL), count(DISTINCT o.source) FROM offer o "
-                "JOIN place p ON p.id = o.place WHERE o.current GROUP BY 1"
-            )
-        }
-        providers = tuple(
-            ProviderStatus(
-                provider=provider, regions=regions, offers=offers, as_of=as_of, as_of_until=until,
-                unpriced=extra.get(provider, (0, 0))[0], sources=extra.get(provider, (0, 0))[1],
-            )
-            for provider, regions, offers, as_of, until in rows
-        )  # fmt: skip
-        return Status(
-            path=opened.path, catalog_id=opened.meta["catalog_id"], built_from=opened.meta["built_from"],
-            providers=providers, warnings=opened.warnings, lists=_lists(),
-        )  # fmt: skip
+        return _held(opened)
+    except sqlite3.DatabaseError as error:
+        if not store.is_damage(error):
+            raise
+        opened = store.mend(opened, settings.cache_dir())
+        return _held(opened)
     finally:
         opened.close()
+
+
+def _held(opened: store.Catalog) -> Status:
+    rows = opened.db.execute(
+        "SELECT g.provider, count(*), sum(g.rows), min(g.as_of), max(COALESCE(g.as_of_until, g.as_of)) "
+        "FROM segment g GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    extra = {
+        provider: (unpriced, sources)
+        for provider, unpriced, sources in opened.db.execute(
+            "SELECT p.provider, sum(o.amount IS NULL), count(DISTINCT o.source) FROM offer o "
+            "JOIN place p ON p.id = o.place WHERE o.current GROUP BY 1"
+        )
+    }
+    providers = tuple(
+        ProviderStatus(
+            provider=provider, regions=regions, offers=offers, as_of=as_of, as_of_until=until,
+            unpriced=extra.get(provider, (0, 0))[0], sources=extra.get(provider, (0, 0))[1],
+        )
+        for provider, regions, offers, as_of, until in rows
+    )  # fmt: skip
+    return Status(
+        path=opened.path, catalog_id=opened.meta["catalog_id"], built_from=opened.meta["built_from"],
+        providers=providers, warnings=opened.warnings, lists=_lists(),
+    )  # fmt: skip
 
 
 def _lists() -> tuple[ListStatus, ...]:

@@ -112,7 +112,7 @@ class SignIn:
         if self._tokens is not None and is_token(credential):
             try:
                 return self._tokens.principal(credential)
-            except exc.SQLAlchemyError as error:
+            except (exc.SQLAlchemyError, StorageError) as error:
                 _LOG.error("the database of tokens does not answer: %s", type(error).__name__)
                 raise StorageError("the database of tokens does not answer.") from None
         return None if self._organisation is None else self._organisation.principal(credential)
