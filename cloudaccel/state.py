@@ -253,7 +253,7 @@ def open_state(url: str | None = None) -> sa.Engine:
             _make_private(Path(parsed.database))
         # A database that was started anew has forgotten its connections; each is tried before it is used.
         engine = sa.create_engine(parsed, connect_args=_connect_args(parsed), hide_parameters=True, pool_pre_ping=True)
-    except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
+    except (exc.ArgumentError, exc.NoSuchModuleError, ImportError, ValueError) as error:  # ValueError: its port
         raise ConfigError("CLOUDACCEL_DATABASE_URL is no address of a database that this program can use.") from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)

@@ -401,11 +401,12 @@ def _count(current: store.Catalog, provider: str) -> int:
 def connection_of(values: Mapping[str, str]) -> Connection:
     """How price lists are asked, from the settings ``mirrors``, ``proxy`` and ``ca_file``. Raises `ConfigError`."""
     mirrors: dict[str, str] = {}
-    for pair in filter(None, (word.strip() for word in values["mirrors"].split(","))):
+    pairs = filter(None, (word.strip() for word in values["mirrors"].split(",")))
+    for number, pair in enumerate(pairs, 1):
         published, separator, mirror = pair.partition("=")
         if not (separator and published.startswith("https://") and mirror.startswith(("https://", "http://"))):
             raise ConfigError(
-                f"mirrors: {pair[:80]!r} is not PUBLISHED=MIRROR with two addresses, as in "
+                f"mirrors: number {number} is not PUBLISHED=MIRROR with two addresses, as in "
                 "https://prices.acme.example=https://mirror.example/acme."
             )
         mirrors[published] = mirror

@@ -77,3 +77,27 @@ def test_the_status_of_a_damaged_catalog_is_that_of_a_mended_one(
     answer = run("refresh", "--status")
     assert answer.code == 0, answer.err
     assert "offers of" in answer.out
+
+
+CANARY = "canary-77"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("CLOUDACCEL_DATABASE_URL", f"postgresql+psycopg://u:{CANARY}@h:port/x", ("provision", "list")),
+        ("CLOUDACCEL_DATABASE_URL", f"postgresql+psycopg://u:{CANARY}@[::1/x", ("alert", "list")),
+        ("CLOUDACCEL_DATABASE_URL", f"u:{CANARY}@h", ("provision", "list")),
+        ("CLOUDACCEL_MIRRORS", f"http://u:{CANARY}@h", ("refresh", "oci")),
+        ("CLOUDACCEL_MIRRORS", f"x=u:{CANARY}@h", ("refresh", "oci")),
+    ],
+)
+def test_an_address_that_cannot_be_is_said_without_its_password(
+    setting: str, value: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address holds a password: it must not be in a message that somebody pastes into a ticket."""
+    monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv(setting, value)
+    answer = run(*words)
+    assert (answer.code, answer.err.count("\n")) == (2, 1), answer
+    assert CANARY not in answer.out + answer.err
