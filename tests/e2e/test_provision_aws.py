@@ -654,8 +654,13 @@ def shell(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def test_there_is_a_way_in_only_where_one_is_open(cloud: "FakeAws") -> None:
+def test_there_is_a_way_in_only_where_one_is_open(
+    cloud: "FakeAws", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """He would have believed that a machine without a role, in a closed network, can be reached all the same."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "aws").symlink_to(sys.executable)  # it is looked for, and never run here
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     assert up().code == 0
     identity, (machine,) = only_run(), machines(cloud)
     closed = provision("ssh", identity, "--print")
