@@ -16,8 +16,9 @@ _DESCRIBED = "cloudaccel "
 _MODELS = {
     "on_demand": "STANDARD", "spot": "SPOT", "capacity_block": "RESERVATION_BOUND", "flex_start": "FLEX_START",
 }  # fmt: skip
-# Flex-start (Compute Engine: About Flex-start VMs, 2026-09): it waits between 90 s and two hours, runs between ten
-# minutes and seven days, and is had of machine types with their accelerators, A4X and G4 excepted.
+# Flex-start runs for at most seven days (docs.cloud.google.com/vertex-ai/docs/predictions/use-flex-start-vms, stored
+# copy read 2026-11-27). NOT VERIFIED, no page was at hand: that it runs for ten minutes at least, waits between 90 s
+# and two hours, and is had of machine types with their accelerators, A4X and G4 excepted.
 FLEX_WAIT_S = 480  # less than the ten minutes for which an operation is followed
 _FLEX_RUN_S = (600, 7 * 24 * 3600)
 _FLEX_LATE_S = 300  # from settling a request to the last try of sending it

@@ -16,7 +16,9 @@ _G2 = {4: 1, 8: 1, 12: 1, 16: 1, 24: 2, 32: 1, 48: 4, 96: 8}
 
 _ALL_REGIONS = "GPUS_ALL_REGIONS"  # the project's second quota, over all families (Compute Engine: GPU quota)
 
-_APART = ("spot", "flex_start")  # what Google may end counts apart (Compute Engine: allocation quotas, 2026-09)
+# What Google may end counts apart, as preemptible. Of flex-start only Vertex AI says so
+# (docs.cloud.google.com/vertex-ai/docs/predictions/use-flex-start-vms, stored copy read 2026-11-27).
+_APART = ("spot", "flex_start")
 
 
 @cache
