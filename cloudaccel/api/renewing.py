@@ -72,6 +72,7 @@ class ProviderRenewal:
 class Renewed:
     """What a refresh from the sellers' lists did. `catalog_id` None: no price changed.
 
+    `warnings`: what was wrong with the catalog that it started from, each one sentence.
     `exported`: `target` is a snapshot, which is written whether or not one did.
     """
 
@@ -80,6 +81,7 @@ class Renewed:
     target: Path | None
     catalog_id: str | None
     exported: bool = False
+    warnings: tuple[str, ...] = ()
 
     def exit_code(self, *, strict: bool) -> int:
         """0 when at least one list was taken, else the code of the first failure; `strict`: 6 when any was not."""
@@ -103,6 +105,7 @@ class _Work:
     keep_days: int | None = None
     changes: list[guard.Change] = field(default_factory=list[guard.Change])
     catalog_id: str | None = None
+    warnings: list[str] = field(default_factory=list[str])
 
     def thin(self, db: sqlite3.Connection) -> None:
         """Drop what the policy on past prices lets go."""
@@ -111,7 +114,9 @@ class _Work:
 
     def current(self) -> store.Catalog:
         named = str(self.target) if self.target.parent != self.cache and self.target.exists() else None
-        return store.open_catalog(named, self.cache)
+        opened = store.open_catalog(named, self.cache)
+        self.warnings += [warning for warning in opened.warnings if warning not in self.warnings]
+        return opened
 
 
 def renew_prices(
@@ -168,6 +173,7 @@ def renew_prices(
     return Renewed(
         providers=tuple(sorted(done, key=lambda p: p.provider)), changes=tuple(work.changes),
         target=Path(out) if out else None if diff else target, catalog_id=work.catalog_id, exported=bool(out),
+        warnings=tuple(work.warnings),
     )  # fmt: skip
 
 

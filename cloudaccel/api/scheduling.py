@@ -21,6 +21,7 @@ from cloudaccel.untrusted import json_of
 
 _LOCK = "schedule.lock"
 _STATE = "schedule.json"
+_UNREADABLE = (CloudAccelError, OSError, ValueError, KeyError, TypeError, OverflowError)  # a note that is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +117,11 @@ def schedule_status() -> ScheduleStatus | None:
     cache = settings.cache_dir()
     if not (cache / _LOCK).is_file():
         return None
-    with suppress(CloudAccelError, OSError, ValueError, KeyError, TypeError), locked(cache / _LOCK, wait=False) as free:
+    with suppress(*_UNREADABLE), locked(cache / _LOCK, wait=False) as free:
         if not free:
-            data = cast("dict[str, Any]", json_of((cache / _STATE).read_text(encoding="utf-8")))
-            return ScheduleStatus(schedule=data["schedule"], next_at=data["next_at"], process=data["process"])
+            data = cast("dict[str, Any]", json_of((cache / _STATE).read_bytes()))
+            next_at = data["next_at"] and datetime.fromisoformat(data["next_at"]).isoformat()
+            return ScheduleStatus(schedule=str(data["schedule"]), next_at=next_at, process=int(data["process"]))
     return None
 
 

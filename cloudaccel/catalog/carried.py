@@ -4,12 +4,12 @@ A file beside the catalog. It says nothing that cannot be had again: damaged, or
 """
 
 import hashlib
-import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from cloudaccel.catalog.sealed import sealed, unsealed
 from cloudaccel.catalog.web import Asked
 
 _NAME = "carried.json"
@@ -45,17 +45,16 @@ def hash_of(text: str) -> str:
 
 def read(cache: Path) -> Carried | None:
     """What was taken in last; None when nothing is noted."""
-    try:
-        found: object = json.loads((cache / _NAME).read_text(encoding="utf-8"))
+    found = unsealed(cache / _NAME)
+    with suppress(TypeError):  # of another version of this program
         return Carried(**cast("dict[str, Any]", found)) if isinstance(found, dict) else None
-    except (OSError, ValueError, TypeError):
-        return None
+    return None
 
 
 def write(cache: Path, carried: Carried) -> None:
     """Note it; where that fails, the next time takes longer."""
     with suppress(OSError):
-        (cache / _NAME).write_text(json.dumps(asdict(carried)), encoding="utf-8")
+        (cache / _NAME).write_text(sealed(asdict(carried)), encoding="utf-8")
 
 
 __all__ = ["Carried", "hash_of", "read", "write"]

@@ -23,8 +23,8 @@ def locked(path: Path, *, wait: bool = True) -> Generator[bool]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise StorageError(
-            f"{path} cannot be written: {error.strerror or error}. Make the folder writable, or name another with "
-            "CLOUDACCEL_CACHE_DIR."
+            f"{path} cannot be written: {error.strerror or error}. Make the folder writable, remove what is in the "
+            "file's place, or name another folder with CLOUDACCEL_CACHE_DIR."
         ) from error
     try:
         yield _lock(descriptor, wait)

@@ -1,23 +1,22 @@
 """What refreshes remember between each other: when each list was last read, why not, and prices not believed yet.
 
-A file of its own beside the catalog: losing it loses no price, so a damaged one counts as empty.
+A file of its own beside the catalog: losing it loses no price, so one that is not as it was written counts as empty.
 """
 
-import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from cloudaccel.catalog.sealed import sealed, unsealed
 from cloudaccel.errors import StorageError
 from cloudaccel.protocols import Scope
 
 NAME = "refresh.json"
-_FIELDS = {"tried_at", "ok_at", "error", "held", "asked"}
-_BYTES = 64 << 20
+_SCHEMA = 2
 _ANOTHER_DAY = timedelta(hours=20)  # a daily refresh is never exactly a day later
 
 
@@ -26,7 +25,8 @@ class Notebook:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._scopes = _read(self._path)
+        found: Any = unsealed(self._path) or {}
+        self._scopes: dict[str, Mapping[str, Any]] = found["scopes"] if found.get("schema") == _SCHEMA else {}
 
     def entry(self, scope: Scope) -> Mapping[str, Any]:
         """The note on `scope`: ``tried_at``, ``ok_at``, ``error``, ``held``, ``asked``; empty when there is none.
@@ -58,7 +58,7 @@ class Notebook:
         before = old.get("held", {})
         kept = before
         if held is not None:
-            kept = {i: before[i] if before.get(i, ("",))[0] == a else [a, now.isoformat()] for i, a in held.items()}
+            kept = {i: _first_seen(before.get(i), a, now) for i, a in held.items()}
         self._scopes[_key(scope)] = {
             "tried_at": now.isoformat(), "ok_at": old.get("ok_at") if error else now.isoformat(),
             "error": error, "held": kept, "asked": old.get("asked", {}) if asked is None else asked,
@@ -71,7 +71,7 @@ class Notebook:
             handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".building-", suffix=".json")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump({"schema": 1, "scopes": self._scopes}, file, indent=1, sort_keys=True)
+                    file.write(sealed({"schema": _SCHEMA, "scopes": self._scopes}))
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(name, self._path)
@@ -81,25 +81,17 @@ class Notebook:
                 raise
         except OSError as error:
             raise StorageError(
-                f"notes of the refresh cannot be written to {self._path}: {error}. Free some space or make the folder "
-                "writable, or name another with CLOUDACCEL_CACHE_DIR."
+                f"notes of the refresh cannot be written to {self._path}: {error.strerror or error}. Free some space, "
+                "make the folder writable, remove what is in the file's place, or name another folder with "
+                "CLOUDACCEL_CACHE_DIR."
             ) from error
 
 
-def _read(path: Path) -> dict[str, Mapping[str, Any]]:
-    try:
-        if path.stat().st_size > _BYTES:
-            return {}
-        data: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(data, dict) or cast("dict[str, Any]", data).get("schema") != 1:
-        return {}
-    scopes = cast("dict[str, Any]", data).get("scopes")
-    whole = isinstance(scopes, dict) and all(
-        isinstance(note, dict) and note.keys() == _FIELDS for note in cast("dict[str, object]", scopes).values()
-    )
-    return cast("dict[str, Mapping[str, Any]]", scopes) if whole else {}
+def _first_seen(before: Sequence[str] | None, amount: str, now: datetime) -> list[str]:
+    """The amount and when it was first seen; one from the future was noted under a clock that was wrong."""
+    if before is not None and before[0] == amount and datetime.fromisoformat(before[1]) <= now:
+        return list(before)
+    return [amount, now.isoformat()]
 
 
 def _key(scope: Scope) -> str:

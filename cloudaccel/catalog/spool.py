@@ -19,6 +19,7 @@ from cloudaccel import __version__
 from cloudaccel.catalog.locking import locked
 from cloudaccel.errors import CloudAccelError
 from cloudaccel.protocols import Scope
+from cloudaccel.untrusted import json_of
 
 FOLDER = "unfinished"
 LONGEST_S = 3600  # after which a list is read from its start: it is as of its reading, and page tokens run out
@@ -93,7 +94,7 @@ class Spool:
     def clear(self) -> None:
         """Forget all of it."""
         for path in _kept(self._folder):
-            path.unlink(missing_ok=True)
+            _remove_one(path)
         self._room = MOST_BYTES
         self.used = False
 
@@ -153,9 +154,9 @@ class Part:
     def _note(self, head: bytes, read: Callable[[int], bytes]) -> bool:
         try:
             told = _head(head)
-            body = read(int(told["bytes"]))
+            body = read(min(max(int(told["bytes"]), 0), MOST_BYTES))
             at, chain = int(told["at"]), str(told["sha256"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return False
         if _link(self._chain, at, body) != chain or read(1) != b"\n":
             return False
@@ -268,6 +269,14 @@ def _remove(folder: Path) -> None:
         folder.parent.rmdir()  # the last one takes the room along
 
 
+def _remove_one(path: Path) -> None:
+    with suppress(OSError):  # what stays is taken only where it is as it was written
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _kept(folder: Path) -> list[Path]:
     with suppress(OSError):
         return [path for path in folder.iterdir() if path.suffix in (".page", ".part", ".new")]
@@ -301,7 +310,7 @@ def _link(before: str, at: int, body: bytes) -> str:
 
 
 def _head(line: bytes) -> dict[str, Any]:
-    found: object = json.loads(line)
+    found: object = json_of(line)
     if not isinstance(found, dict):
         raise ValueError("no note")
     return cast("dict[str, Any]", found)

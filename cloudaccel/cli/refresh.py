@@ -152,6 +152,8 @@ def _tell(done: Renewed, a: argparse.Namespace) -> None:
         _json({"kind": "refresh", **_renewal(done, with_changes=a.diff)})
     else:
         common.write("".join(f"{line}\n" for line in renewal_lines(done, with_changes=a.diff)))
+    for warning in done.warnings:
+        common.note(f"warning: {warning}", quiet=a.quiet)
     for message in _together([m for p in done.providers for m in p.messages]):
         common.note(f"note: {message}", quiet=a.quiet)
 
@@ -207,6 +209,7 @@ def _renewal(done: Renewed, *, with_changes: bool) -> dict[str, Any]:
         "target": _text(done.target),
         "catalog_id": done.catalog_id,
         "providers": [asdict(p) for p in done.providers],
+        "warnings": done.warnings,
     }
     if with_changes:
         body["changes"] = [asdict(change) for change in done.changes]

@@ -151,3 +151,45 @@ def test_only_a_strong_tag_says_that_two_parts_are_of_one_file() -> None:
     assert is_strong('"v1"')
     assert not is_strong('W/"v1"')
     assert not is_strong("")
+
+
+HOSTILE = (
+    b"", b"mine", b"[" * 100_000, b'{"a":' * 100_000, b"9" * 5000, b"null\n", b"\xff\n", b'{"sha256": 5}\n',
+    b'{"sha256": "x", "condition": null, "validator": {}}\n', b'{"condition": "If-None-Match", "validator": "v"}\n' * 3,
+    b'{"condition": "", "validator": ""}\n{"at": 1e400, "bytes": 1e400, "sha256": ""}\n',
+    b'{"condition": "", "validator": ""}\n{"at": 5, "bytes": 1' + b"0" * 30 + b', "sha256": ""}\n',
+    b'{"condition": "", "validator": ""}\n{"at": 5, "bytes": -1, "sha256": ""}\n' + b"x" * 1000,
+    b'{"condition": "", "validator": ""}\n{"at": 5, "bytes": 99999999999999, "sha256": ""}\n',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["page", "part"])
+def test_whatever_is_in_the_place_of_what_was_kept_counts_as_nothing(tmp_path: Path, kept: Spool, ending: str) -> None:
+    """A reading that is ended by the notes of the one before it would never be finished."""
+    kept.keep("k", PAGE)
+    place = only(tmp_path, ".page").with_suffix(f".{ending}")
+    for content in HOSTILE:
+        place.write_bytes(content)
+        assert (kept.page("k"), kept.part("k")) in ((None, None), (PAGE, None)), content[:100]
+    place.unlink()
+    place.mkdir()
+    (place / "mine").write_text("x")
+    assert kept.part("k") is None
+    kept.keep("k", PAGE)
+    assert kept.page("k") == (PAGE if ending == "part" else None)
+    noted(kept, (STEP, [b"one"]))
+    kept.clear()
+    assert not kept.is_kept()
+
+
+@pytest.mark.parametrize("place", ["lock", "begun"])
+def test_a_folder_in_the_place_of_its_lock_ends_the_keeping_alone(tmp_path: Path, place: str) -> None:
+    with spooled(tmp_path, SCOPE, lambda: NOON) as spool:
+        assert spool is not None
+        spool.keep("k", PAGE)
+    file = only(tmp_path, place)
+    file.unlink()
+    file.mkdir()
+    with spooled(tmp_path, SCOPE, lambda: NOON) as spool:
+        assert spool is None or spool.page("k") is None
+    sweep(tmp_path, lambda: NOON)
