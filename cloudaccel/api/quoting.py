@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
+from cloudaccel.catalog import store
 from cloudaccel.catalog.query import SORTS
 from cloudaccel.catalog.session import Session, open_session
 from cloudaccel.errors import QueryError, UnknownName
@@ -505,8 +506,8 @@ def _money(max_price: str | Decimal | None, max_hourly: str | Decimal | None, cu
 
 def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
     newest = max((o.price.as_of_until or o.price.as_of or "" for o in answer.offers), default="")
-    if newest > answer.today.isoformat():
-        text = f"prices are dated up to {newest}, after today ({answer.today}): ages cannot be told. Check the clock."
+    newest = max(newest, answer.catalog_until or "")
+    if text := store.clock_warning(newest, answer.today.isoformat()):
         yield Notice(code="clock", text=text)
     stale = sum(answer.is_stale(offer) for offer in answer.offers)
     if stale:

@@ -172,9 +172,11 @@ def _held(opened: store.Catalog) -> Status:
         )
         for provider, regions, offers, as_of, until in rows
     )  # fmt: skip
+    late = store.clock_warning(opened.meta["as_of_until"], datetime.now(UTC).date().isoformat())
     return Status(
         path=opened.path, catalog_id=opened.meta["catalog_id"], built_from=opened.meta["built_from"],
-        providers=providers, warnings=opened.warnings, lists=_lists(),
+        providers=providers, lists=_lists(),
+        warnings=(*opened.warnings, late) if late else opened.warnings,
     )  # fmt: skip
 
 

@@ -115,7 +115,9 @@ class _Work:
     def current(self) -> store.Catalog:
         named = str(self.target) if self.target.parent != self.cache and self.target.exists() else None
         opened = store.open_catalog(named, self.cache)
-        self.warnings += [warning for warning in opened.warnings if warning not in self.warnings]
+        late = store.clock_warning(opened.meta["as_of_until"], self.now.date().isoformat())
+        found = (*opened.warnings, late) if late else opened.warnings
+        self.warnings += [warning for warning in found if warning not in self.warnings]
         return opened
 
 

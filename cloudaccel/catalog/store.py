@@ -33,6 +33,13 @@ class Catalog:
         self.db.close()
 
 
+def clock_warning(newest: str | None, today: str) -> str | None:
+    """What to say where prices are dated after today (both ISO, UTC): the clock is behind, or was ahead once."""
+    if not newest or newest <= today:
+        return None
+    return f"prices are dated up to {newest}, after today ({today}): ages cannot be told. Check the clock."
+
+
 def bundled_snapshot() -> Path:
     """The snapshot that ships with the product: inside the package in a wheel, ``pricing_cache/`` in a checkout.
 

@@ -99,8 +99,8 @@ def _catalog(answer: api.Quote) -> str:
 
     if answer.catalog_until is None:
         return "catalog undated"
-    days = max((answer.today - date.fromisoformat(answer.catalog_until)).days, 0)
-    return f"catalog {answer.catalog_until} ({days} d old)"
+    days = (answer.today - date.fromisoformat(answer.catalog_until)).days
+    return f"catalog {answer.catalog_until} ({f'{days} d old' if days >= 0 else 'after today'})"
 
 
 def _standard(answer: api.Quote, view: View, per: str, wide: bool) -> tuple[list[str], frozenset[int], list[list[str]]]:

@@ -347,7 +347,8 @@ def _list_lines(lists: Sequence[api.ListStatus]) -> list[str]:
 
 def _age(p: api.ProviderStatus, today: date) -> str:
     newest = p.as_of_until or p.as_of
-    return f"{(today - date.fromisoformat(newest)).days} d" if newest else "?"
+    days = (today - date.fromisoformat(newest)).days if newest else -1
+    return f"{days} d" if days >= 0 else "?"
 
 
 def _text(path: object) -> str | None:

@@ -153,7 +153,8 @@ class Alerts:
         known = {alert.id: alert for alert in self.all()}
         arrived = 0
         for message in self.messages("waiting"):
-            if message.next_at > self._now():
+            # Later than any message is planned: that was under a clock that was ahead.
+            if timedelta(0) < message.next_at - self._now() <= timedelta(seconds=_LONGEST_WAIT_S * 2):
                 continue
             still()
             try:

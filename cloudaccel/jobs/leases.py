@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -20,6 +21,7 @@ from cloudaccel import state
 from cloudaccel.errors import CloudAccelError, StorageError
 
 TTL_S = 30.0  # after so long without a sign of life, another process may take the job over
+_AHEAD = timedelta(minutes=5)  # a time that far in the future was written under a clock that was ahead
 
 
 class LeaseLost(CloudAccelError):
@@ -50,6 +52,14 @@ class JobState:
     started_at: datetime | None
     ok_at: datetime | None
     error: str | None
+
+
+def _planned_anew(last: str | None, schedule: str, first: "First", now: datetime) -> dict[str, Any]:
+    """When it is due by `schedule`; a start under a clock that was ahead counts as none."""
+    started = state.parse_utc(last) if last else None
+    known = started if started is None or started <= now + _AHEAD else None
+    planned = {"schedule": schedule, "next_at": state.utc_text(first(known, now))}
+    return planned if known == started else {**planned, "started_at": None}
 
 
 First = Callable[[datetime | None, datetime], datetime]
@@ -90,13 +100,12 @@ class Leases:
                     row.insert().values(name=job, schedule=schedule, token=0, next_at=state.utc_text(first(None, now)))
                 )
                 found = db.execute(sa.select(row).where(row.c.name == job)).mappings().one()
-            elif found["schedule"] != schedule:
-                started = found["started_at"] and state.parse_utc(found["started_at"])
-                planned = {"schedule": schedule, "next_at": state.utc_text(first(started, now))}
+            elif found["schedule"] != schedule or (found["started_at"] or "") > state.utc_text(now + _AHEAD):
+                planned = _planned_anew(found["started_at"], schedule, first, now)
                 db.execute(row.update().where(row.c.name == job).values(**planned))
                 found = {**found, **planned}
             text = state.utc_text(now)
-            if found["next_at"] > text or (found["lease_until"] or "") > text:
+            if found["next_at"] > text or self._is_held(found["lease_until"], now):
                 return None
             token = int(found["token"]) + 1
             db.execute(
@@ -127,12 +136,12 @@ class Leases:
     def jobs(self) -> tuple[JobState, ...]:
         """Every job of the store, by name."""
         with self._begin() as db:
-            now = state.utc_text(self._now(db))
+            now = self._now(db)
             rows = db.execute(sa.select(state.job).order_by(state.job.c.name)).mappings().all()
         return tuple(
             JobState(
                 job=row["name"], schedule=row["schedule"], token=row["token"], error=row["error"],
-                owner=row["owner"] if (row["lease_until"] or "") > now else None,
+                owner=row["owner"] if self._is_held(row["lease_until"], now) else None,
                 **{name: row[name] and state.parse_utc(row[name]) for name in ("next_at", "started_at", "ok_at")},
             )
             for row in rows
@@ -142,6 +151,9 @@ class Leases:
         """The time that leases go by."""
         with self._begin() as db:
             return self._now(db)
+
+    def _is_held(self, until: str | None, now: datetime) -> bool:
+        return until is not None and state.utc_text(now) < until <= state.utc_text(now + max(self._ttl, _AHEAD))
 
     @contextmanager
     def _begin(self) -> Generator[sa.Connection]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SHORTEST_S = 60  # sellers' lists change daily to hourly; more often would only be a burden to them
 _JITTER_PART = 0.05  # of an interval: many installations must not ask at the same second
 _CRON_JITTER_S = 60
+_SET_BACK = timedelta(minutes=1)  # less is a clock that was only put right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +85,12 @@ def run_forever(
         while True:
             planned(due)
             # By the clock and a second at most: a machine that sleeps, or a clock that is set, makes no long wait.
+            seen = datetime.now(UTC)
             while (left := (due - datetime.now(UTC)).total_seconds()) > 0 and not stop.wait(min(left, 1.0)):
-                pass
+                if (now := datetime.now(UTC)) < seen - _SET_BACK:
+                    due = next_due(schedule, now, now)
+                    planned(due)
+                seen = now
             if stop.is_set():
                 return
             planned(None)
@@ -103,7 +108,7 @@ def first_run(schedule: Schedule, last_at: datetime | None, now: datetime) -> da
     """
     if schedule.interval_s is None:
         return None
-    if last_at is None:
+    if last_at is None or last_at > now:  # noted under a clock that was ahead: it says nothing of when to ask again
         return now
     return max(now, last_at + timedelta(seconds=schedule.interval_s))
 

@@ -199,6 +199,8 @@ def _too_old(as_of: str | None, max_age_days: float | None) -> str | None:
     if as_of is None:
         return "the prices have no date. Run cloudaccel refresh, or serve without --max-age."
     age = (datetime.now(UTC).date() - date.fromisoformat(as_of[:10])).days
+    if age < 0:
+        return f"the oldest prices are of {as_of[:10]}, after today. Check this machine's clock."
     if age <= max_age_days:
         return None
     return f"the oldest prices are {age} days old, and --max-age allows {max_age_days:g}. Run cloudaccel refresh."

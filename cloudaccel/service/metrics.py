@@ -53,7 +53,7 @@ class Figures:
 
 
 class _Catalog:
-    """Ages in days since the oldest price of each seller; a seller without a date has no figure, never 0."""
+    """Days since the oldest price of each seller; one without a date, or with one after today, has no figure."""
 
     def __init__(self, dates: Dates, quarantined: Callable[[], int]) -> None:
         self._dates = dates
@@ -66,8 +66,8 @@ class _Catalog:
         rows = GaugeMetricFamily("cloudaccel_price_rows", "Rows in the catalog", labels=["provider"])
         for provider, (number, first, _) in self._dates().items():
             rows.add_metric([provider], number)
-            if first is not None:
-                age.add_metric([provider], (today - date.fromisoformat(first[:10])).days)
+            if first is not None and (days := (today - date.fromisoformat(first[:10])).days) >= 0:
+                age.add_metric([provider], days)
         yield age
         yield rows
         yield GaugeMetricFamily(

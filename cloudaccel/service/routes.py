@@ -170,8 +170,12 @@ def _seller(name: str, dates: tuple[int, str | None, str | None] | None, today: 
         "rows": rows,
         "as_of": first,
         "as_of_until": last,
-        "age_days": None if first is None else max(0, (today - date.fromisoformat(first[:10])).days),
+        "age_days": None if first is None or first[:10] > today.isoformat() else _days(first, today),
     }
+
+
+def _days(first: str, today: date) -> int:
+    return (today - date.fromisoformat(first[:10])).days
 
 
 _REGION = ("provider", "partition", "name", "title", "country", "city", "operator", "operator_country", "latitude",
