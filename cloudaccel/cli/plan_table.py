@@ -147,7 +147,8 @@ def _needs(plan: Plan) -> list[str]:
     size = f"{model.params / 1e9:.4g} B parameters"
     if model.params_active != model.params:
         size += f", {model.params_active / 1e9:.4g} B active"
-    lines = [f"Job      {task} · {model.id or workload.model} · {size} · {workload.precision}"]
+    named = (task, model.id or workload.model, size, workload.precision)
+    lines = [f"Job      {' · '.join(part for part in named if part)}"]
     option = plan.best or (plan.near[0] if plan.near else None)
     if workload.tokens is not None:
         flop = f" · {option.fit.flops:.3g} FLOP" if option and option.fit.flops else ""

@@ -55,7 +55,8 @@ class Sdk:
             exceptions.ProfileNotFound,
         ) as error:
             raise AuthError(
-                f"aws: no usable credentials: {error} Set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+                f"aws: no usable credentials: {str(error).rstrip('. ')}. Set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY.",
                 provider=NAME, operation=operation, code=type(error).__name__, scope="provider",
             ) from error  # fmt: skip
         except (

@@ -171,7 +171,8 @@ def _refused(operation: str, error: Any) -> ProviderError:
 
 def _no_credentials(operation: str, error: Exception) -> AuthError:
     return AuthError(
-        f"azure: no usable credentials: {error} Run 'az login', or set AZURE_CLIENT_ID and what goes with it.",
+        f"azure: no usable credentials: {str(error).rstrip('. ')}. Run 'az login', or set AZURE_CLIENT_ID and what "
+        "goes with it.",
         provider=NAME, operation=operation, code=type(error).__name__, scope="provider",
     )  # fmt: skip
 

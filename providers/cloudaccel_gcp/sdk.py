@@ -268,7 +268,7 @@ def raise_failed(name: str, operation: dict[str, Any]) -> NoReturn:
 
 def _no_credentials(operation: str, error: Exception) -> AuthError:
     return AuthError(
-        f"gcp: no usable credentials: {error} Run 'gcloud auth application-default login', or set "
+        f"gcp: no usable credentials: {str(error).rstrip('. ')}. Run 'gcloud auth application-default login', or set "
         "GOOGLE_APPLICATION_CREDENTIALS.",
         provider=NAME, operation=operation, code=type(error).__name__, scope="provider",
     )  # fmt: skip
