@@ -16,7 +16,7 @@ from cloudaccel.errors import CloudAccelError
 from cloudaccel.facts.loader import read_table
 from cloudaccel.provision import proofs
 
-_EXTRAS = {"plan": "yaml", "provision": "sqlalchemy", "service": "apscheduler"}
+_EXTRAS = {"plan": "yaml", "provision": "sqlalchemy", "refresh": "apscheduler", "service": "fastapi"}
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _LOW_DISK_BYTES = 200 * 1024 * 1024
 

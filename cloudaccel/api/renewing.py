@@ -179,6 +179,14 @@ def renew_prices(
     )  # fmt: skip
 
 
+def check_reading() -> None:
+    """Raise `ConfigError` where no price list can be read: urllib3 is missing, or a setting of the connection is wrong.
+
+    For who will read them later, again and again: what is wrong now would be wrong each time.
+    """
+    HttpWeb("", connection_of(settings.load_settings()))
+
+
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel import settings
-from cloudaccel.api.renewing import Renewed, renew_prices
+from cloudaccel.api.renewing import Renewed, check_reading, renew_prices
 from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.errors import CloudAccelError, QueryError
@@ -56,9 +56,10 @@ def keep_fresh(
     QueryError
         If `schedule` cannot be read, or another process already does this for the same catalog.
     ConfigError
-        If APScheduler is missing, which a line of cron needs.
+        If APScheduler is missing, which a line of cron needs, or no price list can be read (`check_reading`).
     """
     asked = parse_schedule(schedule)
+    check_reading()
     if os.environ.get("CLOUDACCEL_DATABASE_URL"):
         _keep_fresh_together(asked, providers, stop, told)
         return

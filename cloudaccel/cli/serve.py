@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cloudaccel import units
 from cloudaccel.api.attending import Tasks, source_of
 from cloudaccel.api.money import read_money
+from cloudaccel.api.renewing import check_reading
 from cloudaccel.catalog.session import open_session
 from cloudaccel.cli import common, serve_sign_in
 from cloudaccel.cli.attendant import attending
@@ -162,6 +163,8 @@ def _tasks(a: argparse.Namespace) -> Tasks:
         raise QueryError("--refresh and --catalog-from both write the user's own catalog; leave one out.")
     if (tasks.refresh or tasks.source) and (a.catalog or load_settings()["catalog"]):
         raise QueryError("--refresh and --catalog-from write the user's own catalog; leave --catalog out.")
+    if tasks.refresh:
+        check_reading()
     if tasks.source:
         source_of(tasks.source)
     for flag, when in (("--refresh", tasks.refresh), ("--watch", tasks.watch)):
