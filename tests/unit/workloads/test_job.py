@@ -64,7 +64,8 @@ def test_overrides_go_over_the_file(tmp_path: Path) -> None:
         ("cores: -2", "0 or more"),
         ("cores: .nan", "no number"),
         ("data: 5 parsecs@x", "no size"),
-        ("seq2: &a 1", "unknown key"),
+        ("seq2: 1", "unknown key"),
+        ("seq: &a 1", "anchors and aliases"),
     ],
 )
 def test_refused_lines(tmp_path: Path, line: str, match: str) -> None:
