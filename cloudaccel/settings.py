@@ -95,12 +95,14 @@ def data_dir() -> Path:
 def load_settings(path: Path | None = None, profile: str | None = None) -> Mapping[str, str]:
     """Values of `SETTINGS` by key; the file's ``[profile.NAME]`` table goes over its top level.
 
+    `profile` None: the one that ``CLOUDACCEL_PROFILE`` names, if any.
+
     Raises
     ------
     ConfigError
         If the file cannot be read, is not TOML, or has a key or profile that does not exist.
     """
-    file = _read_config(path, profile)
+    file = _read_config(path, profile or os.environ.get("CLOUDACCEL_PROFILE"))
     return {s.key: os.environ.get(s.env) or file.get(s.key) or s.default for s in SETTINGS}
 
 
@@ -111,10 +113,12 @@ def _read_config(path: Path | None, profile: str | None) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         # A home folder that belongs to somebody else (sudo keeps HOME) holds no settings of this user.
-        if isinstance(error, PermissionError) and explicit:
+        if isinstance(error, PermissionError) and (explicit or profile):
             raise ConfigError(f"configuration file {path} cannot be read: {error.strerror}. Mend its mode.") from error
         if explicit or profile:
-            raise ConfigError(f"configuration file {path} does not exist. Make it, or leave --config out.") from None
+            raise ConfigError(
+                f"configuration file {path} does not exist. Make it, or leave --config and --profile out."
+            ) from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"configuration file {path} cannot be read: {error}. Mend it, or pass --config.") from error

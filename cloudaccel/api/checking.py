@@ -59,14 +59,13 @@ def _configuration() -> Check:
     except CloudAccelError as error:
         return Check("configuration", "bad", str(error), "Mend the file, or remove it.")
     used = ", ".join(key for key, value in values.items() if value) or "nothing"
-    return Check(
-        "configuration", "ok", f"{path} {'read' if path.exists() else 'not there (none is needed)'}; sets {used}"
-    )
+    there = "read" if os.access(path, os.R_OK) else "not there (none is needed), or not for this user to read"
+    return Check("configuration", "ok", f"{path} {there}; sets {used}")
 
 
 def _folders() -> Iterator[Check]:
     cache = settings.cache_dir()
-    nearest = next(folder for folder in (cache, *cache.parents) if folder.exists())
+    nearest = next(folder for folder in (cache, *cache.parents) if os.path.exists(folder))
     if not os.access(nearest, os.W_OK):
         yield Check(
             "cache", "note", f"{cache} is not writable; quotes are built in memory", "Set CLOUDACCEL_CACHE_DIR."

@@ -302,8 +302,12 @@ def build_query(
         **place,
         **_sizes(min_mem, min_total_mem, host_mem, vcpu),
         **_money(max_price, max_hourly, currency),
-        max_age_days=units.parse_duration_s(max_age, "--max-age") / _DAY_S if max_age else None,
+        max_age_days=_days_of(max_age, "--max-age") or _days_of(session.max_age, "max_age"),
     )
+
+
+def _days_of(age: str | None, flag: str) -> float | None:
+    return units.parse_duration_s(age, flag) / _DAY_S if age else None
 
 
 def cost_of(instance: str, *, region: str | None = None, market: str = "on-demand") -> Decimal | None:

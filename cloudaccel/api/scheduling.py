@@ -116,7 +116,7 @@ def schedule_status() -> ScheduleStatus | None:
             return _status_together()
         return None
     cache = settings.cache_dir()
-    if not (cache / _LOCK).is_file():
+    if not os.path.isfile(cache / _LOCK):  # unlike Path.is_file, False where we may not look
         return None
     with suppress(*_UNREADABLE), locked(cache / _LOCK, wait=False) as free:
         if not free:

@@ -44,6 +44,7 @@ class Session:
         self.warnings = list(catalog.warnings)
         self.said: list[str] = []  # how something of the question was read
         self.fx_file = ""
+        self.max_age = ""  # of the settings, for questions that name none
         self._again: Callable[[store.Catalog], store.Catalog] = lambda mended: mended
         self._laid: tuple[list[Row], list[Source]] = ([], [])
         self._made: dict[int, Offer] = {}
@@ -147,6 +148,7 @@ def open_session(
     named = str(catalog or configured["catalog"]) or None
     session = Session(store.open_catalog(named, cache), cache)
     session.fx_file = configured["fx_file"]
+    session.max_age = configured["max_age"]
     try:
         if configured["adjustments"]:
             session.adjust(Path(configured["adjustments"]), today or datetime.now(UTC).date())

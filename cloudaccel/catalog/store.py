@@ -72,6 +72,9 @@ def open_catalog(where: str | None, cache: Path) -> Catalog:
         catalog = open_file(refreshed)
         if catalog is not None:
             return catalog
+        if not os.access(refreshed, os.R_OK):
+            words = f"the refreshed catalog {refreshed} may not be read by this user, so its prices are left out."
+            return _with_warning(_open_bundled(cache), f"{words} Mend its mode, or set CLOUDACCEL_CACHE_DIR.")
         aside = _set_aside(refreshed)
         return _with_warning(
             _open_bundled(cache), f"the refreshed catalog was damaged and is kept as {aside}; run cloudaccel refresh."
@@ -108,6 +111,8 @@ def _open_named(path: Path) -> Catalog:
         raise SnapshotMissing(f"--catalog {path}: there is no such file or folder. Check the path.")
     if path.is_file() and path.suffix.lower() not in (".csv", ".zip"):
         catalog = open_file(path)
+        if catalog is None and not os.access(path, os.R_OK):
+            raise StorageError(f"--catalog {path} may not be read by this user. Mend its mode, or name another.")
         if catalog is None:
             raise SnapshotCorrupt(
                 f"--catalog {path} is not a catalog of this version, or is damaged. "

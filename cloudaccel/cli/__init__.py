@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from cloudaccel import __version__
-from cloudaccel.errors import CloudAccelError, ConfigError
+from cloudaccel.errors import CloudAccelError, ConfigError, StorageError
 
 # Verb -> line of help. The module is cloudaccel.cli.<verb>, with `parser()` and `run(arguments)`.
 VERBS = {
@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(error, arguments)
     except ModuleNotFoundError as error:
         return _report(_lacking(error, arguments), arguments)
+    except PermissionError as error:
+        return _report(_forbidden(error), arguments)
     except BrokenPipeError:
         # The reader of a pipe has had enough (`| head`): nothing is wrong, and nothing more can be written.
         from cloudaccel.cli import common
@@ -102,6 +104,13 @@ def _lacking(error: ModuleNotFoundError, arguments: list[str]) -> ConfigError:
     verb = _split(arguments)[1] or ""
     extra = _EXTRAS.get(verb, "plan")
     return ConfigError(f"{verb} needs the package {lacked}, which is not installed: pip install 'cloudaccel[{extra}]'.")
+
+
+def _forbidden(error: PermissionError) -> StorageError:
+    """What this user may not look at or write. Without a file it is none of the user's doing, and a fault."""
+    if error.filename is None:
+        raise error
+    return StorageError(f"{error.filename}: {error.strerror}. Mend its mode or that of its folder, or name another.")
 
 
 @contextmanager

@@ -347,5 +347,15 @@ def test_settings_files_are_checked(tmp_path: Path) -> None:
     assert run("--config", str(path), "quote", "H100:8").code == 2
 
 
+def test_a_profile_goes_over_the_file_and_one_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """He would have believed to ask with the settings of his profile, and none of them was read."""
+    path = tmp_path / "config.toml"
+    path.write_text('max_age = "9000d"\n[profile.work]\nmax_age = "1d"\n', encoding="utf-8")
+    assert "STALE" not in run("--config", str(path), "quote", "H100:8").out
+    assert "STALE" in run("--config", str(path), "--profile", "work", "quote", "H100:8").out
+    answer = run("--config", str(path), "--profile", "play", "quote", "H100:8")
+    assert (answer.code, "no [profile.play] table" in answer.err) == (2, True)
+
+
 def test_the_schema_version_is_part_of_the_file_name(cache: Path) -> None:
     assert built(cache).name.startswith(f"bundled-{SCHEMA_VERSION}-")
