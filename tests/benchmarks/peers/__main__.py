@@ -1,7 +1,8 @@
 """This program beside its peers: ``python -m tests.benchmarks.peers --peers PYTHON [--rows 100000]``.
 
-PYTHON is an interpreter of an environment that has them: ``pip install gpuhunt skypilot``. Each peer reads the same
-rows, made from one generated catalog, and answers the same question; who is not installed is said to be missing.
+PYTHON is an interpreter of an environment that has them: ``pip install gpuhunt skypilot llm-analysis``. Each
+peer reads the same rows, made from one generated catalog, and answers the same question; who is not installed is said
+to be missing.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.measure import environment, median_wall_s, peak_mib
+from tests.benchmarks.peers import sizing
 from tests.benchmarks.peers.rows import write_gpuhunt, write_sky
 from tests.benchmarks.plan import planned_in_process
 from tests.benchmarks.quote import query_in_process
@@ -29,11 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", required=True, metavar="PYTHON", help="interpreter that has the peers installed")
+    parser.add_argument("--sizing-peer", metavar="PYTHON", help="one that has llm-analysis (default: that of --peers)")
     parser.add_argument("--rows", type=int, default=100_000, help="rows of the generated catalog (100000)")
     parser.add_argument("--runs", type=int, default=9, help="runs of each whole command; the median counts")
     asked = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="cloudaccel-peers-") as folder:
         _report(Path(folder), asked.peers, asked.rows, asked.runs)
+    sizing.report(asked.sizing_peer or asked.peers)
     return 0
 
 
