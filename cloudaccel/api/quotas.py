@@ -3,7 +3,6 @@
 A limit that nobody could tell stays unknown: it is neither enough nor too little.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from cloudaccel import registry
 from cloudaccel.errors import AuthError, CloudAccelError, ConfigError, ProviderError, QueryError
 from cloudaccel.model import Offer
 from cloudaccel.protocols import QuotaLine, Quotas, Sold
+from cloudaccel.untrusted import json_of
 
 KIND = "quota_report"
 _INLINE = re.compile(r"(?P<provider>[a-z0-9-]+):(?P<region>[a-z0-9-]*):(?P<code>.+)=(?P<limit>[0-9.]+)")
@@ -191,7 +191,7 @@ def read_given(words: Sequence[str]) -> Given | None:
 
 def _from_file(path: str) -> Iterator[tuple[tuple[str, str, str], tuple[Decimal, Decimal]]]:
     try:
-        body: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        body: Any = json_of(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise QueryError(
             f"--quota {path} is no file that can be read ({error.strerror}), and no limit such as {_EXAMPLE}."

@@ -302,7 +302,7 @@ def build_query(
         **place,
         **_sizes(min_mem, min_total_mem, host_mem, vcpu),
         **_money(max_price, max_hourly, currency),
-        max_age_days=_days_of(max_age, "--max-age") or _days_of(session.max_age, "max_age"),
+        max_age_days=_days_of(max_age, "--max-age") if max_age else _days_of(session.max_age, "max_age"),
     )
 
 

@@ -178,12 +178,8 @@ def _report(error: CloudAccelError, arguments: Sequence[str]) -> int:
     if _wants_json(arguments):
         import json
 
-        body = {"code": error.code, "exit": error.exit_code, "message": str(error), "choices": list(error.choices)}
-        common.write_data(json.dumps({"schema": "cloudaccel/v1", "error": body}) + "\n")
-    message = f"error: {error}"
-    if error.choices and "did you mean" not in message.lower():
-        message += f"\n  did you mean: {', '.join(error.choices[:8])}"
-    common.note(message)
+        common.write_data(json.dumps({"schema": "cloudaccel/v1", "error": common.error_json(error)}) + "\n")
+    common.note_error(error)
     return error.exit_code
 
 

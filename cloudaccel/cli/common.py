@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
 
-from cloudaccel.errors import QueryError, StorageError
+from cloudaccel.errors import CloudAccelError, QueryError, StorageError
 
 if TYPE_CHECKING:
     from cloudaccel.api.judging import Rules
@@ -201,6 +201,7 @@ def apply_globals(parsed: argparse.Namespace) -> None:
         os.environ["CLOUDACCEL_PROFILE"] = parsed.profile
 
 
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _ASCII = str.maketrans(
     {
         "·": "-",
@@ -287,9 +288,22 @@ def give_up_stdout() -> None:
 
 
 def note(text: str, *, quiet: bool = False) -> None:
-    """One line on stderr."""
+    """One line on stderr. What a terminal would obey, or write backwards, is shown as it would be typed."""
     if not quiet:
-        write(text + "\n", sys.stderr)
+        write(_OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text) + "\n", sys.stderr)
+
+
+def error_json(error: CloudAccelError) -> dict[str, Any]:
+    """An error as the JSON of every verb has it."""
+    return {"code": error.code, "exit": error.exit_code, "message": str(error), "choices": list(error.choices)}
+
+
+def note_error(error: CloudAccelError) -> None:
+    """An error on stderr, with names that were perhaps meant."""
+    message = f"error: {error}"
+    if error.choices and "did you mean" not in message.lower():
+        message += f"\n  did you mean: {', '.join(error.choices[:8])}"
+    note(message)
 
 
 def confirm(question: str, *, alone: str, refused: str) -> None:

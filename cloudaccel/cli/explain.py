@@ -41,12 +41,14 @@ def run(a: argparse.Namespace) -> int:
             unknown = unknown or error
     if a.output == "json":
         body = {"schema": "cloudaccel/v1", "kind": "explain", "names": [explanation_json(e) for e in explained]}
+        body |= {"error": common.error_json(unknown)} if unknown else {}
         common.write_data(json.dumps(body, ensure_ascii=False, indent=1) + "\n")
     else:
         common.write("\n".join(line for e in explained for line in (*_lines(e), "")))
-    if unknown is not None:
-        raise unknown
-    return 0
+    if unknown is None:
+        return 0
+    common.note_error(unknown)
+    return unknown.exit_code
 
 
 def _lines(e: api.Explanation) -> Iterator[str]:

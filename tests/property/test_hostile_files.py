@@ -150,6 +150,15 @@ def lock() -> str:
     return answer.out
 
 
+@cache
+def quotas() -> str:
+    answer = run(
+        "plan", "--quota-report", "--accel", "V100:8", "--provider", "aws", "--quota", "aws::L-417A185B=64", "--json"
+    )
+    assert answer.code == 0, answer.err
+    return answer.out
+
+
 DOORS = {
     "price file": Door("p.csv", PRICES, ("quote", "H100", "--price-file", "FILE", "--json")),
     "catalog": Door("c.csv", PRICES, ("--catalog", "FILE", "quote", "H100", "--json")),
@@ -164,6 +173,10 @@ DOORS = {
     "pack": Door("mine.yaml", PACK, ("policy", "verify", "FILE", "--json")),
     "pack in a quote": Door("mine.yaml", PACK, ("quote", "H100:8", "--policy", "FILE", "--json")),
     "adjustments": Door("a.toml", ADJUSTMENTS, ("quote", "H100:8", "--json")),
+    "quotas": Door(
+        "q.json", quotas,
+        ("plan", "--quota-report", "--accel", "V100:8", "--provider", "aws", "--quota", "FILE", "--json"),
+    ),
     "rates": Door("fx.csv", RATES, ("quote", "H100", "--currency", "JPY", "--fx-file", "FILE", "--json")),
     "rates in XML": Door(
         "fx.xml", RATES_XML, ("quote", "H100", "--currency", "JPY", "--fx-file", "FILE", "--json")
