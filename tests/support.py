@@ -43,6 +43,19 @@ def run(*words: str) -> Answer:
     return Answer(code, out.getvalue(), err.getvalue())
 
 
+def holds_self_test_of_a_fake(cloud: str, data: Path) -> None:
+    """The self-test passes on a fake, says and records that it was one, and the doctor says no more than that."""
+    answer = run("provision", "selftest", cloud, "--yes", "--lease", "6s")
+    assert answer.code == 0, (answer.out, answer.err)
+    assert f"FAKE {cloud}" in answer.out
+    record = json.loads((data / "selftest" / f"{cloud}.json").read_text(encoding="utf-8"))
+    assert record["real"] is False
+    assert {s["name"]: s["state"] for s in record["steps"]} == {
+        "create": "ok", "lost_answer": "ok", "lease": "ok", "deadline": "skipped", "teardown": "ok",
+    }  # fmt: skip
+    assert "machines proved: fake: create, lost answer" in run("doctor").out
+
+
 def walk(page: Path, file: str) -> int:
     """Do what a page of the documentation says, in this folder, and count its commands.
 

@@ -25,7 +25,7 @@ from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PR
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
 from cloudaccel.model import Accelerator, Offer
-from cloudaccel.model.plan import EXPORT_ONLY, MOST_MACHINES, QUOTE_ONLY, STARTABLE, Energy, Plan, Relaxation
+from cloudaccel.model.plan import EXPORT_ONLY, MOST_MACHINES, QUOTE_ONLY, STARTABLE, Energy, Option, Plan, Relaxation
 from cloudaccel.model.workload import Assumption, Fit, Machine, Reason, Support
 from cloudaccel.planner.plan import make_plan
 from cloudaccel.planner.reasons import duration
@@ -131,7 +131,7 @@ def plan(
     by, judge = _judge(rules, parsed)
     closed = [pack.id for pack in judge.packs if pack.forbids_public_cloud]
     elsewhere = bool(catalog or price_file or holding)
-    own = _own_machines(inventory, closed=bool(closed) and not elsewhere, country=_site(wanted, by))
+    own = _own_machines(inventory, wanted, by, closed=bool(closed) and not elsewhere)
     wanted |= {} if own is None else {"market": "owned"}
     with _session(catalog, price_file, own) as session:
         request = Request(
@@ -172,15 +172,17 @@ class _Own(NamedTuple):
         return tuple(f"{one.offer.instance}: {one.said}" for one in lacking)
 
 
-def _own_machines(inventory: str | Path | None, *, closed: bool, country: str | None) -> _Own | None:
+def _own_machines(inventory: str | Path | None, wanted: Mapping[str, Any], by: Rules, *, closed: bool) -> _Own | None:
     """Those of `inventory`; where rules have `closed` the clouds, of that in the settings, else those to be bought."""
-    from cloudaccel.api.deciding import price_for_sale, price_inventory
+    if not (inventory or closed):
+        return None
+    from cloudaccel.api.deciding import price_for_sale, price_inventory  # the rooms of owning: only who needs them
     from cloudaccel.facts.owned import HARDWARE_TABLE
 
-    path = inventory or (load_settings()["inventory"] if closed else "")
+    path = inventory or load_settings()["inventory"]
     if path:
         return _Own(Path(path), price_inventory(path))
-    return _Own(Path(HARDWARE_TABLE), price_for_sale(country), to_buy=True) if closed else None
+    return _Own(Path(HARDWARE_TABLE), price_for_sale(_site(wanted, by)), to_buy=True)
 
 
 def _site(wanted: Mapping[str, Any], by: Rules) -> str | None:
@@ -232,8 +234,7 @@ def _without_quota(request: Request, context: Context) -> Iterator[Relaxation]:
     free.most = None
     best = make_plan(request, free).best
     if best is not None and best.total is not None:
-        what = f"{best.offer.provider} {best.offer.region} {best.offer.instance} ×{best.nodes}"
-        text = f"with more quota (--quota-report says how much): {what} for {best.total:,.2f} {CURRENCY}"
+        text = f"with more quota (--quota-report says how much): {_named(best)} for {best.total:,.2f} {CURRENCY}"
         yield Relaxation(reasons=("quota",), change=(("without --quota", ""),), text=text)
 
 
@@ -243,10 +244,14 @@ def _without_filters(request: Request, context: Context) -> Iterator[Relaxation]
     for words, relaxed in _lifted(request):
         best = make_plan(relaxed, context).best
         if best is not None and best.total is not None:
-            what = f"{best.offer.provider} {best.offer.region} {best.offer.instance} ×{best.nodes}"
-            answers.append((best.total, words, f"{what} for {best.total:,.2f} {CURRENCY} in {duration(best.hours)}"))
+            text = f"{_named(best)} for {best.total:,.2f} {CURRENCY} in {duration(best.hours)}"
+            answers.append((best.total, words, text))
     for _, words, text in sorted(answers):
         yield Relaxation(reasons=("filter",), change=((words, ""),), text=f"{words}: {text}")
+
+
+def _named(option: Option) -> str:
+    return f"{option.offer.provider} {option.offer.region} {option.offer.instance} ×{option.nodes}"
 
 
 def _lifted(request: Request) -> Iterator[tuple[str, Request]]:

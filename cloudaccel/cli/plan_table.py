@@ -6,7 +6,6 @@ from decimal import Decimal
 from cloudaccel import export
 from cloudaccel.cli import common
 from cloudaccel.facts.machines import network_gbit_per_s
-from cloudaccel.facts.owned import find_system, owning
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
 from cloudaccel.output.columns import accelerator_of, amount_in, display_name, part_text, plain
 from cloudaccel.planner.reasons import duration
@@ -51,6 +50,8 @@ def shown_lines(plan: Plan) -> list[str]:
 
 def _buying(plan: Plan) -> Iterator[str]:
     """What the machines of the first option cost before they cost anything by the hour."""
+    from cloudaccel.facts.owned import find_system, owning  # only for machines to buy
+
     first = plan.best or next(iter(plan.near), None)
     if first is None:
         return

@@ -149,7 +149,9 @@ def _answered(query: PageQuery, catalog: str | Path | None) -> Answered:
     card = page_card.make_card(looked, judge)
     with open_session(catalog) as session:
         page = answer(filters, session, today)
-        everywhere = _converted_everywhere(session, filters, today) if page.quote.conversion else None
+        everywhere = None
+        if page.quote.conversion is not None:
+            everywhere = _asked(filters, catalog, today, limit=None, country=[], residency=None).offers
         shown_map = page_map.make_map(session, looked.query, judge, carbon=query.layer == "carbon", offers=everywhere)
         history = _history(session, query, page.quote, card, today)
         sellers, sources = _sellers(session), _sources(session)
@@ -168,13 +170,6 @@ def _asked(
     given = filters.model_dump(exclude={"accelerator", "limit", "cursor"})
     wanted: dict[str, Any] = {**given, "sort": "price", **changed}
     return quoting.quote(filters.accelerator, catalog=catalog, today=today, show_hidden=show_hidden, **wanted)
-
-
-def _converted_everywhere(session: Session, filters: OfferFilters, today: date) -> tuple[Offer, ...]:
-    """The offers of the question wherever they are, in its currency."""
-    given = filters.model_dump(exclude={"accelerator", "limit", "cursor"})
-    wanted: dict[str, Any] = {**given, "country": [], "residency": None}
-    return quoting.quote_in(session, filters.accelerator, today=today, limit=None, **wanted).offers
 
 
 def _history(

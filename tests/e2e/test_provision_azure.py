@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import Answer, run
+from tests.support import Answer, holds_self_test_of_a_fake, run
 
 if TYPE_CHECKING:
     from cloudaccel_azure.fake import FakeAzure
@@ -329,15 +329,7 @@ def test_a_bastion_of_the_network_is_the_way_in(cloud: "FakeAzure") -> None:
 
 def test_a_self_test_holds_and_says_that_the_cloud_was_a_fake(cloud: "FakeAzure", tmp_path: Path) -> None:
     """He would have believed that his account was proved, by a fake that answered in its place."""
-    answer = provision("selftest", "azure", "--yes", "--lease", "6s")
-    assert answer.code == 0, (answer.out, answer.err)
-    assert "FAKE azure" in answer.out
-    record = json.loads((tmp_path / "data" / "selftest" / "azure.json").read_text(encoding="utf-8"))
-    assert record["real"] is False
-    assert {s["name"]: s["state"] for s in record["steps"]} == {
-        "create": "ok", "lost_answer": "ok", "lease": "ok", "deadline": "skipped", "teardown": "ok",
-    }  # fmt: skip
-    assert "machines proved: fake: create, lost answer" in run("doctor").out
+    holds_self_test_of_a_fake("azure", tmp_path / "data")
     assert not cloud.live()
 
 
