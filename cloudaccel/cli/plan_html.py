@@ -4,7 +4,16 @@ from collections.abc import Collection
 from decimal import Decimal
 from html import escape
 
-from cloudaccel.cli.plan_table import holding_lines, market_words, rules_lines, tokens_words, verdict_words, what
+from cloudaccel.cli.plan_serving import load_words
+from cloudaccel.cli.plan_table import (
+    figures_of,
+    holding_lines,
+    market_words,
+    rules_lines,
+    tokens_words,
+    verdict_words,
+    what,
+)
 from cloudaccel.model.plan import Option, Plan
 from cloudaccel.output.columns import plain
 from cloudaccel.planner.reasons import duration
@@ -33,12 +42,14 @@ td.w{white-space:nowrap}table.options{font-size:13px}
 def render(plan: Plan) -> str:
     """The page. Everything in it comes from the plan; text is escaped."""
     shown = [*plan.options, *plan.near[: max(0, 5 - len(plan.options))]]
+    training = plan.workload.serve is None
+    figures = ("Time", "Compute", "Other") if training else ("First token", "Each further", "USD per M tokens")
     body = [
         f"<h1>{escape(_title(plan))}</h1>",
         f'<p class="soft">{escape(_subtitle(plan))}</p>',
         "<h2>Options</h2>",
         _table(
-            ["", "Option", "Hardware", "Market", "Time", "Compute", "Other", "Total (USD)", "Verdict"],
+            ["", "Option", "Hardware", "Market", *figures, "Total (USD)", "Verdict"],
             [_row(plan, number, option) for number, option in enumerate(shown, 1)],
             numeric={4, 5, 6, 7},
             whole={2, 3},
@@ -73,6 +84,8 @@ def _subtitle(plan: Plan) -> str:
     words = [f"{plan.model.params / 1e9:.4g} B parameters", workload.precision]
     if workload.tokens is not None:
         words.append(tokens_words(workload.tokens))
+    if workload.serve is not None:
+        words.append(load_words(workload.serve))
     if workload.deadline_s is not None:
         words.append(f"deadline {duration(Decimal(str(workload.deadline_s / 3600)))}")
     if workload.budget is not None:
@@ -81,11 +94,10 @@ def _subtitle(plan: Plan) -> str:
 
 
 def _row(plan: Plan, number: int, option: Option) -> list[str]:
-    offer, compute = option.offer, option.lines[0].amount
-    other = None if option.total is None or compute is None else option.total - compute
+    offer = option.offer
     return [
         "·" if option.blocked else str(number), f"{offer.provider} {offer.region} {offer.instance}", what(option),
-        market_words(option, plan), duration(option.hours), _money(compute), _money(other), _money(option.total),
+        market_words(option, plan), *figures_of(option, plan), _money(option.total),
         verdict_words(option, number, plan),
     ]  # fmt: skip
 

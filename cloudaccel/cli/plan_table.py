@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from cloudaccel import export
-from cloudaccel.cli import common
+from cloudaccel.cli import common, plan_serving
 from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
 from cloudaccel.output.columns import accelerator_of, amount_in, display_name, part_text, plain
@@ -151,6 +151,8 @@ def _needs(plan: Plan) -> list[str]:
     named = (task, model.id or workload.model, size, workload.precision)
     lines = [f"Job      {' · '.join(part for part in named if part)}"]
     option = plan.best or (plan.near[0] if plan.near else None)
+    if workload.serve is not None:
+        lines.append(f"         {plan_serving.load_words(workload.serve)}")
     if workload.tokens is not None:
         flop = f" · {option.fit.flops:.3g} FLOP" if option and option.fit.flops else ""
         lines.append(f"         {tokens_words(workload.tokens)} in sequences of {workload.sequence_tokens}{flop}")
@@ -161,6 +163,8 @@ def _needs(plan: Plan) -> list[str]:
             f"Needs    {memory.step_gib:.1f} GiB an accelerator at work, {saving}"
             f"{memory.load_gib:.1f} at load (has {memory.available_gib:.1f}, on {what(option)})"
         )
+    if option is not None and workload.serve is not None:
+        lines += plan_serving.serves_lines(option, workload.serve)
     if option is not None and option.nodes > 1:
         lines.append(_links(option))
     if model.commercial_use and model.commercial_use != "yes":
@@ -200,29 +204,20 @@ def what(option: Option) -> str:
 
 
 def _table(plan: Plan, shown: list[Option]) -> list[str]:
-    serving = plan.workload.serve is not None
+    demand = plan.workload.serve
     other_money = plan.shown if plan.shown is not None and plan.shown.source is not None else None
+    figures = plan_serving.HEADINGS if demand is not None else ("WALL", "COMPUTE", "OTHER")
     headings = [
-        "",
-        "OPTION",
-        "HARDWARE",
-        "MARKET",
-        "HOURS" if serving else "WALL",
-        "COMPUTE",
-        "OTHER",
-        "TOTAL",
+        *("", "OPTION", "HARDWARE", "MARKET", *figures, "TOTAL"),
         *([f"TOTAL {other_money.currency}"] if other_money else []),
         "VERDICT",
     ]
     rows: list[list[str]] = []
     for number, option in enumerate(shown, 1):
-        compute = option.lines[0].amount
-        other = None if option.total is None or compute is None else option.total - compute
         rows.append([
             str(number) if not option.blocked else "·",
             _place(option) + (f" (+{len(option.also)})" if option.also else ""),
-            what(option), market_words(option, plan), _wall(option, serving),
-            _money(compute), _money(other), _money(option.total),
+            what(option), market_words(option, plan), *figures_of(option, plan), _money(option.total),
             *([amount_in(other_money.amount(option.total), other_money.currency)] if other_money else []),
             verdict_words(option, number, plan),
         ])  # fmt: skip
@@ -230,8 +225,13 @@ def _table(plan: Plan, shown: list[Option]) -> list[str]:
     return common.table(headings, rows, frozenset(right), common.screen_width())
 
 
-def _wall(option: Option, serving: bool) -> str:
-    return f"{option.hours:.0f} h" if serving else duration(option.hours)
+def figures_of(option: Option, plan: Plan) -> list[str]:
+    """Three figures of an option: time and parts of the cost of a run; latencies and the cost of a token of serving."""
+    if plan.workload.serve is not None:
+        return plan_serving.cells(option, plan.workload.serve)
+    compute = option.lines[0].amount
+    other = None if option.total is None or compute is None else option.total - compute
+    return [duration(option.hours), _money(compute), _money(other)]
 
 
 def _money(amount: Decimal | None) -> str:
@@ -303,6 +303,7 @@ def _explained(plan: Plan, option: Option) -> list[str]:
             f"  shape: tensor {s.tp} × pipeline {s.pp} × context {s.cp} × data {s.dp}, expert {s.ep}, ZeRO {s.zero}, "
             f"micro-batch {s.micro_batch} × {s.accumulation}, recompute {s.recompute}"
         )
+    lines += plan_serving.explained(plan, option)
     for line in option.lines:
         unit = plain(line.unit_price) or "?"
         lines.append(f"  {line.name}: {plain(line.quantity)} {line.unit} × {unit} = {plain(line.amount) or 'unknown'}")

@@ -263,6 +263,8 @@ class Serving:
     ----------
     accelerators_per_replica, replicas, accelerators
         `replicas` carry the demand at the stated utilisation; None when no demand was given.
+    machines
+        For all replicas, or for one when no demand was given.
     output_tokens_per_s
         One replica at its best batch within the latency target.
     batch
@@ -273,6 +275,7 @@ class Serving:
 
     accelerators_per_replica: int
     replicas: int | None
+    machines: int
     accelerators: int | None
     output_tokens_per_s: float
     output_tokens_per_s_low: float

@@ -142,7 +142,7 @@ def sized(request: Request, hardware: Hardware, nodes: int, fit: Fit) -> Sized |
     serve = request.workload.serve
     if serve is not None:
         on = Decimal(str(serve.hours_on_per_month))
-        return Sized(request, hardware, _machines(fit, hardware.count, nodes), fit, on)
+        return Sized(request, hardware, nodes, fit, on)
     if fit.hours_likely is None:
         return None
     return Sized(request, hardware, nodes, fit, _hours(fit.hours_likely, request.setup_h))
@@ -152,16 +152,6 @@ def sized(request: Request, hardware: Hardware, nodes: int, fit: Fit) -> Sized |
 def _hours(run_h: float, setup_h: Decimal) -> Decimal:
     """Upwards, in ten-thousandths: finer than any estimate, exact to multiply, never cheaper for being cut in two."""
     return (Decimal(str(run_h)) + setup_h).quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
-
-
-def _machines(fit: Fit, per_machine: int, nodes: int) -> int:
-    """Machines for all replicas: several share a machine, or each has `nodes` of its own."""
-    if fit.serving is None:
-        return nodes
-    replicas = fit.serving.replicas or 1
-    if nodes > 1:
-        return replicas * nodes
-    return -(-replicas // max(1, per_machine // fit.serving.accelerators_per_replica))
 
 
 def deadline_h(request: Request) -> Decimal | None:

@@ -111,12 +111,30 @@ def option_json(option: Option) -> dict[str, Any]:
         "hours": _money(option.hours),
         "lines": [_line(line) for line in option.lines],
         "total": _money(option.total),
-        "fit": {"verdict": option.fit.verdict, "memory_gib": _memory(option.fit), "shape": _shape(option.fit)},
+        "fit": {
+            "verdict": option.fit.verdict, "memory_gib": _memory(option.fit), "shape": _shape(option.fit),
+            "serving": _serving(option.fit),
+        },
         "blocked": [{"reason": reason, "text": text} for reason, text in option.blocked],
         "policy": {"state": option.verdict, "rules": list(option.rules), "asks": list(option.asks)},
         "carbon_kg": None if option.carbon_kg is None else round(option.carbon_kg, 1),
         "startable": option.startable,
         "channel": option.channel,
+    }  # fmt: skip
+
+
+def _serving(fit: Fit) -> dict[str, Any] | None:
+    """Rates and latencies of one replica, and how many there are; None for training and for an unknown speed."""
+    serving = fit.serving
+    if serving is None or not serving.batch:
+        return None
+    return {
+        "replicas": serving.replicas, "accelerators_per_replica": serving.accelerators_per_replica,
+        "output_tokens_per_s": round(serving.output_tokens_per_s, 1),
+        "output_tokens_per_s_low": round(serving.output_tokens_per_s_low, 1),
+        "output_tokens_per_s_high": round(serving.output_tokens_per_s_high, 1),
+        "requests_at_once": serving.batch, "ttft_s": round(serving.ttft_s, 4), "tpot_s": round(serving.tpot_s, 5),
+        "kv_tokens": serving.kv_tokens, "max_context": serving.max_context,
     }  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def _node_counts(
     thin = _thin(request, hardware)
     if thin is not None:
         steps = [n for n in steps if n == 1]
+    if request.workload.serve is not None and not asked and steps:
+        steps = sorted({1, _machines_that_serve(context, hardware, steps[-1])})  # one may do, tightly
     fits: list[tuple[int, Fit]] = []
     refused: Fit | None = None
     for nodes in steps:
@@ -62,7 +64,7 @@ def _node_counts(
             if _enough(request, fits):
                 break
         else:
-            refused = refused or fit
+            refused = fit if request.workload.serve is not None else refused or fit
             if fits or _hopeless(fit):
                 break
     if fits:
@@ -72,6 +74,12 @@ def _node_counts(
     elif refused is not None and refused.reasons:
         reason = refused.reasons[0]
         rejections.add(reason.code, "hardware shape", f"{accelerator.name}:{count}", reason.text)
+
+
+def _machines_that_serve(context: Context, hardware: Hardware, most: int) -> int:
+    """The fewest machines that carry the load, up to `most`."""
+    serving = context.size(hardware.accelerator, hardware.count, most, hardware.machine).serving
+    return most if serving is None else min(most, serving.machines)
 
 
 def _thin(request: Request, hardware: Hardware) -> str | None:
@@ -96,7 +104,7 @@ def _hopeless(fit: Fit) -> bool:
 def _enough(request: Request, fits: Sequence[tuple[int, Fit]]) -> bool:
     hours = fits[-1][1].hours_likely
     if hours is None:
-        return True
+        return fits[-1][1].verdict == "fits"
     deadline_s = request.workload.deadline_s
     if deadline_s is not None and (hours + float(request.setup_h)) * _SECONDS_PER_HOUR > deadline_s:
         return False

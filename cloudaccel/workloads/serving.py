@@ -33,6 +33,9 @@ MARGIN_SHARE = 0.025
 MAX_BATCH = 2048  # sequences in flight, the engines' own limit in the tables that the rates come from
 MAX_REPLICA_SHAPES = 5  # that are timed; larger ones only add machines
 COMMUNICATION_GB = 3.5  # per accelerator of a replica that spans several, for buffers (aiconfigurator)
+# Bus bandwidth of an all-reduce over 4 to 8 cards that meet over PCIe, GB/s: NVIDIA/nccl#841 (A100 PCIe, generation 4)
+# and #1639 (RTX 5090, generation 5), 2025-03; generation 3 by its lanes, half of 4. Faster links are in the rates.
+PCIE_ALL_REDUCE_GB_PER_S = {"PCIe3": 10.5, "PCIe4": 21.0, "PCIe5": 28.0}
 
 
 class Rates(NamedTuple):
@@ -121,6 +124,11 @@ class Speed(NamedTuple):
     ttft_s: float
     tpot_s: float
 
+    def in_time(self, demand: ServeDemand) -> bool:
+        """Whether both latency targets are met, of those that are set."""
+        late_first = demand.ttft_s is not None and self.ttft_s > demand.ttft_s
+        return not late_first and (demand.tpot_s is None or self.tpot_s <= demand.tpot_s)
+
 
 class Case(NamedTuple):
     """What is to be sized, in one value."""
@@ -139,6 +147,13 @@ class Case(NamedTuple):
     def total(self) -> int:
         """Accelerators in all."""
         return self.per_node * self.nodes
+
+    def machines(self, replica: Replica, speed: Speed | None) -> int:
+        """Machines that carry the load with replicas like this one; of one replica when no load is stated."""
+        replicas = (_replicas(self.demand, speed) if speed else None) or 1
+        if replica.cards > self.per_node:
+            return replicas * -(-replica.cards // self.per_node)
+        return -(-replicas // (self.per_node // replica.cards))
 
 
 def size_serving(workload: Workload, model: ModelShape, accelerator: Accelerator, *, per_node: int, nodes: int) -> Fit:
@@ -180,21 +195,21 @@ def _choose(case: Case) -> tuple[Replica, str, Speed | None]:
     for verdict, sign in (("fits", -1), ("tight", 1)):
         holding = [replica for replica in tried if replica.kv_room + sign * replica.kv_margin >= need]
         if holding:
+            inside = [replica for replica in holding if replica.pp == 1]
+            holding = inside or holding  # a pipeline makes room, and no token faster: only for what needs the room
             timed = [(replica, replica_speed(case, replica)) for replica in holding[:MAX_REPLICA_SHAPES]]
-            best, speed = max(timed, key=lambda pair: _worth(case.demand, *pair))
+            best, speed = max(timed, key=lambda pair: _worth(case, *pair))
             return best, verdict, speed
     return tried[-1], "no", None
 
 
-def _worth(demand: ServeDemand, replica: Replica, speed: Speed | None) -> tuple[bool, int, float]:
-    """Order of replicas: those in time first, then the fewest accelerators for the load, then output of each."""
+def _worth(case: Case, replica: Replica, speed: Speed | None) -> tuple[bool, int, int, float]:
+    """Order of replicas: those in time first, then the fewest machines and accelerators, then output of each."""
+    machines = case.machines(replica, speed)
     if speed is None:
-        return False, -replica.cards, 0.0
-    in_time = (demand.ttft_s is None or speed.ttft_s <= demand.ttft_s) and (
-        demand.tpot_s is None or speed.tpot_s <= demand.tpot_s
-    )
-    needed = (_replicas(demand, speed) or 0) * replica.cards
-    return in_time, -needed, speed.output_per_s / replica.cards
+        return False, -machines, -replica.cards, 0.0
+    needed = (_replicas(case.demand, speed) or 0) * replica.cards
+    return speed.in_time(case.demand), -machines, -needed, speed.output_per_s / replica.cards
 
 
 def _replicas(demand: ServeDemand, speed: Speed) -> int | None:
@@ -275,8 +290,8 @@ def _sized(case: Case, replica: Replica, verdict: str, speed: Speed | None) -> F
     serving = _serving(case, replica, speed)
     missed = _missed(case, replica, speed, serving)
     hints = () if verdict == "fits" else (Reason("kv_tight", "the cache is within the error of the estimate"),)
-    if speed is None:
-        text = f"no source gives peak or bandwidth of {case.accelerator.name}"
+    if speed is None and not missed:
+        text = f"no source gives peak and bandwidth of {case.accelerator.name}"
         hints = (*hints, Reason("speed_unknown", text))
     used = (speed.batch if speed else 1) * cache_bytes(case.kv, longest_context(demand))
     return Fit(
@@ -291,9 +306,12 @@ def _sized(case: Case, replica: Replica, verdict: str, speed: Speed | None) -> F
 
 
 def _missed(case: Case, replica: Replica, speed: Speed | None, serving: Serving) -> tuple[Reason, ...]:
-    """Targets that these machines miss: latency, and the load."""
+    """Targets that these machines miss, latency and the load; with an unknown speed nobody can say that they do not."""
     found: list[Reason] = []
     demand = case.demand
+    if speed is None and (asked_output_per_s(demand), demand.ttft_s, demand.tpot_s) != (None, None, None):
+        text = f"no source gives peak and bandwidth of {case.accelerator.name}: whether it carries this is not known"
+        found.append(Reason("speed_unknown", text))
     if speed and demand.ttft_s is not None and speed.ttft_s > demand.ttft_s:
         found.append(Reason("ttft", f"first token after {speed.ttft_s:.2f} s, {demand.ttft_s:.2f} s is asked for"))
     if speed and demand.tpot_s is not None and speed.tpot_s > demand.tpot_s:
@@ -314,6 +332,7 @@ def _serving(case: Case, replica: Replica, speed: Speed | None) -> Serving:
     return Serving(
         accelerators_per_replica=replica.cards,
         replicas=replicas,
+        machines=case.machines(replica, speed),
         accelerators=replicas * replica.cards if replicas is not None else None,
         output_tokens_per_s=output,
         output_tokens_per_s_low=output * case.rates.low,
@@ -343,9 +362,11 @@ def replica_speed(case: Case, replica: Replica) -> Speed | None:
     """Rates of a replica at the largest batch that memory and latency allow; None when peak or bandwidth is unknown.
 
     A request of I input and O output tokens: prefill 2 N I + 2 L h I² FLOPs (causal), then O steps of a batch B, each
-    bound by reading the weights and B caches, or by 2 N B FLOPs, whichever is slower.
+    bound by reading the weights and B caches, or by 2 N B FLOPs, whichever is slower. The stages of a pipeline work one
+    after the other: a token takes as long as on the accelerators of one stage, and as many micro-batches as there are
+    stages are under way at once. What passes between stages (a hidden vector a token) is left out: it is small.
     """
-    peaks = _peaks(case, replica)
+    peaks = _peaks(case, replica.tp)
     if peaks is None:
         return None
     compute, prefill, bandwidth = peaks
@@ -353,20 +374,32 @@ def replica_speed(case: Case, replica: Replica) -> Speed | None:
     inputs = demand.input_tokens * (1.0 - demand.cached_share)
     resident = cache_bytes(case.kv, demand.input_tokens + demand.output_tokens / 2)
     wide = model.heads * model.head_dim
+    exchange = _exchange_s(case, replica.tp)
     ttft = (2.0 * model.params_active * inputs + 2.0 * model.layers * wide * inputs * demand.input_tokens) / prefill
+    ttft += exchange * inputs
     added = model.layers * (rates.layer_s_one if replica.cards == 1 else rates.layer_s_many)
     most = max(1, min(MAX_BATCH, int(replica.kv_room / resident))) if resident else MAX_BATCH
     if demand.concurrency is not None:
         most = min(most, demand.concurrency)
 
     def step(batch: int) -> float:
-        read = _weights_read(case.workload, model, batch) + batch * resident
-        return max(read / bandwidth, 2.0 * model.params_active * batch / compute) + added
+        each = -(-batch // replica.pp)
+        read = _weights_read(case.workload, model, each) + each * resident
+        return max(read / bandwidth, 2.0 * model.params_active * each / compute) + added + exchange * each
 
     batch = _batch_within(step, most, demand.tpot_s)
     tpot = step(batch)
-    seconds = batch * ttft + demand.output_tokens * tpot
+    seconds = batch * ttft / replica.pp + demand.output_tokens * tpot
     return Speed(batch * demand.output_tokens / seconds, batch * demand.input_tokens / seconds, batch, ttft, tpot)
+
+
+def _exchange_s(case: Case, tp: int) -> float:
+    """Seconds that one token's two all-reduces per layer take where cards meet over PCIe; else in the stack's rates."""
+    rate = PCIE_ALL_REDUCE_GB_PER_S.get(case.accelerator.interconnect or "")
+    if tp == 1 or rate is None:
+        return 0.0
+    vector = 2.0 * case.model.hidden
+    return 2.0 * case.model.layers * 2.0 * (tp - 1) / tp * vector / (rate * 1e9)
 
 
 def _batch_within(step: Callable[[int], float], most: int, limit: float | None) -> int:
@@ -380,8 +413,8 @@ def _batch_within(step: Callable[[int], float], most: int, limit: float | None) 
     return low
 
 
-def _peaks(case: Case, replica: Replica) -> tuple[float, float, float] | None:
-    """FLOP/s of decoding and of prefill, and bytes per second, of the whole replica."""
+def _peaks(case: Case, cards: int) -> tuple[float, float, float] | None:
+    """FLOP/s of decoding and of prefill, and bytes per second, of the `cards` of one stage."""
     accelerator, rates, precision = case.accelerator, case.rates, case.workload.precision
     peak, bandwidth = bf16_peak(accelerator), accelerator.memory_bandwidth_gb_per_s
     fast = accelerator.peak_tflops_fp8_dense
@@ -390,8 +423,8 @@ def _peaks(case: Case, replica: Replica) -> tuple[float, float, float] | None:
     if not peak or not bandwidth:
         return None
     share = rates.moe_share if case.model.experts else 1.0
-    flops = peak * 1e12 * replica.cards * share
-    return flops * rates.decode, flops * rates.prefill, bandwidth * 1e9 * rates.bandwidth * replica.cards * share
+    flops = peak * 1e12 * cards * share
+    return flops * rates.decode, flops * rates.prefill, bandwidth * 1e9 * rates.bandwidth * cards * share
 
 
 def _weights_read(workload: Workload, model: ModelShape, batch: int) -> float:
@@ -410,7 +443,10 @@ def _assumptions(workload: Workload, demand: ServeDemand, accelerator: Accelerat
     rates = rates_of(workload.stack, accelerator.kind)
     chunk = demand.prefill_chunk_tokens
     flag = "" if rates.stack == "tensorrt-llm" else "extrapolated"
+    given = "input of the caller or default"
     return (
+        Assumption("input_tokens", demand.input_tokens, "a request", f"{given} 1024", ""),
+        Assumption("output_tokens", demand.output_tokens, "a request", f"{given} 256", ""),
         Assumption("prefill_share", rates.prefill, "of dense peak", rates.source, rates.as_of, flag),
         Assumption("decode_share", rates.decode, "of dense peak", rates.source, rates.as_of, flag),
         Assumption("bandwidth_share", rates.bandwidth, "of peak", rates.source, rates.as_of, flag),

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from cloudaccel.errors import QueryError
-from cloudaccel.model.workload import ServeDemand, Serving
+from cloudaccel.model.workload import Fit, ServeDemand, Serving
+from cloudaccel.workloads.serving import asked_output_per_s
 
 _MILLION = Decimal(1_000_000)
 _SECONDS = Decimal(3600)
@@ -85,8 +86,8 @@ def token_costs(price_per_hour: Decimal, serving: Serving, demand: ServeDemand) 
         Of all accelerators of one replica.
     """
     per_s = price_per_hour / _SECONDS
-    batch_s = Decimal(str(serving.batch * serving.ttft_s + demand.output_tokens * serving.tpot_s))
-    prefill_s = Decimal(str(serving.batch * serving.ttft_s))
+    batch_s = Decimal(str(serving.batch * demand.output_tokens / serving.output_tokens_per_s))
+    prefill_s = batch_s - Decimal(str(demand.output_tokens * serving.tpot_s))
     read = Decimal(serving.batch) * Decimal(str(demand.input_tokens * (1 - demand.cached_share)))
     made = Decimal(serving.batch * demand.output_tokens)
     everything = Decimal(serving.batch * (demand.input_tokens + demand.output_tokens))
@@ -99,3 +100,18 @@ def token_costs(price_per_hour: Decimal, serving: Serving, demand: ServeDemand) 
         total=full,
         idle=full - used,
     )
+
+
+def cost_per_million_served(month: Decimal | None, demand: ServeDemand, fit: Fit) -> Decimal | None:
+    """What a million tokens, in and out, come to when machines cost `month` a month; None when a factor is unknown.
+
+    The tokens are those of the stated load, or without one of all replicas at the stated utilisation.
+    """
+    output_per_s = asked_output_per_s(demand)
+    if output_per_s is None and fit.tokens_per_s is not None:
+        output_per_s = fit.tokens_per_s * demand.utilisation
+    if month is None or not output_per_s:
+        return None
+    per_output = (demand.input_tokens + demand.output_tokens) / demand.output_tokens
+    tokens = output_per_s * per_output * demand.hours_on_per_month * 3600
+    return month / Decimal(str(tokens)) * _MILLION
