@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cloudaccel import units
 from cloudaccel.catalog import store
 from cloudaccel.catalog.query import SORTS
-from cloudaccel.catalog.session import Session, open_session
+from cloudaccel.catalog.session import Session, accelerator_table, open_session
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, names
-from cloudaccel.model import MARKETS, AcceleratorTerm, Hidden, Offer, Query, from_nano
+from cloudaccel.model import MARKETS, Accelerator, AcceleratorTerm, Hidden, Offer, Query, from_nano
 
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
@@ -569,6 +569,8 @@ def _hints(session: Session, query: Query) -> Iterator[str]:
     if not found_any:
         for term in query.terms:
             yield from _lookalikes(term)
+        if query.terms and not any(_counts_on_offer(session, Query(markets=_ANY_MARKET), term) for term in query.terms):
+            yield from _nearest(session, query)
 
 
 def _relaxed(session: Session, query: Query) -> Iterator[str]:
@@ -629,6 +631,32 @@ def _other_counts(term: AcceleratorTerm, counts: Sequence[Fraction]) -> Iterator
         spare = f" ({nodes * each} in all)" if nodes * each != wanted else ""
         words.append(f"{nodes} nodes of {each}{spare} would do: {name}:{each}x{nodes * term.nodes}")
     yield f"no single machine has {wanted}; {'; '.join(words)}"
+
+
+_ANY_MARKET = tuple((market, None) for market in MARKETS)
+_TRIED = 8  # accelerators beside one that nobody lists
+
+
+def _nearest(session: Session, query: Query) -> Iterator[str]:
+    """Of accelerators that no seller lists: the one on offer that comes nearest, by kind, maker and memory."""
+    table, known = accelerator_table(), frozenset[str]().union(*(term.accelerator_ids for term in query.terms))
+    unlisted = " or ".join(dict.fromkeys(term.canonical.partition(":")[0] for term in query.terms))
+    wanted = table[min(known)]
+
+    def distance(other: Accelerator) -> tuple[bool, float]:
+        have, want = other.memory_gib, wanted.memory_gib
+        return other.vendor != wanted.vendor, abs(have - want) if have and want else _EVERYTHING
+
+    alike = [a for a in table.values() if a.kind == wanted.kind and a.id not in known]
+    for other in sorted(alike, key=distance)[:_TRIED]:
+        term = AcceleratorTerm(text=other.family, canonical=other.family, accelerator_ids=(other.id,))
+        found = session.query(Query(terms=(term,), markets=_ANY_MARKET, limit=1))
+        best = next((o for o in found.offers if not o.apart), None)
+        if best is not None and best.price_per_accelerator_hour is not None:
+            price = f"from {best.price_per_accelerator_hour:.4g} {best.price.currency} per accelerator-hour"
+            yield f"{names.short_name(other.id)} ({other.name}), {price} ({best.provider})"
+            break
+    yield f"'cloudaccel refresh', for no seller in this catalog lists {unlisted}"
 
 
 def _lookalikes(term: AcceleratorTerm) -> Iterator[str]:

@@ -49,7 +49,7 @@ def render(plan: Plan) -> str:
         f'<p class="soft">{escape(_subtitle(plan))}</p>',
         "<h2>Options</h2>",
         _table(
-            ["", "Option", "Hardware", "Market", *figures, "Total (USD)", "Verdict"],
+            ["", "Option", "Hardware", "Market", *figures, "Total (USD)" if training else "A month (USD)", "Verdict"],
             [_row(plan, number, option) for number, option in enumerate(shown, 1)],
             numeric={4, 5, 6, 7},
             whole={2, 3},

@@ -140,7 +140,7 @@ def resolve_provider(text: str) -> str:
         return found
     parts = sorted(_partition_index().get(_key(text), ()))
     if not parts:
-        raise _unknown("provider", text, _spellings(providers().values()), "See the list of providers.")
+        raise _unknown("provider", text, _spellings(providers().values()), _SELLERS)
     owner = parts[0][0]
     raise UnknownName(
         f"'{text}' is not a provider but a part of {owner} (partition {', '.join(name for _, name in parts)}). "
@@ -167,7 +167,7 @@ def resolve_partitions(text: str) -> frozenset[tuple[str, str]]:
     found = _partition_index().get(_key(text))
     if found is None:
         known = _spellings((*providers().values(), *partitions().values()))
-        raise _unknown("provider or partition", text, known, "See the list of providers.")
+        raise _unknown("provider or partition", text, known, _SELLERS)
     return found
 
 
@@ -183,7 +183,7 @@ def resolve_region(text: str) -> frozenset[tuple[str, str]]:
     """
     found = _regions_by_name().get(_region_key(text))
     if found is None:
-        raise _unknown("region", text, sorted({name for _, name in regions()}), "See the list of regions.")
+        raise _unknown("region", text, sorted({name for _, name in regions()}), _REGIONS)
     return found
 
 
@@ -227,6 +227,10 @@ def _region_key(text: str) -> str:
     return text.casefold().replace(" ", "")
 
 
+_SELLERS = "'cloudaccel refresh --status' lists those with prices."
+_REGIONS = "'cloudaccel quote ACCELERATOR --limit all' shows those where it is on offer."
+
+
 def _unknown(what: str, text: str, names: Iterable[str], remedy: str) -> UnknownName:
     # Here and not above: only a mistyped name should pay for the import.
     from difflib import get_close_matches
@@ -234,7 +238,7 @@ def _unknown(what: str, text: str, names: Iterable[str], remedy: str) -> Unknown
     spelled = {name.casefold(): name for name in names}
     near = tuple(spelled[hit] for hit in get_close_matches(text.casefold(), list(spelled), n=5))
     hint = f"Did you mean {', '.join(near)}? " if near else ""
-    return UnknownName(f"No {what} is called '{text}'. {hint}{remedy}", choices=near)
+    return UnknownName(f"no {what} is called '{text}'. {hint}{remedy}", choices=near)
 
 
 def _spellings(places: Iterable[Provider | Partition]) -> list[str]:

@@ -86,3 +86,12 @@ def test_u29_an_export_variant_is_a_card_of_its_own() -> None:
     out = run("explain", "A800").out
     assert "export variant of nvidia-a100-sxm-80gb" in out
     assert "400 GB/s" in out
+
+
+def test_an_accelerator_that_nobody_lists_is_said_to_be_and_the_nearest_named() -> None:
+    """Believed wrongly: nothing on offer means that a filter was too narrow."""
+    answer = quote("MI325X:8")
+    assert not answer.total
+    assert answer.hints[-1].endswith("no seller in this catalog lists MI325X")
+    assert answer.hints[0].startswith("MI3")
+    assert not any("no seller" in hint for hint in quote("H100:8", max_price="0.1").hints)

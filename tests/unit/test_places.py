@@ -136,7 +136,7 @@ def test_provider_names_mean_one_provider_each() -> None:
 
 
 def test_mistyped_provider_is_met_with_the_nearest_names() -> None:
-    with pytest.raises(UnknownName, match=r"No provider is called 'nebiu'\. Did you mean nebius") as caught:
+    with pytest.raises(UnknownName, match=r"no provider is called 'nebiu'\. Did you mean nebius") as caught:
         places.resolve_provider("nebiu")
     assert "nebius" in caught.value.choices
 
