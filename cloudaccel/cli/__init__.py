@@ -93,7 +93,7 @@ def _dispatch(arguments: list[str]) -> int:
         common.apply_globals(parsed)
         code: int = module.run(parsed)
         common.flush()
-        return code
+        return code or (2 if getattr(parsed, "unfiltered", False) else 0)
 
 
 def _lacking(error: ModuleNotFoundError, arguments: list[str]) -> ConfigError:
@@ -184,6 +184,8 @@ def _report(error: CloudAccelError, arguments: Sequence[str]) -> int:
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
+    if any(word == "--jq" or word.startswith("--jq=") for word in arguments):
+        return False  # stdout has what the expression makes of an answer, and nothing else
     pairs = zip(("", *arguments), arguments, strict=False)
     return any(
         word in ("--json", "-ojson", "--output=json") or (before in ("-o", "--output") and word == "json")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel.api import deciding as api
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.decide.advise import questions
 from cloudaccel.errors import ConfigError
 from cloudaccel.model.advice import Advice, Choice
@@ -34,16 +34,19 @@ def parser() -> argparse.ArgumentParser:
     m.add_argument("--context", type=int, default=0, metavar="TOKENS", help="context that they must take")
     m.add_argument("--max-params", type=float, metavar="N", help="most parameters that they may have")
     p.add_argument("--explain", action="store_true", help="every rule that spoke, with its source")
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
 def run(a: argparse.Namespace) -> int:
     """Advise and show; exit 0, or 3 when every way is ruled out."""
     flags = {name: value for name in questions() if (value := getattr(a, name.replace("-", "_"))) is not None}
-    answers = {**(_read(Path(a.file)) if a.file else {}), **flags}
-    found = api.advise(answers, context=a.context, max_params=a.max_params)
-    common.write(text(found) if a.output == "json" else render(found, explain=a.explain))
+    given = {**(_read(Path(a.file)) if a.file else {}), **flags}
+    found = api.advise(given, context=a.context, max_params=a.max_params)
+    if a.output == "json":
+        answers.write_text(a, text(found))
+    else:
+        common.write(render(found, explain=a.explain))
     return 0 if found.best("model") is not None else 3
 
 

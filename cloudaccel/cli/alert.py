@@ -2,15 +2,13 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from cloudaccel.api import alerting
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.jobs.alerts import STYLES, Alert, Message
 
@@ -54,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _action(verbs: common.Actions, name: str, text: str) -> argparse.ArgumentParser:
     sub = common.action_parser(verbs, "alert", name, text, EXAMPLES)
-    common.add_output(sub, ("table", "json"))
+    common.add_output(sub)
     return sub
 
 
@@ -70,7 +68,7 @@ def _add(a: argparse.Namespace) -> None:
     style = alerting.style_of(a.to, a.style, private=a.private)
     alert = alerting.open_alerts().add(kind, question, a.to, style)
     if a.output == "json":
-        _json({"kind": "alert", "alert": {**_alert_json(alert), "secret": alert.secret}})
+        answers.write(a, "alert.add", {"alert": {**_alert_json(alert), "secret": alert.secret}}, kept=True)
         return
     common.write(f"alert {alert.id}: {_words(alert)} → {_masked(alert.target)}\n")
     if style == "json":
@@ -93,10 +91,8 @@ def _list(a: argparse.Namespace) -> None:
     alerts = alerting.open_alerts()
     messages = alerts.messages() if a.all else alerts.messages("waiting", "dead")
     if a.output == "json":
-        _json(
-            {"kind": "alerts", "alerts": [_alert_json(alert) for alert in alerts.all()],
-             "messages": [_message_json(message) for message in messages]}
-        )  # fmt: skip
+        body = {"alerts": [_alert_json(alert) for alert in alerts.all()], "messages": [*map(_message_json, messages)]}
+        answers.write(a, "alert.list", body)
         return
     rows = [[alert.id, _words(alert), alert.style, _masked(alert.target)] for alert in alerts.all()]
     if not rows:
@@ -124,7 +120,7 @@ def _test(a: argparse.Namespace) -> None:
     )  # fmt: skip
     alerting.sender(private=a.private)(alert, message)
     if a.output == "json":
-        _json({"kind": "alert.test", "alert": alert.id, "delivered": True})
+        answers.write(a, "alert.test", {"alert": alert.id, "delivered": True}, kept=True)
     else:
         common.write(f"{_masked(alert.target)} has taken the message.\n")
 
@@ -132,7 +128,7 @@ def _test(a: argparse.Namespace) -> None:
 def _remove(a: argparse.Namespace) -> None:
     alerting.open_alerts().remove(a.id)
     if a.output == "json":
-        _json({"kind": "alert.remove", "alert": a.id})
+        answers.write(a, "alert.remove", {"alert": a.id}, kept=True)
     else:
         common.write(f"alert {a.id} and its messages are gone.\n")
 
@@ -140,7 +136,7 @@ def _remove(a: argparse.Namespace) -> None:
 def _retry(a: argparse.Namespace) -> None:
     number = alerting.open_alerts().retry()
     if a.output == "json":
-        _json({"kind": "alert.retry", "messages": number})
+        answers.write(a, "alert.retry", {"messages": number}, kept=True)
     else:
         common.write(f"{number} dead letters wait to be sent again.\n")
 
@@ -174,8 +170,3 @@ def _alert_json(alert: Alert) -> dict[str, Any]:
 def _message_json(message: Message) -> dict[str, Any]:
     return {**asdict(message), "body": json.loads(message.body), "next_at": message.next_at.isoformat(),
             "created_at": message.created_at.isoformat()}  # fmt: skip
-
-
-def _json(body: Mapping[str, Any]) -> None:
-    indent = 1 if sys.stdout.isatty() else None
-    common.write_data(json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=indent) + "\n")

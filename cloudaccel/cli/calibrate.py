@@ -1,11 +1,10 @@
 """``cloudaccel calibrate``: one measured rate in place of the prior."""
 
 import argparse
-import json
 from dataclasses import asdict
 
 from cloudaccel.api import calibrating as api
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 
 EXAMPLES = """\
   cloudaccel calibrate train.log --accelerators 8
@@ -36,8 +35,7 @@ def run(a: argparse.Namespace) -> int:
     """Print the rate, and what to do with it."""
     found = api.calibrate(a.log, accelerators=a.accelerators, pattern=a.pattern, seq=a.seq)
     if a.output == "json":
-        body = {"schema": "cloudaccel/v1", "kind": "calibrate", **asdict(found), "steady": found.steady}
-        common.write(json.dumps(body) + "\n")
+        answers.write(a, "calibrate", {**asdict(found), "steady": found.steady})
         return 0
     rate = found.tokens_per_s_per_accelerator
     common.write(

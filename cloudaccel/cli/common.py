@@ -13,7 +13,7 @@ from cloudaccel.errors import CloudAccelError, QueryError, StorageError
 if TYPE_CHECKING:
     from cloudaccel.api.judging import Rules
 
-OUTPUTS = ("table", "wide", "json", "csv", "yaml")
+OUTPUTS = ("table", "json", "yaml")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -110,12 +110,14 @@ def action_parser(verbs: Actions, verb: str, name: str, text: str, examples: str
 
 
 def add_output(parser: argparse.ArgumentParser, forms: Sequence[str] = OUTPUTS) -> None:
-    """The shared output options; `forms` are those that the verb can write."""
+    """The shared output options; `forms` are those that the verb can write. `cloudaccel.cli.answers` writes JSON."""
+    parser.set_defaults(form="json", unfiltered=False)
     group = parser.add_argument_group("output")
     group.add_argument("-o", "--output", choices=forms, default="table", help="form of the answer (default: table)")
     group.add_argument("--json", action="store_const", const="json", dest="output", help="same as -o json")
     if "csv" in forms:
         group.add_argument("--csv", action="store_const", const="csv", dest="output", help="same as -o csv")
+    group.add_argument("--jq", metavar="EXPR", help="filter the JSON, in the language of jq (extra jq)")
     group.add_argument("--no-color", action="store_true", help="no colour (also NO_COLOR)")
     group.add_argument("-q", "--quiet", action="store_true", help="no warnings on stderr")
 
@@ -191,10 +193,14 @@ def _listed(flag: str, text: str | None) -> tuple[str, ...]:
 
 
 def apply_globals(parsed: argparse.Namespace) -> None:
-    """Hand the configuration file on to the settings, which read the environment."""
+    """Hand the configuration file on to the settings, which read the environment; settle the form of the answer."""
     for name in ("catalog", "config", "profile"):
         if getattr(parsed, name) == "":
             raise QueryError(f"--{name}: the value is empty. Give one, or leave --{name} out.")
+    if getattr(parsed, "jq", None) is not None or getattr(parsed, "output", None) == "yaml":
+        from cloudaccel.cli import answers  # what a table does not need
+
+        answers.prepare(parsed)
     if parsed.config:
         os.environ["CLOUDACCEL_CONFIG"] = parsed.config
     if parsed.profile:
@@ -288,9 +294,14 @@ def give_up_stdout() -> None:
 
 
 def note(text: str, *, quiet: bool = False) -> None:
-    """One line on stderr. What a terminal would obey, or write backwards, is shown as it would be typed."""
+    """One line on stderr, `harmless`."""
     if not quiet:
-        write(_OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text) + "\n", sys.stderr)
+        write(harmless(text) + "\n", sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """What a terminal would obey, or write backwards, is shown as it would be typed."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def error_json(error: CloudAccelError) -> dict[str, Any]:

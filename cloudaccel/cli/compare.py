@@ -3,7 +3,7 @@
 import argparse
 
 from cloudaccel.api import deciding as api
-from cloudaccel.cli import common, compare_table
+from cloudaccel.cli import answers, common, compare_table
 from cloudaccel.errors import QueryError
 
 EXAMPLES = """\
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     v.add_argument("--write-prices", metavar="CSV", help="with --inventory: write them as a price file for quote, plan")
     common.add_money(p)
     common.add_pictures(p)
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -92,7 +92,7 @@ def run(a: argparse.Namespace) -> int:
     if a.output == "json":
         from cloudaccel.output.compare_json import text
 
-        common.write(text(found))
+        answers.write_text(a, text(found))
     else:
         common.write(compare_table.render(found, explain=a.explain))
     if found.cheapest is not None:
@@ -102,7 +102,12 @@ def run(a: argparse.Namespace) -> int:
 
 def _inventory(a: argparse.Namespace) -> int:
     priced = api.price_inventory(a.inventory, country=a.country, fx=a.fx)
-    common.write(compare_table.inventory(priced))
+    if a.output == "json":
+        from cloudaccel.output.compare_json import inventory_json
+
+        answers.write(a, "compare.inventory", {"machines": inventory_json(priced)})
+    else:
+        common.write(compare_table.inventory(priced))
     if a.write_prices:
         common.save(a.write_prices, api.price_file_text(priced))
     return 0

@@ -1,10 +1,9 @@
 """``cloudaccel doctor``: what of this installation works, and what does not."""
 
 import argparse
-import json
 
 from cloudaccel.api import checking as api
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 
 EXAMPLES = """\
   cloudaccel doctor                looks at the installation, prices, folders and extras; changes nothing
@@ -16,7 +15,7 @@ _MARK = {"ok": "ok  ", "note": "note", "bad": "BAD "}
 def parser() -> argparse.ArgumentParser:
     """The parser of the verb."""
     p = common.verb_parser("doctor", "Check the installation, the prices and their age. Uses no network.", EXAMPLES)
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -25,8 +24,7 @@ def run(a: argparse.Namespace) -> int:
     checks = api.doctor(catalog=a.catalog)
     if a.output == "json":
         body = [{"name": c.name, "state": c.state, "text": c.text, "advice": c.advice or None} for c in checks]
-        text = json.dumps({"schema": "cloudaccel/v1", "kind": "doctor", "checks": body}, ensure_ascii=False)
-        common.write_data(text + "\n")
+        answers.write(a, "doctor", {"checks": body})
     else:
         for check in checks:
             advice = f" {check.advice}" if check.advice else ""

@@ -1,11 +1,10 @@
 """``cloudaccel explain``: what a name means, what an instance type is, where an offer's price comes from."""
 
 import argparse
-import json
 from collections.abc import Iterator
 
 from cloudaccel.api import explaining as api
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.errors import UnknownName
 from cloudaccel.model import Accelerator, Offer
 from cloudaccel.output.columns import part_text, plain
@@ -26,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("names", nargs="+", metavar="NAME", help="accelerator, cloud spelling, instance type, or offer id")
     p.add_argument("--provider", metavar="NAME", help="also show how this provider spells the accelerator")
     p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -40,9 +39,8 @@ def run(a: argparse.Namespace) -> int:
         except UnknownName as error:
             unknown = unknown or error
     if a.output == "json":
-        body = {"schema": "cloudaccel/v1", "kind": "explain", "names": [explanation_json(e) for e in explained]}
-        body |= {"error": common.error_json(unknown)} if unknown else {}
-        common.write_data(json.dumps(body, ensure_ascii=False, indent=1) + "\n")
+        failed = {"error": common.error_json(unknown)} if unknown else {}
+        answers.write(a, "explain", {"names": [explanation_json(e) for e in explained], **failed})
     else:
         common.write("\n".join(line for e in explained for line in (*_lines(e), "")))
     if unknown is None:

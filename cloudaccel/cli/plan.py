@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from cloudaccel.api import planning as api
-from cloudaccel.cli import common, plan_certificate, plan_export, plan_quota, plan_table
+from cloudaccel.cli import answers, common, plan_certificate, plan_export, plan_quota, plan_table
 from cloudaccel.errors import ConfigError, QueryError, StorageError
 from cloudaccel.model.certificate import Certificate
 from cloudaccel.model.plan import Option, Plan
@@ -160,7 +160,7 @@ def run(a: argparse.Namespace) -> int:
         if a.export_to == "-":
             return _exit_code(found, a, max_increase)
     if a.output == "json":
-        common.write(text if certificate is None else _with_certificate(text, certificate))
+        answers.write_text(a, text if certificate is None else _with_certificate(text, certificate))
     else:
         common.write(plan_table.render(found, explain=a.explain, saved=saved))
         if certificate is not None:

@@ -18,6 +18,8 @@ def planned_already(a: argparse.Namespace) -> str | None:
 
 def write(found: Plan | str, a: argparse.Namespace) -> None:
     """Write every export that was asked for, and say on stderr where it is and what it cannot promise."""
+    if a.export_to == "-" and a.output != "table":
+        raise QueryError("--export-to - prints the export and nothing else: leave --json, -o and --jq out.")
     if a.export_to == "-" and len(a.export) > 1:
         raise QueryError("--export-to - prints one export; name a folder for several.")
     made = [exporting.export_plan(found, name, lease=a.lease) for name in a.export]

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from cloudaccel.api import quotas, quoting
 from cloudaccel.api.quotas import Counted, Given, number
-from cloudaccel.cli import common
-from cloudaccel.errors import NothingFits, QueryError
+from cloudaccel.cli import answers, common
+from cloudaccel.errors import NothingFits
 from cloudaccel.model.plan import Plan
 from cloudaccel.protocols import QuotaLine
 
@@ -31,8 +31,6 @@ def add(p: argparse.ArgumentParser) -> None:
 
 def without_job(a: argparse.Namespace) -> int:
     """The report of what is on offer for ``--accel``; exit 3 when that is nothing."""
-    if a.output not in ("table", "json"):
-        raise QueryError("--quota-report is written as a table or as --json.")
     answer = quoting.quote(
         a.accel, provider=a.provider, region=a.region, country=a.country, residency=a.residency,
         market=a.market or "on-demand", interconnect=a.interconnect, limit=a.limit, price_file=a.price_file,
@@ -47,8 +45,6 @@ def without_job(a: argparse.Namespace) -> int:
 
 def of_plan(found: Plan, a: argparse.Namespace) -> None:
     """The report of a plan's options."""
-    if a.output not in ("table", "json"):
-        raise QueryError("--quota-report is written as a table or as --json.")
     given = quotas.read_given(a.quota or ())
     wanted = [(offer, option.nodes) for option in found.options for offer in (option.offer, *option.also)]
     _write(a, quotas.report(wanted, given), given)
@@ -56,7 +52,8 @@ def of_plan(found: Plan, a: argparse.Namespace) -> None:
 
 def _write(a: argparse.Namespace, report: Sequence[Counted], given: Given | None) -> None:
     if a.output == "json":
-        common.write(json.dumps(quotas.report_json(report, datetime.now(UTC)), ensure_ascii=False, indent=1) + "\n")
+        body = quotas.report_json(report, datetime.now(UTC))
+        answers.write_text(a, json.dumps(body, ensure_ascii=False, indent=1) + "\n")
     else:
         common.write(render(report, given))
 

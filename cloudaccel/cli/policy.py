@@ -1,13 +1,11 @@
 """``cloudaccel policy``: the rules, their facts, and what they say about a place."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
 
 from cloudaccel.api import judging as api
-from cloudaccel.cli import common, policy_more
+from cloudaccel.cli import answers, common, policy_more
 from cloudaccel.compliance import Pack, load_packs, shipped_packs
 from cloudaccel.errors import QueryError
 from cloudaccel.model.verdict import DISCLAIMER, NON_COMPLIANT, UNKNOWN, Finding, Verdict
@@ -40,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_rules(p)
     p.add_argument("--accel", metavar="ACCEL", help="for explain (or none), ask and diff: such as H100-SXM:8")
     policy_more.add_statement(p)
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -48,7 +46,10 @@ def run(a: argparse.Namespace) -> int:
     """Do what the action says; explain exits 4 unless the rules are satisfied on the facts given."""
     if a.action == "list":
         packs = tuple(shipped_packs().values())
-        common.write(_json({"packs": [pack_json(p) for p in packs]}) if a.output == "json" else _list(packs))
+        if a.output == "json":
+            answers.write(a, "policy.list", {"packs": [pack_json(p) for p in packs]})
+        else:
+            common.write(_list(packs))
         return 0
     if a.action in policy_more.ACTIONS:
         return policy_more.run(a)
@@ -58,7 +59,7 @@ def run(a: argparse.Namespace) -> int:
         return _explain(a)
     packs = load_packs(a.names, allow_status=("draft", "proposed", "not_enforced", "withdrawn"))
     if a.output == "json":
-        common.write(_json({"packs": [asdict(p) for p in packs]}))
+        answers.write(a, f"policy.{a.action}", {"packs": [asdict(p) for p in packs]})
     elif a.action == "show":
         common.write("\n".join(line for pack in packs for line in _shown(pack)) + "\n")
     else:
@@ -70,16 +71,12 @@ def _explain(a: argparse.Namespace) -> int:
     judge = api.judge_by(common.rules_of(a))
     verdicts = [api.explain_place(judge, place, a.accel) for place in a.names]
     if a.output == "json":
-        common.write(_json({"verdicts": [verdict_json(v) for v in verdicts]}))
+        answers.write(a, "policy.explain", {"verdicts": [verdict_json(v) for v in verdicts]})
     else:
         common.write("\n".join(line for verdict in verdicts for line in _explained(verdict)) + "\n")
     for text in dict.fromkeys(text for verdict in verdicts for text in verdict.warnings):
         common.note(f"warning: {text}", quiet=a.quiet)
     return 4 if {v.state for v in verdicts} & {NON_COMPLIANT, UNKNOWN} else 0
-
-
-def _json(body: dict[str, Any]) -> str:
-    return json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=1, default=dict) + "\n"
 
 
 def _list(packs: tuple[Pack, ...]) -> str:

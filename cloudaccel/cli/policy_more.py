@@ -1,14 +1,13 @@
 """``cloudaccel policy ask``, ``assert`` and ``diff``: what to find out, what you have, what a new version changes."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from cloudaccel.api import policies as api
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.compliance import Assertion, Waiver, shipped_packs
 from cloudaccel.compliance import statements as files
 from cloudaccel.compliance.statements import Stated
@@ -39,10 +38,6 @@ def run(a: argparse.Namespace) -> int:
     return {"ask": _ask, "assert": _assert, "diff": _diff}[a.action](a)
 
 
-def _json(kind: str, body: dict[str, Any]) -> str:
-    return json.dumps({"schema": "cloudaccel/v1", "kind": kind, **body}, ensure_ascii=False, indent=1) + "\n"
-
-
 def _offer(offer: Offer) -> dict[str, Any]:
     price = offer.price_per_accelerator_hour
     return {
@@ -70,7 +65,7 @@ def _ask(a: argparse.Namespace) -> int:
              "saves_per_accelerator_hour": None if q.saves is None else plain(q.saves)}
             for q in found
         ]  # fmt: skip
-        common.write(_json("policy_ask", {"questions": rows}))
+        answers.write(a, "policy.ask", {"questions": rows})
         return 0
     lines = [line for q in found for line in _question(q)]
     common.write("\n".join(lines or ["No answer of yours would change the cheapest choice."]) + "\n")
@@ -105,6 +100,8 @@ def _assert(a: argparse.Namespace) -> int:
         common.note(f"{what} until {entry.until}, written to {path}", quiet=a.quiet)
     if a.withdraw is not None:
         common.note(f"{a.withdraw} withdrawn from {path}", quiet=a.quiet)
+    if a.output == "json":
+        _list(stated, a)
     return 0
 
 
@@ -147,7 +144,7 @@ def _today() -> date:
 
 def _list(stated: Stated, a: argparse.Namespace) -> None:
     if a.output == "json":
-        common.write(_json("policy_assert", {key: v for key, v in files.to_json(stated).items() if key != "schema"}))
+        answers.write(a, "policy.assert", {key: v for key, v in files.to_json(stated).items() if key != "schema"})
         return
     today = _today()
     rows = [
@@ -184,7 +181,7 @@ def _diff(a: argparse.Namespace) -> int:
                 for pair, offers in sorted(found.verdicts.items())
             ],
         }  # fmt: skip
-        common.write(_json("policy_diff", body))
+        answers.write(a, "policy.diff", body)
     else:
         common.write("\n".join(_differences(found, a.accel)) + "\n")
     return 4 if found.verdicts else 0

@@ -1,7 +1,6 @@
 """``cloudaccel prices import``: the organisation's own prices out of its bills, as a price file."""
 
 import argparse
-import json
 import os
 from dataclasses import asdict
 from decimal import Decimal
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudaccel.api.importing import Imported, SkippedRows, import_focus, imported_text, unreadable
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.errors import QueryError
 
 EXAMPLES = """\
@@ -30,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", metavar="FILE", help="write the price file here instead of to stdout")
     p.add_argument("--replace", action="store_true", help="write --out over a file that is there already")
     p.add_argument("--strict", action="store_true", help="exit 6 when a row could not be read")
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -42,7 +41,7 @@ def run(a: argparse.Namespace) -> int:
     if a.out:
         common.save(a.out, imported_text(done))
     if a.output == "json":
-        common.write_data(json.dumps(_body(done, a.out), ensure_ascii=False) + "\n")
+        answers.write(a, "prices", _body(done, a.out))
     else:
         common.write(_written(done, a.out) if a.out else imported_text(done))
     for line in _counts(done):
@@ -83,6 +82,6 @@ def _body(done: Imported, out: str | None) -> dict[str, Any]:
     ]  # fmt: skip
     skipped = [{**asdict(s), "cost": {k: str(v) for k, v in s.cost.items()}} for s in done.skipped]
     return {
-        "schema": "cloudaccel/v1", "kind": "prices", "target": out, "rows": done.rows, "used": done.used,
+        "target": out, "rows": done.rows, "used": done.used,
         "prices": prices, "skipped": skipped,
     }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from cloudaccel import registry, units
 from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_principal
 from cloudaccel.cli import (
+    answers,
     common,
     provision_disks,
     provision_end,
@@ -17,7 +18,7 @@ from cloudaccel.cli import (
 )
 from cloudaccel.cli.provision_wait import stoppable, waiting
 from cloudaccel.cost.lines import DISK_PRICE
-from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, ProviderError, QueryError
+from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, ProviderError
 from cloudaccel.output import runs as out
 from cloudaccel.protocols import Instances, Provider
 from cloudaccel.provision import lease, money, standing
@@ -202,8 +203,6 @@ def _up_limits(p: argparse.ArgumentParser) -> None:
 
 def run(a: argparse.Namespace) -> int:
     """Do the action; see CLI help for the exit codes."""
-    if a.output not in ("table", "wide", "json"):
-        raise QueryError(f"-o {a.output}: this verb writes a table or JSON.")
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
         "up": _run_up, "list": _run_list, "show": _run_show, "cost": _run_cost,
         "extend": _run_extend, "down": _over(provision_end.down), "reap": _over(provision_end.sweep),
@@ -298,7 +297,7 @@ def _dry_run(a: argparse.Namespace, request: provision_request.Request, load: "_
         places = Places(load, clock, Calls(Waits(clock, line.say), patience_s=10))
         previews = places.preview(request.spec)
     if a.output == "json":
-        provision_render.emit("provision.preview", out.preview_json(request.spec, previews, now))
+        answers.write(a, "provision.preview", out.preview_json(request.spec, previews, now))
     else:
         common.write(provision_render.preview_text(request.spec, previews, request.said, now))
     return _worst([p for p in previews if p.problem is not None], len(previews))
@@ -346,7 +345,7 @@ def _confirm(a: argparse.Namespace, request: provision_request.Request) -> None:
 
 def _report(a: argparse.Namespace, outcome: Outcome) -> int:
     if a.output == "json":
-        provision_render.emit("provision.run", out.outcome_json(outcome))
+        answers.write(a, "provision.run", out.outcome_json(outcome), kept=True)
     run = outcome.run
     if outcome.exit_code == 0:
         if a.output != "json" and run.lease_until is not None:
@@ -380,7 +379,7 @@ def _run_list(a: argparse.Namespace) -> int:
     rows = [_row(journal, run) for run in journal.runs() if a.all or run.state not in OVER]
     if a.output == "json":
         runs = [out.run_json(run, spent, bills) for run, _, bills, spent in rows]
-        provision_render.emit("provision.list", {"runs": runs})
+        answers.write(a, "provision.list", {"runs": runs})
     else:
         common.write(provision_render.list_text(rows, SystemClock().now()))
     return 0
@@ -391,7 +390,7 @@ def _run_show(a: argparse.Namespace) -> int:
     run = journal.run(a.run)
     operations, resources = journal.operations(run.id), journal.resources(run.id)
     if a.output == "json":
-        provision_render.emit("provision.show", out.show_json(run, operations, resources))
+        answers.write(a, "provision.show", out.show_json(run, operations, resources))
         return 0
     with waiting(quiet=a.quiet) as line:
         calls = Calls(Waits(SystemClock(), line.say), patience_s=5)
@@ -439,7 +438,7 @@ def _run_cost(a: argparse.Namespace) -> int:
     disks = {run.id: disk_lines(journal, run, now, price) for run in runs}
     if a.output == "json":
         told = [{**out.cost_json(c), "disks": provision_disks.to_json(disks[c.run.id])} for c in costs]
-        provision_render.emit("provision.cost", {"costs": told})
+        answers.write(a, "provision.cost", {"costs": told})
     else:
         common.write(provision_render.cost_text(costs) + provision_disks.text(disks, price, a.disk_price is None))
     return 0
@@ -449,7 +448,7 @@ def _run_extend(a: argparse.Namespace) -> int:
     journal = _journal()
     run = lease.extend(journal, journal.run(a.run), units.parse_duration_s(a.by, "TIME"))
     if a.output == "json":
-        provision_render.emit("provision.run", {"run": out.run_json(run)})
+        answers.write(a, "provision.run", {"run": out.run_json(run)}, kept=True)
     else:
         common.write(
             f"run {run.id}: lease until {out.moment(run.lease_until)}; "

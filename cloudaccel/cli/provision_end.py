@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from cloudaccel import registry, units
-from cloudaccel.cli import common, provision_render
+from cloudaccel.cli import answers, common, provision_render
 from cloudaccel.cli.provision_wait import stoppable, waiting
 from cloudaccel.errors import QueryError
 from cloudaccel.output import runs as out
@@ -78,7 +78,7 @@ def down(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider
             }
             for e in endings
         ]
-        provision_render.emit("provision.down", {"runs": body})
+        answers.write(a, "provision.down", {"runs": body}, kept=True)
     for ending in endings:
         _say_ending(a, journal, ending)
     return 11 if any(e.remaining for e in endings) else 0
@@ -213,7 +213,8 @@ def _startable() -> list[str]:
 
 def _say_findings(a: argparse.Namespace, findings: Sequence[reap.Finding]) -> None:
     if a.output == "json":
-        provision_render.emit("provision.reap", {"deleted": a.yes, "findings": [out.finding_json(f) for f in findings]})
+        body = {"deleted": a.yes, "findings": [out.finding_json(f) for f in findings]}
+        answers.write(a, "provision.reap", body, kept=a.yes)
         return
     lines = [provision_render.finding_line(finding, a.yes) for finding in findings]
     common.write("\n".join(lines) + "\n" if lines else "Nothing is left over.\n")

@@ -1,11 +1,8 @@
 """Runs as tables for people. Unknown is a dash. Their JSON: `cloudaccel.output.runs`."""
 
-import json
-import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from cloudaccel import registry
 from cloudaccel.cli import common
@@ -16,12 +13,6 @@ from cloudaccel.provision.cost import Cost
 from cloudaccel.provision.places import Preview, quota_text
 from cloudaccel.provision.reap import Finding
 from cloudaccel.provision.values import Attempt, Candidate, Operation, Run, Spec, Tracked
-
-
-def emit(kind: str, body: dict[str, Any]) -> None:
-    """Print one JSON envelope."""
-    envelope = {"schema": "cloudaccel/v1", "kind": kind, **body}
-    common.write(json.dumps(envelope, ensure_ascii=False, indent=1 if sys.stdout.isatty() else None) + "\n")
 
 
 def span(seconds: float) -> str:

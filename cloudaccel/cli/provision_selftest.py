@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from cloudaccel import units
-from cloudaccel.cli import common, provision_render
+from cloudaccel.cli import answers, common
 from cloudaccel.cli.provision_wait import WaitLine, stoppable, waiting
 from cloudaccel.errors import LimitExceeded, QueryError
 from cloudaccel.protocols import Provider
@@ -58,7 +58,7 @@ def _prove(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provid
     file = write_record(record)
     if a.output == "json":
         body = {**asdict(record), "ok": record.ok, "proved": dict(proved(record))}
-        provision_render.emit("provision.selftest", body)
+        answers.write(a, "provision.selftest", body, kept=True)
     else:
         common.write(f"{_summary(record)} Record: {file}\n")
     if record.may_bill:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudaccel import settings
-from cloudaccel.cli import common, provision_render
+from cloudaccel.cli import answers, common
 from cloudaccel.cli.provision_wait import waiting
 from cloudaccel.errors import InstanceNotFound, NothingFits, ProviderError, QueryError
 from cloudaccel.protocols import Instance, Instances, Provider, Way
@@ -165,7 +165,7 @@ def _known_hosts(found: Run, node: _Node, address: str) -> Path:
 def _print(a: argparse.Namespace, found: Run, commands: Mapping[int, Sequence[str]]) -> int:
     if a.output == "json":
         body = [{"node": number, "argv": list(argv)} for number, argv in commands.items()]
-        provision_render.emit("provision.ssh", {"run": found.id, "commands": body})
+        answers.write(a, "provision.ssh", {"run": found.id, "commands": body})
     else:
         common.write("".join(f"{shlex.join(argv)}\n" for argv in commands.values()))
     return 0

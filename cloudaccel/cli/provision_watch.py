@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cloudaccel import units
-from cloudaccel.cli import common, provision_render
+from cloudaccel.cli import answers, common
 from cloudaccel.cli.provision_wait import WaitLine
 from cloudaccel.errors import CloudAccelError, QueryError
 from cloudaccel.output import runs as out
@@ -86,7 +86,7 @@ def _stopping() -> Generator[Callable[[], bool]]:
 
 def _say(a: argparse.Namespace, look: Look, news: Sequence[Notice]) -> None:
     if a.output == "json":
-        provision_render.emit("provision.watch", _json(look, news))
+        answers.write(a, "provision.watch", _json(look, news), kept=True)
     else:
         for notice in news:
             common.write(f"{look.at:%Y-%m-%d %H:%M:%SZ}  run {notice.run}  {notice.kind:<14}  {notice.text}\n")

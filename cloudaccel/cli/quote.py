@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--disk", metavar="SIZE", help="show what a disk of that size costs beside each machine: 500GB")
     f.add_argument("--strict", action="store_true", help="exit 6 when a shown price is stale, or no row has a price")
     common.add_rules(p)
-    common.add_output(p)
+    common.add_output(p, ("table", "wide", "json", "csv", "yaml"))
     _add_view(p)
     return p
 
@@ -93,7 +93,6 @@ def _add_view(p: argparse.ArgumentParser) -> None:
     v.add_argument("--history", metavar="TIME", help="what each offer cost over so many days: 30d, 90d, 26w")
     v.add_argument("--columns", metavar="A,B", help=f"of: {', '.join(COLUMNS)}")
     v.add_argument("--per", choices=tuple(PER), default="hour", help="time that prices are for; a month is 730 h")
-    v.add_argument("--jq", metavar="EXPR", help="filter the JSON, in the language of jq (extra jq)")
     v.add_argument("--explain", action="store_true", help="how names were read, and where each price comes from")
     v.add_argument("--show-hidden", action="store_true", help="list what was hidden, by reason")
     v.add_argument(
@@ -141,10 +140,11 @@ def _histories(answer: api.Quote, a: argparse.Namespace) -> "Mapping[str, PriceH
 def _show(
     answer: api.Quote, a: argparse.Namespace, columns: tuple[str, ...] | None, histories: "Mapping[str, PriceHistory]"
 ) -> None:
-    if a.jq or a.output in ("json", "yaml"):
+    if a.output == "json":
+        from cloudaccel.cli import answers
         from cloudaccel.output import quote_json
 
-        common.write_data(quote_json.render(answer, a.output, a.per, a.jq, histories))
+        answers.write_text(a, quote_json.render(answer, a.per, histories))
     elif a.output == "csv":
         from cloudaccel.output import quote_csv
 

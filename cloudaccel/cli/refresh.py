@@ -1,7 +1,6 @@
 """``cloudaccel refresh``: read the sellers' price lists, carry prices in and out, show what the catalog holds."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from cloudaccel.api.scheduling import ScheduleStatus, keep_fresh, schedule_statu
 from cloudaccel.catalog.download import is_address
 from cloudaccel.catalog.guard import Change
 from cloudaccel.catalog.signing import Signature
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.errors import CloudAccelError, ConfigError, QueryError
 
 EXAMPLES = """\
@@ -69,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--schedule", metavar="WHEN", help="for ever: every 6h, or in UTC as cron says, '15 6 * * *'")
     p.add_argument("--accept", action="store_true", help="take lists and prices that moved too far to be believed")
     p.add_argument("--strict", action="store_true", help="exit 6 when a list or row was refused or could not be read")
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -104,7 +103,8 @@ def run(a: argparse.Namespace) -> int:
     )
     refused = sum((done.report or {}).get("refused", {}).values())
     if a.output == "json":
-        _json({"kind": "refresh", **asdict(done), "source": _text(done.source), "target": str(done.target)})
+        body = {**asdict(done), "source": _text(done.source), "target": str(done.target)}
+        answers.write(a, "refresh", body, kept=True)
     else:
         common.write(_sentence(done))
         if done.signature is not None:
@@ -149,7 +149,7 @@ def _renew(a: argparse.Namespace) -> int:
 
 def _tell(done: Renewed, a: argparse.Namespace) -> None:
     if a.output == "json":
-        _json({"kind": "refresh", **_renewal(done, with_changes=a.diff)})
+        answers.write(a, "refresh", _renewal(done, with_changes=a.diff), kept=not a.diff)
     else:
         common.write("".join(f"{line}\n" for line in renewal_lines(done, with_changes=a.diff)))
     for warning in done.warnings:
@@ -296,7 +296,7 @@ def _show_status(status: api.Status, a: argparse.Namespace) -> int:
     if a.output == "json":
         process = schedule_status()
         schedule = asdict(process) if process else None
-        _json({"kind": "status", **asdict(status), "path": _text(status.path), "schedule": schedule})
+        answers.write(a, "refresh.status", {**asdict(status), "path": _text(status.path), "schedule": schedule})
         return 0
     where = status.path or "memory"
     common.write(f"catalog {status.catalog_id[:19]} in {where}, from {status.built_from}\n\n")
@@ -353,8 +353,3 @@ def _age(p: api.ProviderStatus, today: date) -> str:
 
 def _text(path: object) -> str | None:
     return None if path is None else str(path)
-
-
-def _json(body: dict[str, Any]) -> None:
-    indent = 1 if sys.stdout.isatty() else None
-    common.write_data(json.dumps({"schema": "cloudaccel/v1", **body}, ensure_ascii=False, indent=indent) + "\n")

@@ -1,14 +1,13 @@
 """``cloudaccel refresh --compare``: our prices beside those of a catalog that somebody else hosts."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
 from cloudaccel.api.hosted import Difference, SideBySide, side_by_side
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.errors import QueryError
 
 SHOWN = 20  # lines for each provider; --json has all
@@ -31,12 +30,7 @@ def compare(a: argparse.Namespace) -> int:
         raise QueryError("--compare only shows; with it go PROVIDER, --catalog, --strict and --json.")
     done = side_by_side(a.compare, a.provider, catalog=a.catalog)
     if a.output == "json":
-        body = {
-            "schema": "cloudaccel/v1",
-            "kind": "refresh_compare",
-            "providers": [_plain(asdict(one)) for one in done],
-        }
-        common.write_data(json.dumps(body, ensure_ascii=False) + "\n")
+        answers.write(a, "refresh.compare", {"providers": [_plain(asdict(one)) for one in done]})
     else:
         common.write("".join(f"{line}\n" for one in done for line in _lines(one)))
     return 6 if a.strict and any(one.differences for one in done) else 0

@@ -1,12 +1,11 @@
 """``cloudaccel refresh --coverage``: what the catalog in use covers, as a page of Markdown or as JSON."""
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from cloudaccel.api.coverage import Cover, RegionCover, SourceCover, coverage
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.errors import QueryError
 
 
@@ -16,8 +15,7 @@ def show(a: argparse.Namespace) -> int:
         raise QueryError("--coverage only shows; with it go PROVIDER, --catalog and --json.")
     found = coverage(a.provider, catalog=a.catalog)
     if a.output == "json":
-        body = {"schema": "cloudaccel/v1", "kind": "coverage", "providers": [asdict(one) for one in found]}
-        common.write_data(json.dumps(body, ensure_ascii=False) + "\n")
+        answers.write(a, "refresh.coverage", {"providers": [asdict(one) for one in found]})
     else:
         common.write("\n".join(page(found)) + "\n")
     return 0

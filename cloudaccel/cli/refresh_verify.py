@@ -1,25 +1,19 @@
 """``cloudaccel refresh --verify``: a line for each store of prices that was checked."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from cloudaccel.api.verifying import Verified, verify_prices
 from cloudaccel.catalog.signing import Signature
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 
 
 def verify(a: argparse.Namespace) -> int:
     """Check what is stored and say it; 6 when anything is not as it was written."""
     done = verify_prices(a.catalog, trusted_key=a.trusted_key)
     if a.output == "json":
-        body = {
-            "schema": "cloudaccel/v1",
-            "kind": "verify",
-            "checked": [{**asdict(v), "path": str(v.path)} for v in done],
-        }
-        common.write_data(json.dumps(body, ensure_ascii=False) + "\n")
+        answers.write(a, "refresh.verify", {"checked": [{**asdict(v), "path": str(v.path)} for v in done]})
     else:
         common.write("".join(f"{line}\n" for line in _lines(done)))
     return 6 if any(v.faults for v in done) else 0

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cloudaccel.api import deciding as api
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.errors import QueryError
 from cloudaccel.model.roadmap import Roadmap
 
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--gap", type=float, default=0.0001, metavar="SHARE", help="gap at which it stops (default 0.0001)")
     p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
     common.add_pictures(p)
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -47,7 +47,7 @@ def run(a: argparse.Namespace) -> int:
         from cloudaccel.cli import charts
 
         charts.write_png(charts.of_roadmap(found), a.png)
-    common.write(_json(found) if a.output == "json" else render(found))
+    answers.write_text(a, _json(found)) if a.output == "json" else common.write(render(found))
     if found.total is not None:
         return 0
     return 4 if found.by_rules else 3

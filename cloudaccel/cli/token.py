@@ -1,14 +1,13 @@
 """``cloudaccel token``: who may use the service, what a project may spend, and what was done."""
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from cloudaccel import units
 from cloudaccel.access.people import DEFAULT_PROJECT, SCOPES, local_principal, scopes_of
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.errors import QueryError
 
 EXAMPLES = """\
@@ -46,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     b.add_argument("--budget", metavar="MONEY", help="what all its runs together may cost")
     b.add_argument("--approve-above", metavar="MONEY", help="a run that may cost more waits for a second person")
     p.add_argument("--limit", metavar="N", type=int, default=50, help="rows of the audit log, newest (default 50)")
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -87,11 +86,6 @@ def _engine() -> Any:
     return state.open_state()
 
 
-def _emit(kind: str, body: dict[str, Any]) -> None:
-    said = {"schema": "cloudaccel/v1", "kind": kind, **body}
-    common.write_data(json.dumps(said, ensure_ascii=False, indent=1, default=str) + "\n")
-
-
 def _create(a: argparse.Namespace) -> int:
     from cloudaccel.access.tokens import Tokens
 
@@ -100,7 +94,7 @@ def _create(a: argparse.Namespace) -> int:
         note=a.note, lasts_s=units.parse_duration_s(a.expires or _DEFAULT_LIFE, "--expires"),
     )  # fmt: skip
     if a.output == "json":
-        _emit("token", {"token": secret, **_token_json(token)})
+        answers.write(a, "token.create", {"token": secret, **_token_json(token)}, kept=True)
         return 0
     common.write(secret + "\n")
     common.note(
@@ -116,7 +110,7 @@ def _list(a: argparse.Namespace) -> int:
 
     tokens, now = Tokens(_engine(), _now).all(), _now()
     if a.output == "json":
-        _emit("token.list", {"tokens": [_token_json(t) for t in tokens]})
+        answers.write(a, "token.list", {"tokens": [_token_json(t) for t in tokens]})
         return 0
     rows = [
         [t.id, t.principal, t.project, " ".join(sorted(t.scopes)), t.state(now), _day(t.expires_at),
@@ -133,7 +127,7 @@ def _revoke(a: argparse.Namespace) -> int:
 
     token = Tokens(_engine(), _now).revoke(a.name, local_principal())
     if a.output == "json":
-        _emit("token", _token_json(token))
+        answers.write(a, "token.revoke", _token_json(token), kept=True)
     else:
         common.write(f"token {token.id} for {token.principal} is revoked; services refuse it within 10 seconds\n")
     return 0
@@ -154,7 +148,7 @@ def _project(a: argparse.Namespace) -> int:
     else:
         shown = (projects.get(a.name),) if a.name else projects.all()
     if a.output == "json":
-        _emit("project.list", {"projects": [_project_json(p) for p in shown]})
+        answers.write(a, "token.project", {"projects": [_project_json(p) for p in shown]})
         return 0
     rows = [
         [p.name, f"{p.budget:,}", "—" if p.approve_above is None else f"{p.approve_above:,}", p.currency,
@@ -172,7 +166,7 @@ def _audit(a: argparse.Namespace) -> int:
     engine = _engine()
     rows, broken = audit.entries(engine, limit=a.limit), audit.broken_at(engine)
     if a.output == "json":
-        _emit("audit", {"broken_at": broken, "entries": list(rows)})
+        answers.write(a, "token.audit", {"broken_at": broken, "entries": list(rows)})
     else:
         cells = [
             [str(r["number"]), r["at"][:19].replace("T", " "), r["principal"], r["project"], r["action"], r["subject"],

@@ -1,11 +1,10 @@
 """``cloudaccel verify``: a lock is proved again from the file alone, by a checker that shares no code with `plan`."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any, cast
 
-from cloudaccel.cli import common
+from cloudaccel.cli import answers, common
 from cloudaccel.decide.check_lock import Checked, NotALock, check
 from cloudaccel.errors import ConfigError
 from cloudaccel.untrusted import json_of
@@ -27,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         "verify", "Prove the total, the verdicts and the choice of a plan again, from its lock alone.", EXAMPLES
     )
     p.add_argument("lock", metavar="LOCK", help="a plan.lock.json")
-    common.add_output(p, ("table", "json"))
+    common.add_output(p)
     return p
 
 
@@ -43,7 +42,11 @@ def run(a: argparse.Namespace) -> int:
                 found.that("rules", holds, otherwise)
     except (NotALock, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{a.lock} cannot be checked: {error}. Write it anew with 'cloudaccel plan'.") from error
-    common.write(_json(found) if a.output == "json" else _text(found, lock))
+    if a.output == "json":
+        body = {"holds": not found.wrong, "proved": found.proved, "wrong": found.wrong, "not_proved": _NOT_PROVED}
+        answers.write(a, "verify", body)
+    else:
+        common.write(_text(found, lock))
     if found.wrong:
         common.note(f"error: {a.lock} does not hold: {len(found.wrong)} of its statements are false. Plan again.")
     return 6 if found.wrong else 0
@@ -74,9 +77,3 @@ def _text(found: Checked, lock: dict[str, Any]) -> str:
         )
     lines.append(_NOT_PROVED)
     return "\n".join(lines) + "\n"
-
-
-def _json(found: Checked) -> str:
-    body = {"schema": "cloudaccel/v1", "kind": "verify", "holds": not found.wrong, "proved": found.proved,
-            "wrong": found.wrong, "not_proved": _NOT_PROVED}  # fmt: skip
-    return json.dumps(body, ensure_ascii=False) + "\n"

@@ -1,13 +1,18 @@
 """A comparison as the versioned JSON envelope. Money is text, unknown is null."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudaccel.model.decision import Comparison, Factor, Line, Way
 from cloudaccel.model.verdict import Verdict
+from cloudaccel.output.columns import plain
+
+if TYPE_CHECKING:
+    from cloudaccel.api.deciding import PricedMachine
 
 SCHEMA = "cloudaccel/v1"
 
@@ -72,6 +77,24 @@ def _way(way: Way) -> dict[str, Any]:
         "notes": list(way.notes),
         "rules": None if way.verdict is None else _rules(way.verdict),
     }
+
+
+def inventory_json(priced: "Sequence[PricedMachine]") -> list[dict[str, Any]]:
+    """Machines of an inventory; money is text in `currency`, null where no price is known. `from`: who says it."""
+    return [
+        {
+            "machine": one.offer.instance, "region": one.offer.region, "accelerator": one.offer.accelerator_name,
+            "count": None if one.offer.count is None else int(one.offer.count),
+            "price_per_hour": _money(one.offer.price.amount),
+            "price_per_accelerator_hour": _money(one.offer.price_per_accelerator_hour),
+            "currency": one.offer.price.currency, "from": one.said,
+        }
+        for one in priced
+    ]  # fmt: skip
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else plain(amount)
 
 
 def _rules(verdict: Verdict) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel.api import quoting as api
-from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.model import Offer, PricePart, Query
 from cloudaccel.model.verdict import DISCLAIMER
 from cloudaccel.output.columns import COLUMNS, View, accelerator_of, listed_price, plain, times
@@ -19,20 +18,14 @@ if TYPE_CHECKING:
 SCHEMA = "cloudaccel/v1"
 
 
-def render(
-    answer: api.Quote, output: str, per: str, jq: str | None, histories: "Mapping[str, PriceHistory] | None" = None
-) -> str:
-    """The envelope as JSON (or YAML), or what the jq expression `jq` takes out of it."""
+def render(answer: api.Quote, per: str, histories: "Mapping[str, PriceHistory] | None" = None) -> str:
+    """The envelope as JSON."""
     body = envelope(answer, per)
     if histories:
         from cloudaccel.output.explain_json import price_history_json
 
         for offer in body["offers"]:
             offer["history"] = price_history_json(histories[offer["id"]])
-    if jq is not None:
-        return _jq(body, jq)
-    if output == "yaml":
-        return _yaml(body)
     # Indented for eyes only: the encoder in C, ten times as fast, writes no indentation.
     return json.dumps(body, ensure_ascii=False, indent=1 if sys.stdout.isatty() else None) + "\n"
 
@@ -231,26 +224,3 @@ def _part(part: PricePart) -> dict[str, Any]:
 def money(amount: Any) -> str | None:
     """Money as text, so that no reader rounds it; None for unknown."""
     return None if amount is None else plain(amount)
-
-
-def _jq(body: dict[str, Any], expression: str) -> str:
-    try:
-        import jq
-    except ImportError:
-        raise ConfigError(
-            "--jq needs one more package: pip install 'cloudaccel[jq]', or pipe --json into the jq program."
-        ) from None
-    try:
-        results = list(jq.compile(expression).input_value(body))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownVariableType]
-    except ValueError as error:
-        raise QueryError(f"--jq: {' '.join(str(error).split())}") from error
-    return "".join(json.dumps(result, ensure_ascii=False) + "\n" for result in results)  # pyright: ignore[reportUnknownVariableType]
-
-
-def _yaml(body: dict[str, Any]) -> str:
-    try:
-        import yaml
-    except ImportError:
-        raise ConfigError("-o yaml needs PyYAML: pip install 'cloudaccel[plan]'.") from None
-    utf = "utf" in (sys.stdout.encoding or "utf-8").lower()  # YAML has escapes of its own
-    return yaml.safe_dump(body, sort_keys=False, allow_unicode=utf)

@@ -104,7 +104,8 @@ def _policy_list(asked: PackQuestion, _: _Catalog) -> Any:
     from cloudaccel.output.policy_json import pack_json
 
     packs = [pack_json(pack) for pack in shipped_packs().values()]
-    return {"schema": SCHEMA, "packs": [p for p in packs if asked.status is None or p["status"] == asked.status]}
+    packs = [p for p in packs if asked.status is None or p["status"] == asked.status]
+    return {"schema": SCHEMA, "kind": "policy.list", "packs": packs}
 
 
 def _policy_explain(asked: PlaceQuestion, _: _Catalog) -> Any:
@@ -114,6 +115,7 @@ def _policy_explain(asked: PlaceQuestion, _: _Catalog) -> Any:
     judge = judge_by(rules_of(asked))
     return {
         "schema": SCHEMA,
+        "kind": "policy.explain",
         "verdicts": [verdict_json(explain_place(judge, p, asked.accelerator)) for p in asked.places],
     }
 

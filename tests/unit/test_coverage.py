@@ -45,7 +45,7 @@ def test_the_page_is_markdown_of_the_named_provider(prices: str) -> None:
 def test_the_json_has_every_source_with_its_licence() -> None:
     body = run("refresh", "oci", "--coverage", "--json").json
     (oci,) = body["providers"]
-    assert body["kind"] == "coverage"
+    assert body["kind"] == "refresh.coverage"
     assert {source["licence"] for source in oci["sources"]} == {"licence file not seen"}
     assert sum(source["offers"] for source in oci["sources"]) == sum(region["offers"] for region in oci["regions"])
 
