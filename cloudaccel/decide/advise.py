@@ -1,7 +1,7 @@
 """From a few answers to a way: rules are rows with sources, and what would change the answer is tried, not told."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 
@@ -157,13 +157,21 @@ def _best(choices: tuple[Choice, ...]) -> str | None:
 
 
 def _flips(known: Mapping[str, str], choices: Mapping[str, tuple[Choice, ...]]) -> Iterator[Flip]:
-    """Answers, one at a time, that lead elsewhere: each is tried on the rules."""
-    for name in questions():
-        for answer in _other_answers(name, known):
-            for decision, before in choices.items():
-                after = _best(_choices(decision, {**known, name: answer}))
-                if after is not None and after != _best(before):
-                    yield Flip(name, answer, decision, after)
+    """Answers, one at a time, that lead elsewhere: each is tried on the rules. Of numbers in a row, the nearest."""
+    for name, question in questions().items():
+        answers = _other_answers(name, known)
+        for decision, before in choices.items():
+            led = [(answer, _best(_choices(decision, {**known, name: answer}))) for answer in answers]
+            for n, (answer, way) in enumerate(led):
+                if way not in (None, _best(before)) and (question.kind == "word" or _is_turn(led, n, known.get(name))):
+                    yield Flip(name, answer, decision, str(way))
+
+
+def _is_turn(led: Sequence[tuple[str, str | None]], n: int, known: str | None) -> bool:
+    """Whether the rising number before number `n`, on the way from what is known, leads elsewhere."""
+    below = [known is not None and Decimal(answer) < Decimal(known) for answer, _ in led]
+    before = n + 1 if below[n] else n - 1
+    return not 0 <= before < len(led) or below[before] != below[n] or led[before][1] != led[n][1]
 
 
 def _other_answers(name: str, known: Mapping[str, str]) -> list[str]:
