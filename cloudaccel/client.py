@@ -434,7 +434,7 @@ def _text(value: Any) -> Any:
 
 
 def _seconds(text: str) -> float:
-    return float(text) if text.isdigit() else 0.0
+    return float(text) if text.isdecimal() else 0.0
 
 
 def _parsed(raw: bytes, path: str) -> Any:

@@ -7,6 +7,8 @@ text order is time order on every database), money is decimal text.
 
 import os
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -237,7 +239,7 @@ def database_url() -> str:
 
 
 def open_state(url: str | None = None) -> sa.Engine:
-    """An engine on the state store with its schema up to date.
+    """An engine on the state store with its schema up to date; who opens it disposes of it.
 
     Raises
     ------
@@ -267,6 +269,16 @@ def open_state(url: str | None = None) -> sa.Engine:
         engine.dispose()
         raise
     return engine
+
+
+@contextmanager
+def opened(url: str | None = None) -> Generator[sa.Engine]:
+    """The engine of `open_state` while entered; its connections are closed at the end. Raises as `open_state`."""
+    engine = open_state(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def utc_text(moment: datetime) -> str:

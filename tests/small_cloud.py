@@ -200,7 +200,6 @@ class Sleeps(VirtualClock):
 @contextmanager
 def small_world(folder: Path) -> Generator[World]:
     """A new one, whose journal is a file in `folder`."""
-    engine = state.open_state(f"sqlite:///{folder / 'state.db'}")
     clock = Sleeps()
-    yield World(Journal(engine, clock), Cloud(), clock)
-    engine.dispose()
+    with state.opened(f"sqlite:///{folder / 'state.db'}") as engine:
+        yield World(Journal(engine, clock), Cloud(), clock)

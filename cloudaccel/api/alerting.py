@@ -3,7 +3,8 @@
 import json
 import os
 import smtplib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Any
@@ -20,11 +21,13 @@ _SMTP_WAIT_S = 20
 FILTERS = ("provider", "region", "country", "residency", "market")
 
 
-def open_alerts() -> Alerts:
+@contextmanager
+def open_alerts() -> Generator[Alerts]:
     """The alerts of the state store that the environment names. Raises as `cloudaccel.state.open_state`."""
     from cloudaccel import state  # opens the database; most verbs never do
 
-    return Alerts(state.open_state())
+    with state.opened() as engine:
+        yield Alerts(engine)
 
 
 def price_question(accelerators: str, below: str, filters: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,6 +173,15 @@ class _server:  # noqa: N801 - made and used in one place
             session: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port or 465, timeout=_SMTP_WAIT_S)
         else:
             session = smtplib.SMTP(self._host, self._port or 25, timeout=_SMTP_WAIT_S)
+        try:
+            self._sign_in(session)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _sign_in(self, session: smtplib.SMTP) -> None:
+        if not self._tls:
             session.ehlo()
             if session.has_extn("starttls"):
                 session.starttls()
@@ -177,7 +189,6 @@ class _server:  # noqa: N801 - made and used in one place
             if not self._tls and not session.has_extn("starttls"):
                 raise ConfigError("smtp: the server offers no encryption, and a password is never sent without it.")
             session.login(self._user, os.environ.get("CLOUDACCEL_SMTP_PASSWORD", ""))
-        return session
 
 
 __all__ = ["KINDS", "cheapest", "open_alerts", "price_question", "sender", "style_of", "tell", "tell_prices"]

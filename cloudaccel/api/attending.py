@@ -94,11 +94,8 @@ def _attend_together(tasks: Tasks, catalog: str | None, stop: threading.Event) -
     from cloudaccel.jobs.alerts import Alerts
     from cloudaccel.jobs.leases import Leases
 
-    engine = state.open_state()
-    try:
+    with state.opened() as engine:
         run_jobs(Leases(engine), jobs_of(tasks, Alerts(engine), engine, catalog), stop, told=_told)
-    finally:
-        engine.dispose()
 
 
 def source_of(address: str) -> Client:
@@ -113,16 +110,16 @@ def source_of(address: str) -> Client:
 
 
 def _pull(address: str, stop: threading.Event) -> None:
-    service = source_of(address)
-    while not stop.is_set():
-        try:
-            found = pull_catalog(service)
-        except CloudAccelError as error:
-            _told("pull", error)
-        else:
-            if found is not None:
-                _LOG.info("pull: catalog %s", found[:19])
-        stop.wait(_PULL_EVERY_S)
+    with source_of(address) as service:
+        while not stop.is_set():
+            try:
+                found = pull_catalog(service)
+            except CloudAccelError as error:
+                _told("pull", error)
+            else:
+                if found is not None:
+                    _LOG.info("pull: catalog %s", found[:19])
+            stop.wait(_PULL_EVERY_S)
 
 
 def jobs_of(tasks: Tasks, alerts: "Alerts", engine: Any, catalog: str | None) -> Sequence[Job]:

@@ -195,16 +195,15 @@ def _read(work: _Work, lists: Mapping[str, Prices], progress: Progress) -> Itera
     """Each provider with all its scopes, as soon as the last of them is back."""
     connection = connection_of(settings.load_settings())
     shared = {name: Shared() for name in lists}
-    over = {name: prices.over(HttpWeb(name, connection, shared=shared[name])) for name, prices in lists.items()}
     scopes: list[Scope] = []
-    asked = [fetch.Task(name, prices.scopes) for name, prices in over.items()]
+    asked = [fetch.Task(name, partial(_scopes, name, lists[name], connection, shared[name])) for name in lists]
     for number, found in fetch.run_all(asked, deadline_s=fetch.DEADLINE_S):
         name = asked[number].provider
         if isinstance(found, CloudAccelError):
             yield name, [fetch.Read(scope=Scope(provider=name, partition=""), error=found)]
         else:
             scopes.extend(found)
-    waiting = {name: sum(scope.provider == name for scope in scopes) for name in over}
+    waiting = {name: sum(scope.provider == name for scope in scopes) for name in lists}
     reads: dict[str, list[fetch.Read]] = {}
     taken = _taken(work, scopes)
     tasks = [
@@ -229,6 +228,11 @@ def _read(work: _Work, lists: Mapping[str, Prices], progress: Progress) -> Itera
         reads.setdefault(scope.provider, []).append(read)
         if len(reads[scope.provider]) == waiting[scope.provider]:
             yield scope.provider, reads.pop(scope.provider)
+
+
+def _scopes(name: str, prices: Prices, connection: Connection, shared: Shared) -> Sequence[Scope]:
+    with HttpWeb(name, connection, shared=shared) as web:
+        return prices.over(web).scopes()
 
 
 def _taken(work: _Work, scopes: Sequence[Scope]) -> dict[Scope, tuple[Asked, ...]]:
@@ -256,11 +260,13 @@ def _own(current: store.Catalog, scope: Scope, sources: Sequence[str]) -> list[R
 def _whole(
     prices: Prices, scope: Scope, connection: Connection, taken: Sequence[Asked], cache: Path, shared: Shared
 ) -> fetch.Read:
-    if HttpWeb(scope.provider, connection).unchanged(taken):
-        return fetch.Read(scope=scope, unchanged=True)
+    with HttpWeb(scope.provider, connection) as web:
+        if web.unchanged(taken):
+            return fetch.Read(scope=scope, unchanged=True)
     with spooled(cache, scope) as spool:
         try:
-            read = _read_whole(prices, scope, HttpWeb(scope.provider, connection, spool=spool, shared=shared))
+            with HttpWeb(scope.provider, connection, spool=spool, shared=shared) as web:
+                read = _read_whole(prices, scope, web)
         except (ProviderUnavailable, RateLimited):
             raise  # what was read so far is kept for the next time
         except ProviderError:
@@ -270,7 +276,8 @@ def _whole(
             if not resumed:
                 raise
             # A page that names the next by a token which no longer holds, or pages that do not fit together.
-            read = _read_whole(prices, scope, HttpWeb(scope.provider, connection, spool=spool))
+            with HttpWeb(scope.provider, connection, spool=spool) as web:
+                read = _read_whole(prices, scope, web)
         if spool is not None:
             spool.end()
         return read

@@ -102,11 +102,8 @@ def _keep_fresh_together(
         if error is not None:
             told(error)
 
-    engine = state.open_state()
-    try:
+    with state.opened() as engine:
         run_jobs(Leases(engine), [Job(name="refresh", schedule=asked, work=work)], stop, told=failed)
-    finally:
-        engine.dispose()
 
 
 def schedule_status() -> ScheduleStatus | None:
@@ -130,11 +127,8 @@ def _status_together() -> ScheduleStatus | None:
     from cloudaccel import state  # SQLAlchemy, only for who shares a database
     from cloudaccel.jobs.leases import Leases
 
-    engine = state.open_state()
-    try:
+    with state.opened() as engine:
         job = next((job for job in Leases(engine).jobs() if job.job == "refresh"), None)
-    finally:
-        engine.dispose()
     if job is None:
         return None
     owner = job.owner and job.owner.rpartition(":")[0]

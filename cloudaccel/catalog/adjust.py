@@ -33,6 +33,8 @@ _VERSION = "1"  # of the arithmetic below
 def adjusted(base: store.Catalog, path: Path, cache: Path, day: date) -> store.Catalog:
     """`base` with the adjustments and commitments of `path` that hold on `day`; kept in `cache` where that is possible.
 
+    `base` is closed, unless this raises.
+
     Raises
     ------
     ConfigError
@@ -63,11 +65,11 @@ def adjusted(base: store.Catalog, path: Path, cache: Path, day: date) -> store.C
 
 
 def _in_memory(base: store.Catalog, path: Path, content: bytes, day: date) -> store.Catalog:
-    db = sqlite3.connect(":memory:", check_same_thread=False)  # see store.open_file
-    base.db.backup(db)
-    apply(db, base.meta, path, content, day)
+    with store.closed_on_error(sqlite3.connect(":memory:", check_same_thread=False)) as db:  # see store.open_file
+        base.db.backup(db)
+        apply(db, base.meta, path, content, day)
+        found = store.Catalog(db, None, dict(db.execute("SELECT key, value FROM meta")))
     base.close()
-    found = store.Catalog(db, None, dict(db.execute("SELECT key, value FROM meta")))
     return _with_warnings(found, base.warnings)
 
 

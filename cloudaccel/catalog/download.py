@@ -37,22 +37,22 @@ def download(
     StorageError
         If it cannot be written.
     """
-    web = HttpWeb("snapshot", connection, limits)
-    if known is not None and web.unchanged((known,)):
-        return None
-    try:
-        with target.open("wb") as file, web.ask(url) as answer:
-            for chunk in answer.chunks():
-                file.write(chunk)
-    except OSError as error:
-        _remove(target)
-        raise StorageError(
-            f"the snapshot cannot be kept in {target.parent}: {error.strerror}. Free some space."
-        ) from error
-    except BaseException:
-        _remove(target)
-        raise
-    return web.asked[-1]
+    with HttpWeb("snapshot", connection, limits) as web:
+        if known is not None and web.unchanged((known,)):
+            return None
+        try:
+            with target.open("wb") as file, web.ask(url) as answer:
+                for chunk in answer.chunks():
+                    file.write(chunk)
+        except OSError as error:
+            _remove(target)
+            raise StorageError(
+                f"the snapshot cannot be kept in {target.parent}: {error.strerror}. Free some space."
+            ) from error
+        except BaseException:
+            _remove(target)
+            raise
+        return web.asked[-1]
 
 
 def _remove(target: Path) -> None:

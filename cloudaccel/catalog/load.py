@@ -7,7 +7,7 @@ from pathlib import Path
 from cloudaccel.catalog import snapshot
 from cloudaccel.catalog.build import Builder, publishing, segments
 from cloudaccel.catalog.schema import DDL
-from cloudaccel.catalog.store import Catalog
+from cloudaccel.catalog.store import Catalog, closed_on_error
 from cloudaccel.facts import places
 from cloudaccel.model import Source
 
@@ -20,9 +20,10 @@ def build_file(target: Path, folders: Sequence[Path], *, built_from: str = "the 
 
 def build_in_memory(folders: Sequence[Path]) -> Catalog:
     """The same catalog without a file."""
-    db = _empty()
-    _fill(db, folders, ";".join(str(folder) for folder in folders))
-    return _catalog(db)
+    with closed_on_error(_connected()) as db:
+        db.executescript(DDL)
+        _fill(db, folders, ";".join(str(folder) for folder in folders))
+        return _catalog(db)
 
 
 def build_rows_in_memory(
@@ -33,20 +34,19 @@ def build_rows_in_memory(
     countries: Mapping[str, str] | None = None,
 ) -> Catalog:
     """A catalog of a few rows in the columns of the snapshot's offers; `countries` by region, for sites in no table."""
-    db = _empty()
-    builder = builder_of(db)
-    if countries is not None:
-        builder = Builder(db, lambda _provider, region, _zone: countries.get(region), _operator_country)
-    builder.add_sources(sources)
-    _put_segments(builder, rows)
-    builder.finish(built_from=built_from)
-    return _catalog(db)
+    with closed_on_error(_connected()) as db:
+        db.executescript(DDL)
+        builder = builder_of(db)
+        if countries is not None:
+            builder = Builder(db, lambda _provider, region, _zone: countries.get(region), _operator_country)
+        builder.add_sources(sources)
+        _put_segments(builder, rows)
+        builder.finish(built_from=built_from)
+        return _catalog(db)
 
 
-def _empty() -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:")
-    db.executescript(DDL)
-    return db
+def _connected() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", check_same_thread=False)  # see store.open_file
 
 
 def _catalog(db: sqlite3.Connection) -> Catalog:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cloudaccel.catalog.export import offer_rows
 from cloudaccel.catalog.rows import Row
+from cloudaccel.catalog.store import closed_on_error
 from cloudaccel.model import Source
 
 _TAKEN = ("price_per_hour", "currency", "status", "as_of", "source", "parts")
@@ -34,15 +35,18 @@ def lay_over(db: sqlite3.Connection, rows: Iterable[Row], name: str) -> tuple[li
 def merged(
     db: sqlite3.Connection, rows: Iterable[Row], sources: Iterable[Source], replaced: frozenset[str]
 ) -> sqlite3.Connection:
-    """A copy of the catalog in memory, in which the overlay's `rows` stand in place of the offers `replaced`."""
+    """A copy of the catalog in memory, for the caller to close.
+
+    The overlay's `rows` stand in it in place of the offers `replaced`.
+    """
     from cloudaccel.catalog.load import builder_of
 
-    copy = sqlite3.connect(":memory:")
-    db.backup(copy)
-    builder = builder_of(copy)
-    builder.add_sources(sources)
-    builder.stand_in(rows, replaced)
-    return copy
+    with closed_on_error(sqlite3.connect(":memory:")) as copy:
+        db.backup(copy)
+        builder = builder_of(copy)
+        builder.add_sources(sources)
+        builder.stand_in(rows, replaced)
+        return copy
 
 
 def _said(row: Mapping[str, str]) -> int:

@@ -57,7 +57,8 @@ class Session:
         except sqlite3.DatabaseError as error:
             if not store.is_damage(error):
                 raise
-            self.catalog = self._again(store.mend(self.catalog, self.cache))
+            self.catalog = store.mend(self.catalog, self.cache)
+            self.catalog = self._again(self.catalog)
             self._made, self._beside = {}, {}
             self.warnings.extend(self.catalog.warnings)
             return question(self.catalog.db)

@@ -7,7 +7,8 @@ The user's catalog is a cache of the bundled snapshot, named after that snapshot
 import os
 import sqlite3
 import zlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from cloudaccel.catalog.schema import SCHEMA_VERSION
@@ -31,6 +32,16 @@ class Catalog:
     def close(self) -> None:
         """Close the file."""
         self.db.close()
+
+
+@contextmanager
+def closed_on_error(db: sqlite3.Connection) -> Generator[sqlite3.Connection]:
+    """`db`, closed only when the block raises: until then whoever fills it owns it, afterwards whoever gets it."""
+    try:
+        yield db
+    except BaseException:
+        db.close()
+        raise
 
 
 def clock_warning(newest: str | None, today: str) -> str | None:
@@ -136,13 +147,13 @@ def open_file(path: Path) -> Catalog | None:
     if not _is_whole(path):
         return None
     # immutable: nobody ever writes into a published file, so no lock is needed and a read-only folder will do.
-    # One thread uses it; another may close it, when what is left over of an ended thread is collected there.
+    # One thread at a time uses it: a service lends it to whichever thread answers, and closes it from its own.
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    db = sqlite3.connect(address, uri=True, check_same_thread=False)
-    try:
-        meta = dict(db.execute("SELECT key, value FROM meta"))
-    except sqlite3.DatabaseError:
-        meta = {}
+    with closed_on_error(sqlite3.connect(address, uri=True, check_same_thread=False)) as db:
+        try:
+            meta = dict(db.execute("SELECT key, value FROM meta"))
+        except sqlite3.DatabaseError:
+            meta = {}
     if meta.get("schema") != str(SCHEMA_VERSION) or not meta.keys() >= META:
         db.close()
         return None

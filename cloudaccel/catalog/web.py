@@ -24,6 +24,8 @@ from cloudaccel.errors import (
 )
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from urllib3 import BaseHTTPResponse, PoolManager
 
     from cloudaccel.protocols import Json
@@ -79,8 +81,9 @@ class Asked:
 
 
 class HttpWeb:
-    """A `cloudaccel.protocols.Web` over urllib3. Opens nothing before the first call; threads may share it.
+    """A `cloudaccel.protocols.Web` over urllib3, to be closed by `close` or by ``with``.
 
+    Opens nothing before the first call; threads may share it.
     `asked` are the calls that were answered, in order. What is in `spool` or `shared` is not asked again, and what is
     read is kept there.
     """
@@ -105,6 +108,19 @@ class HttpWeb:
         self._shared = shared
         self._pools: dict[str | None, PoolManager] = {}
         self.asked: list[Asked] = []
+
+    def __enter__(self) -> "Self":
+        """The same, to be closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """As `close`."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept for a next call; one that still comes opens another."""
+        while self._pools:
+            self._pools.popitem()[1].clear()
 
     @contextmanager
     def ask(

@@ -66,7 +66,8 @@ def run(a: argparse.Namespace) -> int:
 def _add(a: argparse.Namespace) -> None:
     kind, question = _question(a)
     style = alerting.style_of(a.to, a.style, private=a.private)
-    alert = alerting.open_alerts().add(kind, question, a.to, style)
+    with alerting.open_alerts() as alerts:
+        alert = alerts.add(kind, question, a.to, style)
     if a.output == "json":
         answers.write(a, "alert.add", {"alert": {**_alert_json(alert), "secret": alert.secret}}, kept=True)
         return
@@ -88,13 +89,14 @@ def _question(a: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 
 def _list(a: argparse.Namespace) -> None:
-    alerts = alerting.open_alerts()
-    messages = alerts.messages() if a.all else alerts.messages("waiting", "dead")
+    with alerting.open_alerts() as alerts:
+        messages = alerts.messages() if a.all else alerts.messages("waiting", "dead")
+        defined = alerts.all()
     if a.output == "json":
-        body = {"alerts": [_alert_json(alert) for alert in alerts.all()], "messages": [*map(_message_json, messages)]}
+        body = {"alerts": [_alert_json(alert) for alert in defined], "messages": [*map(_message_json, messages)]}
         answers.write(a, "alert.list", body)
         return
-    rows = [[alert.id, _words(alert), alert.style, _masked(alert.target)] for alert in alerts.all()]
+    rows = [[alert.id, _words(alert), alert.style, _masked(alert.target)] for alert in defined]
     if not rows:
         common.write("No alert is defined. 'cloudaccel alert add --help' shows how.\n")
         return
@@ -109,8 +111,8 @@ def _list(a: argparse.Namespace) -> None:
 def _test(a: argparse.Namespace) -> None:
     if a.offline:
         raise ConfigError("--offline was given, and a message needs the network.")
-    alerts = alerting.open_alerts()
-    alert = alerts.get(a.id)
+    with alerting.open_alerts() as alerts:
+        alert = alerts.get(a.id)
     now = datetime.now(UTC)
     body = {"id": f"test-{alert.id}-{int(now.timestamp())}", "alert": alert.id, "kind": "test",
             "text": f"A test of alert {alert.id} ({_words(alert)}). Nothing has happened."}  # fmt: skip
@@ -126,7 +128,8 @@ def _test(a: argparse.Namespace) -> None:
 
 
 def _remove(a: argparse.Namespace) -> None:
-    alerting.open_alerts().remove(a.id)
+    with alerting.open_alerts() as alerts:
+        alerts.remove(a.id)
     if a.output == "json":
         answers.write(a, "alert.remove", {"alert": a.id}, kept=True)
     else:
@@ -134,7 +137,8 @@ def _remove(a: argparse.Namespace) -> None:
 
 
 def _retry(a: argparse.Namespace) -> None:
-    number = alerting.open_alerts().retry()
+    with alerting.open_alerts() as alerts:
+        number = alerts.retry()
     if a.output == "json":
         answers.write(a, "alert.retry", {"messages": number}, kept=True)
     else:

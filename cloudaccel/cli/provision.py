@@ -1,7 +1,8 @@
 """``cloudaccel provision``: start what was asked for and nothing else, and be sure that it ends."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
 from cloudaccel import registry, units
 from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_principal
@@ -204,19 +205,29 @@ def _up_limits(p: argparse.ArgumentParser) -> None:
 def run(a: argparse.Namespace) -> int:
     """Do the action; see CLI help for the exit codes."""
     actions: dict[str, Callable[[argparse.Namespace], int]] = {
-        "up": _run_up, "list": _run_list, "show": _run_show, "cost": _run_cost,
-        "extend": _run_extend, "down": _over(provision_end.down), "reap": _over(provision_end.sweep),
+        "up": _run_up, "list": _on(_run_list), "show": _on(_run_show), "cost": _on(_run_cost),
+        "extend": _on(_run_extend), "down": _over(provision_end.down), "reap": _over(provision_end.sweep),
         "selftest": _over(provision_selftest.run), "ssh": _over(provision_ssh.run),
         "watch": _over(provision_watch.run),
     }  # fmt: skip
     return actions[a.action](a)
 
 
+def _on(action: Callable[[argparse.Namespace, Journal], int]) -> Callable[[argparse.Namespace], int]:
+    """An action on the journal of this installation."""
+
+    def run_it(a: argparse.Namespace) -> int:
+        with _open_journal() as journal:
+            return action(a, journal)
+
+    return run_it
+
+
 def _over(
     action: Callable[[argparse.Namespace, Journal, Callable[[str], Provider]], int],
 ) -> Callable[[argparse.Namespace], int]:
     """An action of another module, over the journal and the providers of this installation."""
-    return lambda a: action(a, _journal(), _Providers(a.offline))
+    return _on(lambda a, journal: action(a, journal, _Providers(a.offline)))
 
 
 class _Providers:
@@ -234,10 +245,12 @@ class _Providers:
         return self._made[name]
 
 
-def _journal() -> Journal:
+@contextmanager
+def _open_journal() -> Generator[Journal]:
     from cloudaccel import state  # opens the database; quote never does
 
-    return Journal(state.open_state(), SystemClock())
+    with state.opened() as engine:
+        yield Journal(engine, SystemClock())
 
 
 # -- up ----------------------------------------------------------------------------------------------------------------
@@ -250,16 +263,25 @@ def _run_up(a: argparse.Namespace) -> int:
     for note in request.notes:
         common.note(f"note: {note.rstrip('.')}.", quiet=a.quiet)
     load = _Providers(a.offline)
-    clock = SystemClock()
     limits = standing.of_settings()
     if limits.is_set:
-        guard = standing.Guard(limits, _journal(), clock.now())
-        _check_any_allowed(request.spec, guard.check)
+        with _open_journal() as journal:
+            guard = standing.Guard(limits, journal, SystemClock().now())
+            _check_any_allowed(request.spec, guard.check)
     if a.dry_run:
         return _dry_run(a, request, load)
     _check_any_allowed(request.spec, lambda s, c: money.check_limits(c, s.limits, s.lease_s))
     _confirm(a, request)
-    journal = _journal()
+    with _open_journal() as journal:
+        outcome = _start(a, request, journal, load, limits=limits, project=project, wait_s=wait_s)
+    return _report(a, outcome)
+
+
+def _start(
+    a: argparse.Namespace, request: provision_request.Request, journal: Journal, load: _Providers,
+    *, limits: standing.Standing, project: str, wait_s: float,
+) -> Outcome:  # fmt: skip
+    """Begin the run, or go on with one of the same request that was not finished."""
     unfinished = None if a.new else journal.abandoned(request.spec)
     if unfinished is not None:
         common.note(
@@ -278,7 +300,7 @@ def _run_up(a: argparse.Namespace) -> int:
             line.note(provision_render.attempt_line(count[0], attempt))
 
         run = unfinished or journal.open_run(request.spec, principal=local_principal(), project=project)
-        launcher = Launcher(journal, load, clock, log=log, standing=limits, say=line.say)
+        launcher = Launcher(journal, load, SystemClock(), log=log, standing=limits, say=line.say)
         try:
             outcome = launcher.up(request.spec, wait_s=wait_s, resume=run)
         except KeyboardInterrupt:  # the second: what was begun is left to a later ending
@@ -287,7 +309,7 @@ def _run_up(a: argparse.Namespace) -> int:
                 run=ending.run, attempts=(), exit_code=11 if ending.remaining else 130, reason="interrupted twice.",
                 may_bill=ending.remaining,
             )  # fmt: skip
-    return _report(a, outcome)
+    return outcome
 
 
 def _dry_run(a: argparse.Namespace, request: provision_request.Request, load: "_Providers") -> int:
@@ -374,8 +396,7 @@ def _row(journal: Journal, run: Run) -> tuple[Run, str, str, Cost]:
     return run, provision_render.state_of(run, abandoned), bills, cost(journal, run, SystemClock().now())
 
 
-def _run_list(a: argparse.Namespace) -> int:
-    journal = _journal()
+def _run_list(a: argparse.Namespace, journal: Journal) -> int:
     rows = [_row(journal, run) for run in journal.runs() if a.all or run.state not in OVER]
     if a.output == "json":
         runs = [out.run_json(run, spent, bills) for run, _, bills, spent in rows]
@@ -385,8 +406,7 @@ def _run_list(a: argparse.Namespace) -> int:
     return 0
 
 
-def _run_show(a: argparse.Namespace) -> int:
-    journal = _journal()
+def _run_show(a: argparse.Namespace, journal: Journal) -> int:
     run = journal.run(a.run)
     operations, resources = journal.operations(run.id), journal.resources(run.id)
     if a.output == "json":
@@ -429,8 +449,7 @@ def _use(instances: Instances, tracked: Tracked, calls: Calls) -> str:
     return f"  {units.counted(report.accelerators or 0, 'accelerator')} {answer}, {busy}"
 
 
-def _run_cost(a: argparse.Namespace) -> int:
-    journal = _journal()
+def _run_cost(a: argparse.Namespace, journal: Journal) -> int:
     runs = provision_end.named(journal, a.run) if a.run else list(journal.runs())
     now = SystemClock().now()
     costs = [cost(journal, run, now) for run in runs]
@@ -444,8 +463,7 @@ def _run_cost(a: argparse.Namespace) -> int:
     return 0
 
 
-def _run_extend(a: argparse.Namespace) -> int:
-    journal = _journal()
+def _run_extend(a: argparse.Namespace, journal: Journal) -> int:
     run = lease.extend(journal, journal.run(a.run), units.parse_duration_s(a.by, "TIME"))
     if a.output == "json":
         answers.write(a, "provision.run", {"run": out.run_json(run)}, kept=True)

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import tempfile
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,8 @@ def run(a: argparse.Namespace) -> int:
 
     hosts = (*LOOPBACK_NAMES, *(a.allow_host or ()))
     issuer = serve_sign_in.issuer_of(a, ways)
-    serve_sign_in.sign_in(ways, issuer)  # a database that does not answer is said now
+    if "token" in ways:
+        _check_store()
     packs = serve_sign_in.packs_of(a)
     app = partial(
         make_app, quiet=a.quiet, ways=ways, issuer=issuer, packs=packs, jobs=tasks.shared, catalog=a.catalog,
@@ -188,21 +190,36 @@ def make_app(
     from cloudaccel.service.asked import Money
 
     _log_to_stderr(quiet=quiet)
-    runs = stored = None
-    if packs is not None or "token" in ways or jobs:
-        from cloudaccel.service.stored import Stored  # SQLAlchemy, for who uses the state store
-        from cloudaccel.state import open_state
+    engine = runs = stored = None
+    opened = ExitStack()
+    try:
+        if packs is not None or "token" in ways or jobs:
+            from cloudaccel import state  # SQLAlchemy, for who uses the state store
+            from cloudaccel.service.stored import Stored
 
-        engine = open_state()
-        if packs is not None:
-            from cloudaccel.service.runs import Runs
+            engine = opened.enter_context(state.opened())
+            if packs is not None:
+                from cloudaccel.service.runs import Runs
 
-            runs = Runs(engine, catalog=options["catalog"], packs=packs)
-            runs.keep()
-        stored = Stored(engine, None if runs is None else runs.spent)
-    return create_app(
-        sign_in=serve_sign_in.sign_in(ways, issuer), runs=runs, stored=stored, money=Money(currency, tax), **options
-    )
+                runs = Runs(engine, catalog=options["catalog"], packs=packs)
+                opened.callback(runs.close)
+                runs.keep()
+            stored = Stored(engine, None if runs is None else runs.spent)
+        return create_app(
+            sign_in=serve_sign_in.sign_in(ways, issuer, engine), runs=runs, stored=stored, money=Money(currency, tax),
+            closing=opened.close, **options,
+        )  # fmt: skip
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _check_store() -> None:
+    """Say now that the state store cannot be used. Raises `ConfigError`, `StorageError`."""
+    from cloudaccel import state  # SQLAlchemy, for who uses the state store
+
+    with state.opened():
+        pass
 
 
 def _run_workers(settings: Any, listener: socket.socket) -> None:

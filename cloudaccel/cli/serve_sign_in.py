@@ -107,16 +107,15 @@ def issuer_of(a: argparse.Namespace, ways: frozenset[str]) -> "Issuer | None":
     return issuer
 
 
-def sign_in(ways: frozenset[str], issuer: "Issuer | None") -> "SignIn | None":
-    """Who tells who asks; None when nobody is asked. Raises `ConfigError`, `StorageError`."""
+def sign_in(ways: frozenset[str], issuer: "Issuer | None", engine: Any) -> "SignIn | None":
+    """Who tells who asks; None when nobody is asked. `engine`: the state store, for tokens."""
     if not ways or "proxy" in ways:
         return None
     from cloudaccel.access.organisation import Organisation
     from cloudaccel.access.tokens import Tokens
     from cloudaccel.service.doors import SignIn
-    from cloudaccel.state import open_state
 
-    tokens = Tokens(open_state(), lambda: datetime.now(UTC)) if "token" in ways else None
+    tokens = Tokens(engine, lambda: datetime.now(UTC)) if "token" in ways else None
     return SignIn(tokens, None if issuer is None else Organisation(issuer))
 
 

@@ -52,10 +52,13 @@ def parser() -> argparse.ArgumentParser:
 def run(a: argparse.Namespace) -> int:
     """Do what the action says."""
     _check(a)
-    actions: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    from cloudaccel import state  # opens the database; other verbs never do
+
+    actions: Mapping[str, Callable[[argparse.Namespace, Any], int]] = {
         "create": _create, "list": _list, "revoke": _revoke, "project": _project, "audit": _audit,
     }  # fmt: skip
-    return actions[a.action](a)
+    with state.opened() as engine:
+        return actions[a.action](a, engine)
 
 
 _FLAGS_OF = {
@@ -80,16 +83,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _engine() -> Any:
-    from cloudaccel import state  # opens the database; other verbs never do
-
-    return state.open_state()
-
-
-def _create(a: argparse.Namespace) -> int:
+def _create(a: argparse.Namespace, engine: Any) -> int:
     from cloudaccel.access.tokens import Tokens
 
-    secret, token = Tokens(_engine(), _now).create(
+    secret, token = Tokens(engine, _now).create(
         a.name, scopes_of(" ".join(a.scope or ["read"])), project=a.project or DEFAULT_PROJECT, by=local_principal(),
         note=a.note, lasts_s=units.parse_duration_s(a.expires or _DEFAULT_LIFE, "--expires"),
     )  # fmt: skip
@@ -105,10 +102,10 @@ def _create(a: argparse.Namespace) -> int:
     return 0
 
 
-def _list(a: argparse.Namespace) -> int:
+def _list(a: argparse.Namespace, engine: Any) -> int:
     from cloudaccel.access.tokens import Tokens
 
-    tokens, now = Tokens(_engine(), _now).all(), _now()
+    tokens, now = Tokens(engine, _now).all(), _now()
     if a.output == "json":
         answers.write(a, "token.list", {"tokens": [_token_json(t) for t in tokens]})
         return 0
@@ -122,10 +119,10 @@ def _list(a: argparse.Namespace) -> int:
     return 0
 
 
-def _revoke(a: argparse.Namespace) -> int:
+def _revoke(a: argparse.Namespace, engine: Any) -> int:
     from cloudaccel.access.tokens import Tokens
 
-    token = Tokens(_engine(), _now).revoke(a.name, local_principal())
+    token = Tokens(engine, _now).revoke(a.name, local_principal())
     if a.output == "json":
         answers.write(a, "token.revoke", _token_json(token), kept=True)
     else:
@@ -133,10 +130,10 @@ def _revoke(a: argparse.Namespace) -> int:
     return 0
 
 
-def _project(a: argparse.Namespace) -> int:
+def _project(a: argparse.Namespace, engine: Any) -> int:
     from cloudaccel.access.projects import Projects
 
-    projects = Projects(_engine(), _now)
+    projects = Projects(engine, _now)
     if a.budget or a.approve_above:
         if not (a.name and a.budget):
             raise QueryError("token project: a name and --budget are needed: project vision --budget '5000 USD'.")
@@ -160,10 +157,9 @@ def _project(a: argparse.Namespace) -> int:
     return 0
 
 
-def _audit(a: argparse.Namespace) -> int:
+def _audit(a: argparse.Namespace, engine: Any) -> int:
     from cloudaccel.access import audit
 
-    engine = _engine()
     rows, broken = audit.entries(engine, limit=a.limit), audit.broken_at(engine)
     if a.output == "json":
         answers.write(a, "token.audit", {"broken_at": broken, "entries": list(rows)})

@@ -209,7 +209,7 @@ def _cut_nodes(name: str) -> tuple[str, str]:
     """``v5p-8x2`` cut into ``v5p-8`` and ``2``; the second is empty when the name does not end so."""
     head, sign, times = name.lower().replace("×", "x").rpartition("x")
     times = times.strip()
-    return (name[: len(head)].strip(), times) if sign and times.isdigit() else (name, "")
+    return (name[: len(head)].strip(), times) if sign and times.isdecimal() else (name, "")
 
 
 def _is_name(head: str, instance_lookup: InstanceLookup | None) -> bool:
@@ -218,12 +218,12 @@ def _is_name(head: str, instance_lookup: InstanceLookup | None) -> bool:
         return bool(resolve(head, instance_lookup=instance_lookup))
     except UnknownName:
         stem, _, size = head.rpartition("-")
-        return bool(stem) and size.isdigit()
+        return bool(stem) and size.isdecimal()
 
 
 def _refuse_leading_count(written: str, name: str) -> None:
     count, sign, rest = name.lower().replace("×", "x").partition("x")
-    if sign and count.strip().isdigit() and resolved_ids(rest):
+    if sign and count.strip().isdecimal() and resolved_ids(rest):
         raise QueryError(f"{written!r} begins with a count. Write {name[-len(rest) :].strip()}:{count.strip()}.")
 
 

@@ -355,7 +355,7 @@ def _vgpu_share(raw: str, words: list[str]) -> Resolution | None:
     if len(words) < 2:
         return None
     profile = words[-1]
-    if profile[-1] not in _VGPU_SERIES or not profile[:-1].isdigit():
+    if profile[-1] not in _VGPU_SERIES or not profile[:-1].isdecimal():
         return None
     card = _named(raw, words[:-1])
     memory = float(profile[:-1])
@@ -371,7 +371,7 @@ def _mig_share(raw: str, words: list[str]) -> Resolution | None:
     profile = next((word for word in words if "g." in word), "")
     slices, _, size = profile.partition("g.")
     memory = _memory_word(size.removesuffix("+me"))
-    if not slices.isdigit() or memory is None:
+    if not slices.isdecimal() or memory is None:
         return None
     card = _named(raw, [word for word in words if word not in (profile, "mig")])
     if card is None:
@@ -436,7 +436,7 @@ def _nearest_machines(name: str) -> tuple[str, ...]:
     if not (size.isascii() and size.isdigit()):
         return ()
     tails = [known.removeprefix(f"{stem}-") for known in _machines() if known.startswith(f"{stem}-")]
-    sizes = sorted(int(tail) for tail in tails if tail.isdigit())
+    sizes = sorted(int(tail) for tail in tails if tail.isdecimal())
     below, above = [n for n in sizes if n < int(size)], [n for n in sizes if n > int(size)]
     return tuple(f"{stem}-{n}" for n in below[-1:] + above[:1])
 

@@ -49,7 +49,7 @@ def holder() -> str:
 def holder_is_dead(name: str) -> bool:
     """Whether the process that `holder` named is certainly not running; False when that cannot be told from here."""
     host, _, pid = name.rpartition(":")
-    if host != socket.gethostname() or os.name != "posix" or not pid.isdigit():
+    if host != socket.gethostname() or os.name != "posix" or not pid.isdecimal():
         return False
     try:
         os.kill(int(pid), 0)

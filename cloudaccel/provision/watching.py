@@ -436,7 +436,7 @@ class _Accounts:
 
 
 def _whole(count: str | None) -> int | None:
-    return int(count) if count is not None and count.isdigit() else None
+    return int(count) if count is not None and count.isdecimal() else None
 
 
 def _can_extend(run: Run) -> bool:

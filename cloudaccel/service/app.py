@@ -3,13 +3,15 @@
 import hashlib
 import json
 import re
-from asyncio import get_running_loop
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
@@ -52,6 +54,7 @@ def create_app(
     sign_in: SignIn | None = None,
     runs: "Runs | None" = None,
     stored: "Stored | None" = None,
+    closing: Callable[[], object] = lambda: None,
 ) -> FastAPI:
     """The service over one catalog.
 
@@ -74,12 +77,23 @@ def create_app(
         Where machines are started, by who is signed in; None: there are no such routes.
     stored
         Figures of the state store for ``/metrics``; None: there is none, or nobody uses it.
+    closing
+        Called once the last request is answered: closes what was opened for `sign_in`, `runs` and `stored`.
     """
-    # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
-    app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None)
-    problems.install(app)
     money = money or Money()
     pages = OfferPages(catalog, money=money)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            pages.close()
+            closing()
+
+    # The interactive pages of FastAPI load scripts from a CDN, which a closed network has not.
+    app = FastAPI(title="cloudaccel", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    problems.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=_COMPRESS_FROM_BYTES)
     app.add_middleware(Repeated, pages=pages)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
@@ -102,13 +116,12 @@ def create_app(
 
 
 def _add_prices(app: FastAPI, catalog: str | Path | None, pages: OfferPages) -> None:
-    # Threads of their own: each keeps a catalog open, and what it has read of it.
-    turns = ThreadPoolExecutor(_PAGES_AT_ONCE, thread_name_prefix="pages")
+    turns = CapacityLimiter(_PAGES_AT_ONCE)
 
     async def offers(request: Request, filters: Annotated[OfferFilters, Query()]) -> Response:
         """Offers, cheapest per accelerator-hour first: the JSON of ``cloudaccel quote``, in pages."""
         asked = request.scope["query_string"]
-        rendered = await get_running_loop().run_in_executor(turns, pages.page, filters, asked)
+        rendered = await run_sync(pages.page, filters, asked, limiter=turns)
         status, headers, body = answer_of(rendered, dict(request.scope["headers"]))
         answer = Response(body, status_code=status)
         answer.raw_headers = headers

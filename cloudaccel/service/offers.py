@@ -58,6 +58,10 @@ class OfferPages:
         self._used = 0
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Close the catalogs that nobody reads now; the next question opens another."""
+        self._watched.close()
+
     def page(self, filters: OfferFilters, asked: bytes | None = None) -> Rendered:
         """The page that `filters` ask for; raises as `quote` does, and `CursorOutdated`.
 

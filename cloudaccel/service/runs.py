@@ -39,6 +39,7 @@ from cloudaccel.service.run_request import DecideRequest, RunRequest, spec_of
 _LOG = logging.getLogger("cloudaccel.service")
 _MOST_AT_ONCE = 32  # launches and endings of one process
 _LOOK_EVERY_S = 60.0
+_LAST_LOOK_S = 5.0  # how long a look under way may take when the service ends
 
 
 class Repeated(QueryError):
@@ -83,6 +84,8 @@ class Runs:
         self._at_work: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._over: dict[str, Decimal | None] = {}
+        self._keeper: threading.Thread | None = None
+        self._stop = threading.Event()
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -286,20 +289,25 @@ class Runs:
 
     # -- the work -----------------------------------------------------------------------------------------------------
 
-    def keep(self, every_s: float = _LOOK_EVERY_S) -> threading.Thread:
-        """Go on with launches that a dead process left, for as long as this one lives. What must end, a watch ends."""
+    def keep(self, every_s: float = _LOOK_EVERY_S) -> None:
+        """Go on with launches that a dead process left, until `close`. What must end, a watch ends."""
 
         def always() -> None:
-            while True:
+            while not self._stop.is_set():
                 try:
                     self.look()
                 except Exception:  # the boundary of the thread: one bad look must not be the last
                     _LOG.exception("a look over the runs failed")
-                self._clock.sleep(every_s)
+                self._stop.wait(every_s)
 
-        thread = threading.Thread(target=always, name="runs", daemon=True)
-        thread.start()
-        return thread
+        self._keeper = threading.Thread(target=always, name="runs", daemon=True)
+        self._keeper.start()
+
+    def close(self) -> None:
+        """End what `keep` began. Runs at work are not waited for: another process finds them in the journal."""
+        self._stop.set()
+        if self._keeper is not None:
+            self._keeper.join(_LAST_LOOK_S)
 
     def look(self) -> None:
         """One look for launches that nobody is at work on."""

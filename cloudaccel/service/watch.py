@@ -1,4 +1,4 @@
-"""Which catalog answers now, and one open file for many requests: another is opened only when one is published."""
+"""Which catalog answers now, and open files for many requests: others are opened only when one is published."""
 
 import os
 import threading
@@ -16,7 +16,10 @@ Marks = tuple[_Mark | None, ...]
 
 
 class Watched:
-    """The catalog that `open_session` would open. A published file is never written again, only replaced as a whole."""
+    """The catalog that `open_session` would open. A published file is never written again, only replaced as a whole.
+
+    As many stay open as were asked at once; `close` closes them, and whoever asks later opens another.
+    """
 
     def __init__(self, catalog: str | Path | None) -> None:
         self._catalog = catalog
@@ -25,7 +28,8 @@ class Watched:
         self._paths = _paths(catalog)
         self._dated = bool(settings.load_settings()["adjustments"])
         self._seen: tuple[Marks, str] | None = None
-        self._open = threading.local()
+        self._idle: list[_Held] = []
+        self._lock = threading.Lock()
 
     def id(self) -> str:
         """Id of the catalog; "" when a price file lies over it, which may be edited at any moment."""
@@ -44,7 +48,7 @@ class Watched:
 
     @contextmanager
     def session(self) -> Generator[Session]:
-        """The open catalog, this thread's own: statements that were asked before need not be compiled again.
+        """An open catalog, nobody else's while entered: statements that were asked before need not be compiled again.
 
         Raises
         ------
@@ -56,12 +60,32 @@ class Watched:
             with open_session(self._catalog) as session:
                 yield session
             return
-        held: _Held | None = getattr(self._open, "held", None)
-        if held is None or held.marks != marks or held.session.catalog is not held.catalog:
-            if held is not None:
+        held = self._taken(marks) or _Held(marks, self._catalog)
+        try:
+            yield held.session
+        finally:
+            if held.session.catalog is held.catalog:
+                with self._lock:
+                    self._idle.append(held)
+            else:  # it has mended itself
                 held.close()
-            self._open.held = held = _Held(marks, self._catalog)
-        yield held.session
+
+    def close(self) -> None:
+        """Close what nobody asks now."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for held in idle:
+            held.close()
+
+    def _taken(self, marks: Marks) -> "_Held | None":
+        """The one that was used last, which has the most in its memory; those of another file are closed."""
+        with self._lock:
+            outdated = [held for held in self._idle if held.marks != marks]
+            self._idle = [held for held in self._idle if held.marks == marks]
+            found = self._idle.pop() if self._idle else None
+        for held in outdated:
+            held.close()
+        return found
 
     def _marks(self) -> Marks | None:
         """What tells one published file from another; None for what is read anew each time."""
@@ -79,7 +103,7 @@ class Watched:
 
 
 class _Held:
-    """An open session until `close`, or until its thread ends. What mended itself is opened anew."""
+    """An open session until `close`."""
 
     def __init__(self, marks: Marks, catalog: str | Path | None) -> None:
         self._stack = ExitStack()

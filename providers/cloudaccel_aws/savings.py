@@ -101,7 +101,7 @@ def _shape(row: Row) -> Shape | None:
 
 def _terms(row: Row) -> Terms:
     known = row["payment"] in PAYMENTS and row["product"] in _CLASSES
-    if not known or row["length_unit"] != "year" or not row["length"].isdigit():
+    if not known or row["length_unit"] != "year" or not row["length"].isdecimal():
         raise malformed(PROVIDER, OPERATION, f"a plan {row['product'][:40]!r} for {row['length'][:20]!r}")
     return Terms(
         market="savings_plan", term=f"{row['length']}y", payment=PAYMENTS[row["payment"]],

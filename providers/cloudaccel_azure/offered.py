@@ -71,7 +71,7 @@ def _counted(offer: Offer, said: Mapping[str, str]) -> Offer:
     vcpus, memory = _number(said.get("vCPUsAvailable") or said.get("vCPUs")), _number(said.get("MemoryGB"))
     offer = replace(offer, vcpus=offer.vcpus or vcpus, memory_gib=offer.memory_gib or memory)
     gpus = said.get("GPUs", "")
-    if offer.count or not gpus.isdigit() or int(gpus) < 2:
+    if offer.count or not gpus.isdecimal() or int(gpus) < 2:
         return offer
     known = by_id(offer.accelerator_id).memory_gib if offer.accelerator_id else None
     return replace(

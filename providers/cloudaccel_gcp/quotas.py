@@ -102,6 +102,6 @@ def _named(found: dict[str, Any], metric: str, unit: str) -> list[Quota]:
 def accelerators(instance_type: str) -> int | None:
     """GPUs of one machine, as its type's name says; None: it does not."""
     family, _, last = instance_type.rpartition("-")
-    if family == "g2-standard" and last.isdigit():
+    if family == "g2-standard" and last.isdecimal():
         return _G2.get(int(last))
-    return int(last[:-1]) if last.endswith("g") and last[:-1].isdigit() else None
+    return int(last[:-1]) if last.endswith("g") and last[:-1].isdecimal() else None

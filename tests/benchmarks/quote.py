@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from cloudaccel.api.quoting import build_query
@@ -90,8 +91,8 @@ def query_in_process(path: Path) -> float:
     with open_session(path) as session:
         query = build_query(session, "H100-SXM:8", residency="EU", market="spot", limit=10)
     table = accelerator_table()
-    db = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
-    return _median(lambda: run_query(db, query, table))
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as db:
+        return _median(lambda: run_query(db, query, table))
 
 
 def _median(call: Callable[[], object], runs: int = 51) -> float:

@@ -27,8 +27,11 @@ def main() -> None:
         stop.set()
 
     signal.signal(signal.SIGTERM, end)
-    leases = Leases(state.open_state(url), ttl_s=ttl_s)
+    with state.opened(url) as engine:
+        _take_turns(Leases(engine, ttl_s=ttl_s), file, every_s, work_s, stop)
 
+
+def _take_turns(leases: Leases, file: Path, every_s: float, work_s: float, stop: threading.Event) -> None:
     def say(step: str) -> None:
         token = next((job.token for job in leases.jobs()), 0)
         line = f"{os.getpid()} {step} {token}\n".encode()

@@ -282,9 +282,10 @@ def test_down_all_also_ends_what_turned_up_after_a_run_was_over(cloud: "FakeAws"
 
     assert up().code == 0
     identity = only_run()
-    journal = Journal(state.open_state(), SystemClock())
-    run_of = journal.take(journal.run(identity))
-    journal.let_go(journal.update(run_of, state="deleted"))
+    with state.opened() as engine:
+        journal = Journal(engine, SystemClock())
+        run_of = journal.take(journal.run(identity))
+        journal.let_go(journal.update(run_of, state="deleted"))
     assert machines(cloud)
     assert provision("down", "--all", "--yes").code == 0
     assert not cloud.live()

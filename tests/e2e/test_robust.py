@@ -123,7 +123,7 @@ def test_a_damaged_cache_heals_itself(cache: Path, damage: str) -> None:
     elif damage == "end":  # found only when the index is read
         path.write_bytes(data[: len(data) // 3] + bytes(len(data) - len(data) // 3))
     else:
-        with sqlite3.connect(path) as db:
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
             db.execute("UPDATE meta SET value = '0' WHERE key = 'schema'")
     code, out, err = finish(start("quote", "H100:8", "--json", cache=cache))
     assert code == 0, err

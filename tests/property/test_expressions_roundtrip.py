@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloudaccel.errors import CloudAccelError, QueryError, UnknownName
@@ -110,6 +110,8 @@ def test_the_x_of_a_name_counts_nothing(text: str) -> None:
 
 
 @given(st.text(max_size=40))
+@example("L40-4²Q")  # a digit to Unicode, and no part of a number
+@example("a100-²g.5gb")
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         parse_expression(text)

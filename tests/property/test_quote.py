@@ -1,6 +1,7 @@
 """What must hold for every catalog and every query; a twin in plain Python is asked the same question."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -66,9 +67,9 @@ MARKETS = st.sampled_from([(("on_demand", None),), (("spot", None),), (("on_dema
 
 
 def ask(found: Sequence[Row], expression: str | None, **filters: Any) -> QueryResult:
-    catalog = build_rows_in_memory(found, [SOURCE], built_from="test")
     terms = parse_expression(expression) if expression else ()
-    return run_query(catalog.db, Query(terms=terms, **filters), TABLE)
+    with closing(build_rows_in_memory(found, [SOURCE], built_from="test")) as catalog:
+        return run_query(catalog.db, Query(terms=terms, **filters), TABLE)
 
 
 def ids(offers: Sequence[Offer]) -> list[str]:
@@ -183,10 +184,14 @@ def test_two_catalogs_in_one_order(
     own = [{**row, "instance": f"own-{row['instance']}"} for row in own]
     terms = parse_expression(expression) if expression else ()
     query = Query(terms=terms, limit=limit, **filters)
-    session = Session(build_rows_in_memory(listed, [SOURCE], built_from="test"), Path())
-    session.overlay = build_rows_in_memory(own, [SOURCE], built_from="test")
     together = ask([*listed, *own], expression, limit=limit, **filters)
-    merged = session.query(query)
+    with (
+        closing(build_rows_in_memory(listed, [SOURCE], built_from="test")) as catalog,
+        closing(build_rows_in_memory(own, [SOURCE], built_from="test")) as overlay,
+    ):
+        session = Session(catalog, Path())
+        session.overlay = overlay
+        merged = session.query(query)
     assert ids(merged.offers) == ids(together.offers)
     assert merged.total == together.total
     assert sorted(h[:2] for h in merged.hidden) == sorted(h[:2] for h in together.hidden)

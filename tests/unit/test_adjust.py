@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import closing
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -270,17 +271,16 @@ def test_the_parts_of_an_adjusted_price_add_up_to_it(steps: list[str]) -> None:
 
     text = "provider,region,instance,accel_raw,count,hourly,as_of\nlambda,us-east-1,x,H100,8,49.123456789,2026-09-01\n"
     rows, sources, _ = read_price_file(Path("p.csv"), text)
-    base = build_rows_in_memory(rows, sources, built_from="p.csv")
     content = "".join(f'[[adjustment]]\nname = "s{n}"\n{step}\n' for n, step in enumerate(steps)).encode()
     file = Path("n.toml")
     assert len(read_adjustments(file, content, DAY).adjustments) == len(steps)
-    db: sqlite3.Connection = base.db
-    adjust.apply(db, base.meta, file, content, DAY)
-    amount, parts, rank = db.execute("SELECT amount, parts, rank_price FROM offer").fetchone()
-    assert sum(p.amount or 0 for p in parse_parts(parts)) == Decimal(amount) / 10**9
-    assert rank == amount // 8
-    assert json.loads(dict(db.execute("SELECT * FROM meta"))["adjusted_warnings"]) == []
-    base.close()
+    with closing(build_rows_in_memory(rows, sources, built_from="p.csv")) as base:
+        db: sqlite3.Connection = base.db
+        adjust.apply(db, base.meta, file, content, DAY)
+        amount, parts, rank = db.execute("SELECT amount, parts, rank_price FROM offer").fetchone()
+        assert sum(p.amount or 0 for p in parse_parts(parts)) == Decimal(amount) / 10**9
+        assert rank == amount // 8
+        assert json.loads(dict(db.execute("SELECT * FROM meta"))["adjusted_warnings"]) == []
 
 
 def test_a_date_is_no_time(tmp_path: Path) -> None:

@@ -29,24 +29,25 @@ def test_u98_a_disk_without_a_machine_is_paid_and_of_unknown_size_is_no_nought(
         price_as_of=None, offer_id="", catalog_id="",
     )  # fmt: skip
     clock = VirtualClock()
-    journal = Journal(state.open_state(f"sqlite:///{tmp_path / 'state.db'}"), clock)
-    run = journal.open_run(replace(spec_for([candidate]), options=Options(disk_gib=disk_gib)))
-    journal.seen(run.id, "fake", "here", [("machine", "i-1"), ("disk", "vol-1")])
-    journal.gone(run.id, "machine", "i-1")
-    clock.sleep(30 * 24 * 3600)
-    run = journal.run(run.id)
-    (line,) = disk_lines(journal, run, clock.now(), Decimal("0.08"))
-    assert line.hours == 720
-    assert (None if line.amount is None else round(line.amount, 2)) == amount
-    assert line.ended_at is None
-    said = provision_disks.text({run.id: (line,)}, Decimal("0.08"), True)
-    assert ("39.45  (is there)" in said) is (amount is not None)
-    assert ("1 of unknown size not in it" in said) is (amount is None)
-    assert cost(journal, run, clock.now()).lines[0].ended_at is not None  # the machine's own line ended
-    journal.gone(run.id, "disk", "vol-1")
-    clock.sleep(3600)
-    (ended,) = disk_lines(journal, run, clock.now(), Decimal("0.08"))
-    assert (ended.hours, ended.ended_at is not None) == (720, True)
+    with state.opened(f"sqlite:///{tmp_path / 'state.db'}") as engine:
+        journal = Journal(engine, clock)
+        run = journal.open_run(replace(spec_for([candidate]), options=Options(disk_gib=disk_gib)))
+        journal.seen(run.id, "fake", "here", [("machine", "i-1"), ("disk", "vol-1")])
+        journal.gone(run.id, "machine", "i-1")
+        clock.sleep(30 * 24 * 3600)
+        run = journal.run(run.id)
+        (line,) = disk_lines(journal, run, clock.now(), Decimal("0.08"))
+        assert line.hours == 720
+        assert (None if line.amount is None else round(line.amount, 2)) == amount
+        assert line.ended_at is None
+        said = provision_disks.text({run.id: (line,)}, Decimal("0.08"), True)
+        assert ("39.45  (is there)" in said) is (amount is not None)
+        assert ("1 of unknown size not in it" in said) is (amount is None)
+        assert cost(journal, run, clock.now()).lines[0].ended_at is not None  # the machine's own line ended
+        journal.gone(run.id, "disk", "vol-1")
+        clock.sleep(3600)
+        (ended,) = disk_lines(journal, run, clock.now(), Decimal("0.08"))
+        assert (ended.hours, ended.ended_at is not None) == (720, True)
 
 
 def test_u98_a_quote_shows_the_disk_beside_the_machine() -> None:

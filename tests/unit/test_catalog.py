@@ -154,10 +154,10 @@ def test_an_unchanged_row_that_is_put_again_is_the_same_offer(tmp_path: Path) ->
 
 
 def test_a_quarantined_price_is_never_an_amount() -> None:
-    catalog = build_rows_in_memory([row("us-east-1", "0.01", status="quarantined")], [SOURCE], built_from="test")
-    (offer,) = run_query(catalog.db, Query(), accelerator_table()).offers
+    rows = [row("us-east-1", "0.01", status="quarantined")]
+    with contextlib.closing(build_rows_in_memory(rows, [SOURCE], built_from="test")) as catalog:
+        (offer,) = run_query(catalog.db, Query(), accelerator_table()).offers
     assert (offer.price.amount, offer.price.status, offer.apart) == (None, "quarantined", ("unknown_price",))
-    catalog.close()
 
 
 def test_a_reservation_that_is_partly_paid_at_the_start_never_ranks_by_its_hours_alone() -> None:
@@ -166,9 +166,9 @@ def test_a_reservation_that_is_partly_paid_at_the_start_never_ranks_by_its_hours
     part = row("us-east-1", "15", payment="partial_upfront", upfront="130000", **terms)
     none = row("us-east-1", "31", payment="no_upfront", **terms)
     block = row("us-east-1", "40", market="capacity_block", upfront="960")
-    catalog = build_rows_in_memory([part, none, block], [SOURCE], built_from="test")
     asked = Query(markets=(("reserved", None), ("capacity_block", None)))
-    found = run_query(catalog.db, asked, accelerator_table())
+    with contextlib.closing(build_rows_in_memory([part, none, block], [SOURCE], built_from="test")) as catalog:
+        found = run_query(catalog.db, asked, accelerator_table())
     assert [(offer.price.amount, offer.apart) for offer in found.offers] == [
         (Decimal(31), ()), (Decimal(40), ()), (Decimal(15), ("upfront",)),
     ]  # fmt: skip

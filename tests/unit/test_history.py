@@ -1,7 +1,8 @@
 """Prices over time: what is known of which day, and what is made of it."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -93,26 +94,26 @@ def test_a_span_that_cannot_be_is_said(words: list[str], said: str) -> None:
     assert said in answer.err
 
 
-def past(*spans: tuple[str, str, int]) -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:")
-    db.execute("CREATE TABLE price_version(oid, from_at, until_at, amount, source, PRIMARY KEY(oid, from_at))")
-    db.executemany("INSERT INTO price_version VALUES (1,?,?,?,'s')", spans)
-    return db
+@contextmanager
+def past(*spans: tuple[str, str, int]) -> Generator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE TABLE price_version(oid, from_at, until_at, amount, source, PRIMARY KEY(oid, from_at))")
+        db.executemany("INSERT INTO price_version VALUES (1,?,?,?,'s')", spans)
+        yield db
 
 
 def test_old_prices_are_thinned_to_one_a_month_and_the_last_is_never_lost() -> None:
-    db = past(
+    spans = (
         ("2024-01-01", "2024-01-05", 1), ("2024-01-06", "2024-01-20", 2), ("2024-01-21", "2024-02-02", 3),
         ("2024-02-03", "2024-02-20", 4), ("2025-10-01", "2025-10-02", 5), ("2025-10-03", "2025-10-04", 6),
     )  # fmt: skip
-    assert compact(db, 90, date(2025, 11, 1)) == 2  # 1 before 2, 3 before 4: the last of its month stays
-    assert [row[0] for row in db.execute("SELECT amount FROM price_version ORDER BY from_at")] == [2, 4, 5, 6]
-    assert compact(db, 90, date(2025, 11, 1)) == 0  # once is enough
-    only = past(("2020-05-01", "2020-05-01", 1), ("2020-05-02", "2020-05-02", 2))
-    assert compact(only, 90, date(2025, 11, 1)) == 1
-    assert only.execute("SELECT amount FROM price_version").fetchall() == [(2,)]
-    db.close()
-    only.close()
+    with past(*spans) as db:
+        assert compact(db, 90, date(2025, 11, 1)) == 2  # 1 before 2, 3 before 4: the last of its month stays
+        assert [row[0] for row in db.execute("SELECT amount FROM price_version ORDER BY from_at")] == [2, 4, 5, 6]
+        assert compact(db, 90, date(2025, 11, 1)) == 0  # once is enough
+    with past(("2020-05-01", "2020-05-01", 1), ("2020-05-02", "2020-05-02", 2)) as only:
+        assert compact(only, 90, date(2025, 11, 1)) == 1
+        assert only.execute("SELECT amount FROM price_version").fetchall() == [(2,)]
 
 
 @pytest.mark.parametrize("text", ["89", "-1", "x", "1e3", "99999", "９０", "90 days"])

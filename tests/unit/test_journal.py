@@ -20,12 +20,13 @@ def test_a_group_made_again_by_a_later_attempt_is_live_again(tmp_path: Path) -> 
         accelerator_count=None, nodes=1, market="on_demand", price_per_hour=Decimal(1), currency="USD",
         price_as_of=None, offer_id="", catalog_id="",
     )  # fmt: skip
-    journal = Journal(state.open_state(f"sqlite:///{tmp_path / 'state.db'}"), VirtualClock())
-    run = journal.open_run(spec_for([candidate]))
-    things = [("placement_group", "cloudaccel-1"), ("machine", "i-1")]
-    journal.seen(run.id, "fake", "here", things)
-    for kind, identifier in things:
-        journal.gone(run.id, kind, identifier)
-    assert not journal.resources(run.id, live=True)
-    journal.seen(run.id, "fake", "here", things)
-    assert [(r.kind, r.id) for r in journal.resources(run.id, live=True)] == things[:1]
+    with state.opened(f"sqlite:///{tmp_path / 'state.db'}") as engine:
+        journal = Journal(engine, VirtualClock())
+        run = journal.open_run(spec_for([candidate]))
+        things = [("placement_group", "cloudaccel-1"), ("machine", "i-1")]
+        journal.seen(run.id, "fake", "here", things)
+        for kind, identifier in things:
+            journal.gone(run.id, kind, identifier)
+        assert not journal.resources(run.id, live=True)
+        journal.seen(run.id, "fake", "here", things)
+        assert [(r.kind, r.id) for r in journal.resources(run.id, live=True)] == things[:1]

@@ -1,5 +1,6 @@
 """Limits over all runs: what counts, in which month, and what is never under a limit."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -27,14 +28,15 @@ PLACE = Candidate(
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> "Journal":
+def journal(tmp_path: Path) -> "Iterator[Journal]":
     from cloudaccel import state
     from cloudaccel.provision.journal import Journal
     from cloudaccel.testing.crashes import VirtualClock
 
     clock = VirtualClock()
     clock.sleep((NOW - clock.now()).total_seconds())
-    return Journal(state.open_state(f"sqlite:///{tmp_path / 'state.db'}"), clock)
+    with state.opened(f"sqlite:///{tmp_path / 'state.db'}") as engine:
+        yield Journal(engine, clock)
 
 
 def spec(place: Candidate = PLACE, *, owner: str = "ann", lease_h: float = 4) -> Spec:

@@ -202,6 +202,10 @@ class _Mailbox:
 
     def __init__(self, sent: list[Any]) -> None:
         self.sent = sent
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def __enter__(self) -> "_Mailbox":
         return self
@@ -252,12 +256,14 @@ def test_a_mail_has_the_news_in_its_subject_and_goes_to_one_address(
 def test_no_password_goes_to_a_mail_server_without_encryption(
     alerts: Alerts, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    mailbox = _Mailbox([])
 
     def session(_host: str, _port: int, timeout: float) -> _Mailbox:
-        return _Mailbox([])
+        return mailbox
 
     monkeypatch.setattr("cloudaccel.api.alerting.smtplib.SMTP", session)
     monkeypatch.setenv("CLOUDACCEL_SMTP", "smtp://me@mail.example.org")
     alert = alerts.add("runs", {}, "mailto:ops@example.org", "mail")
     with pytest.raises(Exception, match="never sent without it"):
         alerting.sender()(alert, _message(alert, clock))
+    assert mailbox.closed

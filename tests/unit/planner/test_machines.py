@@ -1,5 +1,6 @@
 """Offers of the same accelerators in machines of different network and host memory are sized apart."""
 
+from contextlib import closing
 from decimal import Decimal
 
 from cloudaccel.catalog.load import build_rows_in_memory
@@ -20,7 +21,6 @@ FABRIC, NO_RDMA = "Standard_ND96amsr_A100_v4", "Standard_ND96ams_A100_v4"
 
 def planned(rows: list[Row]) -> Plan:
     source = Source(id="t", name="t", path="", revision=None, licence="MIT", url=None)
-    catalog = build_rows_in_memory(rows, [source], built_from="test")
     model = resolve_model("llama-2-70b")
     workload = Workload(task="finetune", method="full", model=model.id, tokens=1e9, sequence_tokens=2048, stack="fsdp")
 
@@ -28,7 +28,8 @@ def planned(rows: list[Row]) -> Plan:
         return size(workload, model, accelerator, per_node=per_node, nodes=nodes, machine=machine)
 
     request = Request(workload=workload, model=model, query=Query(), setup_h=Decimal(0))
-    return make_plan(request, Context(catalog.db, accelerator_table(), sizer))
+    with closing(build_rows_in_memory(rows, [source], built_from="test")) as catalog:
+        return make_plan(request, Context(catalog.db, accelerator_table(), sizer))
 
 
 def test_the_cheaper_machine_without_a_fabric_loses() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 
@@ -64,10 +65,10 @@ def planned(
     **limits: object,
 ) -> Plan:
     source = Source(id="t", name="t", path="", revision=None, licence="MIT", url=None)
-    catalog = build_rows_in_memory(rows, [source], built_from="test")
     workload = Workload(task="finetune", method="lora", model="toy", tokens=1e6, **limits)  # pyright: ignore[reportArgumentType]
     request = Request(workload=workload, model=MODEL, query=query or Query(), setup_h=setup_h, rank_by=rank_by)
-    return make_plan(request, Context(catalog.db, accelerator_table(), sizer, judge))
+    with closing(build_rows_in_memory(rows, [source], built_from="test")) as catalog:
+        return make_plan(request, Context(catalog.db, accelerator_table(), sizer, judge))
 
 
 def test_the_cheaper_card_per_hour_can_be_dearer_per_job() -> None:
