@@ -25,7 +25,7 @@ def export_plan(found: "Plan | str | Path", name: str, *, lease: str | None = No
     name
         ``terraform``, ``kubernetes`` …: see ``cloudaccel.export.names()``.
     lease
-        How long the machines may live, such as ``24h``; None: the plan's high estimate x 1.2 + 0.5 h.
+        How long the machines may live, such as ``24h``; None: the plan's high estimate with start-up, x 1.2 + 0.5 h.
 
     Raises
     ------

@@ -18,14 +18,24 @@ from cloudaccel.api.holding import Holding, hold, read_holding
 from cloudaccel.api.judging import Rules, judge_by, row_judge
 from cloudaccel.api.money import Money, job_money
 from cloudaccel.api.quotas import Given, read_given
-from cloudaccel.api.quoting import build_query, relaxations
+from cloudaccel.api.quoting import build_query, hints, relaxations
 from cloudaccel.catalog.session import accelerator_table, open_session, own_session
 from cloudaccel.compliance import conflicts
 from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
-from cloudaccel.model import Accelerator, Offer
-from cloudaccel.model.plan import EXPORT_ONLY, MOST_MACHINES, QUOTE_ONLY, STARTABLE, Energy, Option, Plan, Relaxation
+from cloudaccel.model import Accelerator, Offer, Query
+from cloudaccel.model.plan import (
+    EXPORT_ONLY,
+    MOST_MACHINES,
+    QUOTE_ONLY,
+    STARTABLE,
+    Energy,
+    Option,
+    Plan,
+    Rejected,
+    Relaxation,
+)
 from cloudaccel.model.workload import Assumption, Fit, Machine, Reason, Support
 from cloudaccel.planner.plan import make_plan
 from cloudaccel.planner.reasons import duration
@@ -130,8 +140,7 @@ def plan(
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
     closed = [pack.id for pack in judge.packs if pack.forbids_public_cloud]
-    elsewhere = bool(catalog or price_file or holding)
-    own = _own_machines(inventory, wanted, by, closed=bool(closed) and not elsewhere)
+    own = _own_machines(inventory, wanted, by, closed=bool(closed) and not (catalog or price_file or holding))
     wanted |= {} if own is None else {"market": "owned"}
     with _session(catalog, price_file, own) as session:
         request = Request(
@@ -155,7 +164,18 @@ def plan(
         judged = row_judge(judge, named=by.named) if judge.packs else None
         context = partial(_context, job=parsed, mfu=mfu, measured=measured, holding=holding, given=read_given(quota))
         found = session.read_laid(lambda db: _planned(request, context(db, judged=judged), holding), money.convert)
+        found = replace(found, rejected=(*found.rejected, *_not_on_offer(session, request.query, found)))
     return replace(_ruled(found, by, judge, closed, own), shown=money.shown)
+
+
+def _not_on_offer(session: "Session", query: Query, found: Plan) -> Iterator[Rejected]:
+    """Where there is no option: accelerators that were named and that nobody sells so, each with what is sold."""
+    for term in () if found.best is not None else query.terms:
+        alone = replace(query, terms=(term,), limit=1)
+        if not session.query(alone).total:
+            instead = "; ".join(islice(hints(session, alone), 1))
+            said = f"not on offer as asked{f': {instead}' if instead else ''}"
+            yield Rejected("not_on_offer", 1, (f"{term.text} ({said})",), "expression")
 
 
 class _Own(NamedTuple):

@@ -337,7 +337,7 @@ def _answer(session: Session, query: Query, today: date, show_hidden: bool) -> Q
         hidden=result.hidden,
         notices=(),
         examples=examples,
-        hints=() if result.total else tuple(_hints(session, query)),
+        hints=() if result.total else tuple(hints(session, query)),
         catalog_id=meta["catalog_id"],
         catalog_as_of=meta["as_of"] or None,
         catalog_until=meta["as_of_until"] or None,
@@ -556,7 +556,7 @@ def _on_demand_beside(session: Session, offers: Sequence[Offer]) -> dict[str, De
     return {offer_id: from_nano(amount) for offer_id, amount in session.on_demand_beside(spot).items()}
 
 
-def _hints(session: Session, query: Query) -> Iterator[str]:
+def hints(session: Session, query: Query) -> Iterator[str]:
     """What would find something, nearest first. Each is tried before it is said."""
     found_any = False
     for term in query.terms:

@@ -434,6 +434,19 @@ def ranked_rows(db: sqlite3.Connection, query: Query, accelerators: Mapping[str,
         yield from map(RankedRow._make, db.execute(f"{select} WHERE {where} AND {machine}", params))
 
 
+def not_planned_on(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> tuple[int, int]:
+    """How many matches `ranked_rows` leaves out: those that name no machine, and those that are never ranked."""
+    counts = [0, 0]
+    for group in _groups(db, query, accelerators):
+        where, params = group.matching()
+        sql = (
+            f"SELECT COUNT(*) FILTER (WHERE o.rank_price IS NOT NULL AND o.flags & {PER_ACCELERATOR}), "
+            f"COUNT(*) FILTER (WHERE o.rank_price IS NULL) FROM offer o WHERE {where}"
+        )
+        counts = [before + more for before, more in zip(counts, db.execute(sql, params).fetchone(), strict=True)]
+    return counts[0], counts[1]
+
+
 def load_offers(db: sqlite3.Connection, oids: Iterable[int]) -> dict[int, Offer]:
     """Offers by row number."""
     wanted = list(oids)

@@ -18,6 +18,7 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
     if shown:
         lines += [*_table(plan, shown), ""]
     lines += shown_lines(plan)
+    lines += _notes(plan)
     lines += _rejected(plan)
     lines += [f"Or       {relaxation.text}" for relaxation in plan.relaxations]
     lines += rules_lines(plan)
@@ -251,6 +252,24 @@ def verdict_words(option: Option, number: int, plan: Plan) -> str:
     return ", ".join(words)
 
 
+def _notes(plan: Plan) -> Iterator[str]:
+    """Why an option is tight, and what else its figures rest on, each sentence once with the options it is about."""
+    about: dict[str, list[str]] = {}
+    for number, option in enumerate(plan.options, 1):
+        for reason in option.fit.reasons:
+            about.setdefault(reason.text, []).append(str(number))
+    for number, option in enumerate(plan.near, 1):
+        for reason in () if plan.options else option.fit.reasons:
+            about.setdefault(reason.text, []).append(f"·{number}")
+    for text, numbers in list(about.items())[:_MOST_NOTES]:
+        yield f"Note     {', '.join(numbers)}: {text}"
+    if len(about) > _MOST_NOTES:
+        yield f"         and {len(about) - _MOST_NOTES} more like these (--json)"
+
+
+_MOST_NOTES = 5
+
+
 def _elsewhere(plan: Plan) -> list[str]:
     """Who can start option 1, when we cannot."""
     best = plan.best
@@ -288,12 +307,7 @@ def _short(value: object, digits: int = 3) -> str:
 def _explained(plan: Plan, option: Option) -> list[str]:
     fit = option.fit
     lines = ["", f"How option 1 comes about: {option.offer.provider} {option.offer.region} {option.offer.instance}"]
-    if fit.flops and fit.step_mfu and fit.hours_likely:
-        lines.append(
-            f"  {fit.flops:.4g} FLOP ÷ ({option.accelerators} accelerators × dense peak × step MFU {fit.step_mfu:.3f} "
-            f"× goodput {fit.goodput or 1:.3f} ÷ recompute {fit.recompute_factor or 1:.3f}) = {fit.hours_likely:.2f} h "
-            f"(between {fit.hours_low or 0:.2f} and {fit.hours_high or 0:.2f})"
-        )
+    lines += _hours_explained(option)
     if fit.memory is not None:
         parts = " + ".join(f"{name} {gib:.2f}" for name, gib in fit.memory.parts)
         lines.append(f"  memory of one accelerator, GiB: {parts} = {fit.memory.step_gib:.2f}")
@@ -316,6 +330,19 @@ def _explained(plan: Plan, option: Option) -> list[str]:
     lines += _energy(option)
     lines += _pareto(plan)
     return lines
+
+
+def _hours_explained(option: Option) -> list[str]:
+    """The hours with every factor, so that they can be redone by hand."""
+    fit, row = option.fit, accelerator_of(option.offer)
+    peak = None if row is None else row.peak_tflops_bf16_dense or row.peak_tflops_fp16_dense
+    if not (fit.flops and fit.hours_likely):
+        return []
+    speed = f"{peak:g} TFLOP/s dense × step MFU {fit.step_mfu:.4g}" if peak and fit.step_mfu else "speed measured"
+    wait = f" ÷ waiting for the network {fit.network_stretch:.4g}" if fit.network_stretch > 1 else ""
+    made = f"{option.accelerators} accelerators × {speed} × goodput {fit.goodput or 1:.4g}{wait}"
+    span = f"between {fit.hours_low or 0:.2f} and {fit.hours_high or 0:.2f}"
+    return [f"  {fit.flops:.4g} FLOP ÷ ({made}) = {fit.hours_likely:.2f} h ({span})"]
 
 
 def _energy(option: Option) -> list[str]:

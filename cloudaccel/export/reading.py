@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from cloudaccel import units
 from cloudaccel.errors import QueryError
 from cloudaccel.model import Accelerator
-from cloudaccel.model.deployment import LEASE_MARGIN, LEASE_START_H, Deployment, Site
+from cloudaccel.model.deployment import Deployment, Site, lease_h, with_start_up
 
 SCHEMA = "cloudaccel-lock/1"
 DISK_GIB = 200  # root disk when the job names none: an image with drivers and room for one model; our choice
@@ -47,10 +47,12 @@ class _Option(_Part):
     nodes: Annotated[int, Field(ge=1, le=100_000)]
     accelerator: _Accelerator
     market: _Market
+    hours: Amount | None = None
     price: _Price = _Price()
 
 
 class _Hours(_Part):
+    likely: Amount | None = None
     high: Amount | None = None
 
 
@@ -143,7 +145,7 @@ def _lease_s(lock: _Lock, given: float | None) -> int | None:
         return int(given)
     if lock.hours is None or lock.hours.high is None:
         return None
-    return int((lock.hours.high * LEASE_MARGIN + LEASE_START_H) * 3600)
+    return int(lease_h(with_start_up(lock.hours.high, lock.hours.likely, lock.chosen.hours)) * 3600)
 
 
 def _disk_gib(lock: _Lock) -> int:

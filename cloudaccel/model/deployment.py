@@ -5,9 +5,24 @@ from decimal import Decimal
 
 from cloudaccel.errors import QueryError
 
-# A lease is the high estimate of the run with this margin, and time to start.
-LEASE_MARGIN = Decimal("1.2")
-LEASE_START_H = Decimal("0.5")
+# A lease is the high estimate of the run, start-up and saving included, with this margin, and half an hour beside.
+_LEASE_MARGIN = Decimal("1.2")
+_LEASE_SPARE_H = Decimal("0.5")
+
+
+def lease_h(high_hours: Decimal) -> Decimal:
+    """Hours that machines may live for a run that takes `high_hours` at most, start-up included."""
+    return high_hours * _LEASE_MARGIN + _LEASE_SPARE_H
+
+
+def with_start_up(high: Decimal, likely: Decimal | None, machine_hours: Decimal | None) -> Decimal:
+    """The high estimate of a lock with the start-up that its hours leave out and the chosen machine's hours have.
+
+    A run of minutes would else be ended while it still loads: 45 minutes of start-up are more than its margin.
+    """
+    if likely is None or machine_hours is None:
+        return high
+    return high + max(Decimal(0), machine_hours - likely)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

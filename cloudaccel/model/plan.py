@@ -158,7 +158,8 @@ class Rejected:
     """What was left out for one reason: how many of which unit, and the first of them as examples.
 
     `unit` is what `count` counts: ``hardware shape`` (an accelerator and how many in a machine: it cannot do the job),
-    ``offer`` (a rule forbids it) or ``option`` (an offer on so many machines: it misses a limit).
+    ``offer`` (a rule forbids it, or no plan is made on such), ``option`` (an offer on so many machines: it misses a
+    limit) or ``expression`` (accelerators that were named, and that nobody sells so).
     """
 
     reason: str

@@ -305,7 +305,10 @@ class Fit:
     tokens_per_s
         Training tokens per second of the whole shape, goodput included; for serving see `serving`.
     step_mfu, recompute_factor, goodput
-        The three numbers behind the hours; None for serving.
+        The three numbers behind the hours; None for serving. `step_mfu` is of the model's FLOPs alone, so what is
+        computed again is in it already.
+    network_stretch
+        How many times waiting for the network between machines stretches a step, at least 1.
     """
 
     verdict: str
@@ -320,6 +323,7 @@ class Fit:
     step_mfu: float | None = None
     recompute_factor: float | None = None
     goodput: float | None = None
+    network_stretch: float = 1.0
     serving: Serving | None = None
     assumptions: tuple[Assumption, ...] = ()
     nearest_runs: tuple[PublishedRun, ...] = field(default=())

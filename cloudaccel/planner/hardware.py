@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from cloudaccel.catalog.query import RankedRow, capacities, load_offers, ranked_rows
+from cloudaccel.catalog.query import RankedRow, capacities, load_offers, not_planned_on, ranked_rows
 from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model import Accelerator, AcceleratorTerm, Offer, Query, from_nano
 from cloudaccel.model.plan import MOST_MACHINES, STARTABLE, Judgement
 from cloudaccel.model.workload import Machine, Workload
-from cloudaccel.planner.reasons import POLICY, Rejections, policy_words
+from cloudaccel.planner.reasons import LEFT_OUT, POLICY, Rejections, policy_words
 from cloudaccel.planner.request import Context, Request
 
 CLASSES_PER_SHAPE = 8  # price classes of one shape, market and term that become options, the cheapest
@@ -87,9 +87,12 @@ def _rows(request: Request, context: Context, rejections: Rejections) -> tuple[l
     When only what can be started is wanted, or a quota is given: without those that it leaves out, which are counted.
     """
     ends = capacities(context.db)
-    rows = list(ranked_rows(context.db, _query_of(request, context), context.accelerators))
+    query = _query_of(request, context)
+    rows = list(ranked_rows(context.db, query, context.accelerators))
     if request.held is not None:
         rows = [row for row in rows if row.oid == request.held.oid]
+    else:
+        _count_left_out(not_planned_on(context.db, query, context.accelerators), rejections)
     if not request.startable_only and context.most is None:
         return rows, ends
     offers = load_offers(context.db, (row.oid for row in rows))
@@ -102,6 +105,18 @@ def _rows(request: Request, context: Context, rejections: Rejections) -> tuple[l
             if not quota:
                 rejections.add("quota", "offer", f"{offer.provider} {offer.region} {offer.instance}", "not one machine")
     return [row for row in rows if most[row.oid]], {**ends, **most}
+
+
+def _count_left_out(counts: tuple[int, int], rejections: Rejections) -> None:
+    """Count the offers that no plan is made on: what a quote shows must not be missing here without a word."""
+    words = (
+        ("priced per accelerator", "no machine is named to plan on"),
+        ("last in quote", "no usable price, not seen for sale, on community hosts, or in another currency"),
+    )
+    for count, reason, (name, text) in zip(counts, LEFT_OUT, words, strict=True):
+        if count:
+            rejections.add(reason, "offer", name, text)
+            rejections.more(reason, "offer", count - 1)
 
 
 def _most_startable(request: Request, context: Context, offer: Offer) -> int:

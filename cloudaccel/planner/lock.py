@@ -114,6 +114,7 @@ def option_json(option: Option) -> dict[str, Any]:
         "fit": {
             "verdict": option.fit.verdict, "memory_gib": _memory(option.fit), "shape": _shape(option.fit),
             "serving": _serving(option.fit),
+            "reasons": [{"code": reason.code, "text": reason.text} for reason in option.fit.reasons],
         },
         "blocked": [{"reason": reason, "text": text} for reason, text in option.blocked],
         "policy": {"state": option.verdict, "rules": list(option.rules), "asks": list(option.asks)},

@@ -33,7 +33,9 @@ def make_plan(request: Request, context: Context) -> Plan:
         for nodes, fit in _node_counts(request, context, hardware, rejections):
             evaluated += hardware.offers
             shape = sized(request, hardware, nodes, fit)
-            if shape is not None and not field.add(shape):
+            if shape is None:
+                rejections.add("speed_unknown", "hardware shape", _shape_name(hardware), _no_hours(fit))
+            elif not field.add(shape):
                 break
     return _plan(request, context, field, rejections, evaluated)
 
@@ -70,10 +72,21 @@ def _node_counts(
     if fits:
         return
     if thin is not None and not (refused is not None and _hopeless(refused)):
-        rejections.add("network", "hardware shape", f"{accelerator.name}:{count}", thin)
+        rejections.add("network", "hardware shape", _shape_name(hardware), thin)
     elif refused is not None and refused.reasons:
         reason = refused.reasons[0]
-        rejections.add(reason.code, "hardware shape", f"{accelerator.name}:{count}", reason.text)
+        hints = (reason.text, *(r.text for r in refused.reasons[1:] if r.code == "method_hint"))
+        rejections.add(reason.code, "hardware shape", _shape_name(hardware), "; ".join(hints))
+
+
+def _shape_name(hardware: Hardware) -> str:
+    return f"{hardware.accelerator.name}:{hardware.count}"
+
+
+def _no_hours(fit: Fit) -> str:
+    """Why nobody knows how long a run takes that fits, and what tells it."""
+    why = next((reason.text for reason in fit.reasons if reason.code == "speed_unknown"), "no source tells its speed")
+    return f"it fits; {why}. --measured N, of a short run, tells them"
 
 
 def _machines_that_serve(context: Context, hardware: Hardware, most: int) -> int:

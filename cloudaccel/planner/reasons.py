@@ -8,6 +8,7 @@ from cloudaccel.model.plan import Judgement, Rejected
 POLICY, DEADLINE, BUDGET = 1, 2, 4
 REASONS = {POLICY: "policy", DEADLINE: "deadline", BUDGET: "budget"}
 
+LEFT_OUT = ("no_machine", "not_ranked")  # offers that no plan is made on, whatever the job
 EXAMPLES = 3
 _YEAR_H, _LONG_H = 8760, 26_280  # three years: days mean nothing to anybody beyond
 
@@ -33,8 +34,8 @@ class Rejections:
         self._counts[key] = self._counts.get(key, 0) + count
 
     def counted(self) -> tuple[Rejected, ...]:
-        """Most frequent first."""
-        ordered = sorted(self._counts.items(), key=lambda item: -item[1])
+        """Most frequent first; what was never looked at comes last."""
+        ordered = sorted(self._counts.items(), key=lambda item: (item[0][0] in LEFT_OUT, -item[1]))
         return tuple(Rejected(key[0], count, tuple(self._examples[key].values()), key[1]) for key, count in ordered)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel.errors import QueryError
-from cloudaccel.model.deployment import LEASE_MARGIN, LEASE_START_H
+from cloudaccel.model.deployment import lease_h, with_start_up
 from cloudaccel.untrusted import json_of
 
 SCHEMA = "cloudaccel-lock/1"
@@ -50,7 +50,7 @@ class LockedReservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """The request in a lock file: places in order, hours of the high estimate, budget.
+    """The request in a lock file: places in order, hours of the high estimate with start-up, budget.
 
     `body` is the whole file as it was read, for whoever asks its rules again.
     """
@@ -80,7 +80,7 @@ class Lock:
     @property
     def lease_s(self) -> float | None:
         """The high estimate with its margin, seconds; None when the file has no estimate."""
-        return None if self.high_hours is None else float((self.high_hours * LEASE_MARGIN + LEASE_START_H) * 3600)
+        return None if self.high_hours is None else float(lease_h(self.high_hours) * 3600)
 
 
 def read_lock(path: Path) -> Lock:
@@ -174,12 +174,20 @@ def _lock(reader: _Reader, body: Mapping[str, Any]) -> Lock:
     has_budget = limits is not None and limits.has("budget")
     return Lock(
         places=tuple(dict.fromkeys(places)),
-        high_hours=hours.number("high") if hours is not None and hours.has("high") else None,
+        high_hours=None if hours is None else _high_hours(hours, reader.object("chosen")),
         budget=limits.number("budget") if limits is not None and has_budget else None,
         currency=limits.name("currency") if limits is not None and limits.has("currency") else "USD",
         body=body,
         reservation=None if held is None else _reservation(held),
     )
+
+
+def _high_hours(hours: _Reader, chosen: _Reader) -> Decimal | None:
+    """The high estimate with its start-up; None when there is none, as for a service."""
+    if not hours.has("high"):
+        return None
+    likely = hours.number("likely") if hours.has("likely") else None
+    return with_start_up(hours.number("high"), likely, chosen.number("hours") if chosen.has("hours") else None)
 
 
 def _reservation(held: _Reader) -> LockedReservation:

@@ -289,7 +289,7 @@ def _sized(case: Case, replica: Replica, verdict: str, speed: Speed | None) -> F
     demand, total = case.demand, case.total
     serving = _serving(case, replica, speed)
     missed = _missed(case, replica, speed, serving)
-    hints = () if verdict == "fits" else (Reason("kv_tight", "the cache is within the error of the estimate"),)
+    hints = () if verdict == "fits" else (_tight_cache(case, serving),)
     if speed is None and not missed:
         text = f"no source gives peak and bandwidth of {case.accelerator.name}"
         hints = (*hints, Reason("speed_unknown", text))
@@ -303,6 +303,14 @@ def _sized(case: Case, replica: Replica, verdict: str, speed: Speed | None) -> F
         serving=serving,
         assumptions=_assumptions(case.workload, demand, case.accelerator),
     )
+
+
+def _tight_cache(case: Case, serving: Serving) -> Reason:
+    most = 2 * serving.kv_tokens - serving.kv_tokens_low  # as far above the likely figure as the safe one is below
+    holds, wanted = f"{serving.kv_tokens_low:,} to {most:,} tokens", longest_context(case.demand)
+    at_once = case.demand.concurrency or 1
+    asked = f"{wanted:,}" if at_once == 1 else f"{at_once} × {wanted:,}"
+    return Reason("kv_tight", f"the cache holds {holds}, and {asked} are asked for: within the error of the estimate")
 
 
 def _missed(case: Case, replica: Replica, speed: Speed | None, serving: Serving) -> tuple[Reason, ...]:

@@ -155,7 +155,7 @@ def _timed(case: Case, found: Found, room: Room, verdict: str, available: float)
         text = f"no source gives the dense peak of {case.accelerator.name}: no hours"
         reasons = (*reasons, Reason("speed_unknown", text))
         speed = Speed(0.0, 0.0, 1.0, 1.0, (), ())
-    machine = speed.step_mfu * (bf16_peak(case.accelerator) or 0.0) * 1e12
+    machine = _flop_per_s(case, speed)
     size = sizes(case.model, case.workload.method, case.workload.lora_rank)
     slow = network_stretch(case.workload, case.model, size, room, shape, case.flops_per_token)
     notes = (*notes, *_network_assumption(case, room))
@@ -178,9 +178,18 @@ def _timed(case: Case, found: Found, room: Room, verdict: str, available: float)
         step_mfu=speed.step_mfu or None,
         recompute_factor=recompute,
         goodput=speed.goodput or None,
+        network_stretch=slow,
         assumptions=(*notes, *speed.assumptions),
         nearest_runs=speed.nearest,
     )
+
+
+def _flop_per_s(case: Case, speed: Speed) -> float:
+    """Of one accelerator in a step; 0: nobody knows. A measured rate needs no peak."""
+    peak = bf16_peak(case.accelerator)
+    if peak is None:
+        return (case.measured or 0.0) * case.flops_per_token
+    return speed.step_mfu * peak * 1e12
 
 
 _TOLD_STRETCH = 1.05  # less is within the noise of the priors
@@ -248,10 +257,10 @@ def _tight_reasons(verdict: str, parts: Parts, available: float) -> tuple[Reason
 def _speed(case: Case, recompute: float) -> Speed | None:
     """Three ways, the first that is given: a measured rate, an MFU of the caller's, the prior. None: peak unknown."""
     peak = bf16_peak(case.accelerator)
-    if peak is None:
-        return None
     if case.measured is not None:
         return _measured(case, peak, case.measured)
+    if peak is None:
+        return None
     if case.mfu is not None:
         note = Assumption("wall_mfu", case.mfu, "of dense peak", "given by the caller, downtime included", "", "user")
         return Speed(case.mfu, 1.0, 1.0, 1.0, (note,), ())
@@ -259,12 +268,14 @@ def _speed(case: Case, recompute: float) -> Speed | None:
     slow = QLORA_SLOWDOWN if case.workload.method == "qlora" and "same method" not in found.level else 1.0
     step, goodput = found.use / recompute / slow, goodput_prior(case.total)
     notes = _speed_assumptions(step, goodput, recompute, _told(found, peak))
+    if slow != 1.0:
+        notes = (*notes, _QLORA_NOTE)
     return Speed(step, goodput, found.use / found.high, found.use / found.low, notes, _published(found.nearest))
 
 
-def _measured(case: Case, peak: float, measured: float) -> Speed:
-    """A measured step rate replaces the prior; what is left open is downtime."""
-    step = measured * case.flops_per_token / (peak * 1e12)
+def _measured(case: Case, peak: float | None, measured: float) -> Speed:
+    """A measured step rate replaces the prior; what is left open is downtime. Its MFU is 0 where no peak is known."""
+    step = 0.0 if peak is None else measured * case.flops_per_token / (peak * 1e12)
     goodput = goodput_prior(case.total)
     note = Assumption("tokens_per_s_per_accelerator", measured, "tokens/s", "measured by the caller", "", "user")
     return Speed(step, goodput, 1 - CALIBRATED_ERROR, 1 + CALIBRATED_ERROR, (note, _goodput_note(goodput)), ())
@@ -277,11 +288,18 @@ def _told(found: Prior, peak: float) -> Assumption:
     return Assumption("use", round(found.use, 4), f"of {peak:g} TFLOP/s dense", source, _AS_OF, found.flag)
 
 
+_STEP_WORDS = "use over recompute_factor, and over qlora_slowdown where it is named"
+_QLORA_NOTE = Assumption(
+    "qlora_slowdown", QLORA_SLOWDOWN, "", "litgpt on A100 and A10G, torchtune on RTX 4090; docs/explanation/sizing.md",
+    _AS_OF,
+)  # fmt: skip
+
+
 @lru_cache(maxsize=1024)
 def _speed_assumptions(step_mfu: float, goodput: float, recompute: float, use: Assumption) -> tuple[Assumption, ...]:
     return (
         use,
-        Assumption("step_mfu", round(step_mfu, 4), "of dense peak", "use over recompute factor", _AS_OF, use.flag),
+        Assumption("step_mfu", round(step_mfu, 4), "of dense peak", _STEP_WORDS, _AS_OF, use.flag),
         Assumption("recompute_factor", round(recompute, 3), "", "arXiv:2205.05198", _AS_OF),
         _goodput_note(goodput),
     )

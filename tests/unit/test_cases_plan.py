@@ -1,0 +1,131 @@
+"""Users' cases asked of `plan` as they would type them; each test is named after the case in the tracker."""
+
+import json
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from cloudaccel.catalog.session import accelerator_table
+from cloudaccel.export import deployment_of
+from cloudaccel.provision.lock import parse_lock
+from tests.support import HEADER, Answer, price_file, run
+
+TUNE = ("--task", "finetune", "--model", "llama-2-70b", "--tokens", "10e6", "--lock", "-")
+SERVE = ("--task", "serve", "--model", "llama-3.1-8b", "--lock", "-")
+
+
+def planned(catalog: Path | None, *words: str) -> Answer:
+    return run(*(("--catalog", str(catalog)) if catalog else ()), "plan", *words)
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    rows = (
+        "aws,us-east-1,,g5.48xlarge,A10G,8,24,192,on-demand,16.288,USD,2026-07-01,l",
+        "aws,us-east-1,,p4de.24xlarge,A100-80GB-SXM,8,80,96,on-demand,27.447,USD,2026-07-01,l",
+        "aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,on-demand,55.04,USD,2026-07-01,l",
+        "aws,us-east-1,,trn1.2xlarge,trn1,1,32,8,on-demand,1.34,USD,2026-07-01,l",
+        "azure,eastus,,rtx,RTX3090,1,24,8,on-demand,0.30,USD,2026-07-01,l",
+    )
+    header = f"{HEADER},host_mem"
+    return price_file(tmp_path, *(f"{row},{32 if 'trn1' in row else 1024}" for row in rows), header=header)
+
+
+def test_u40_hardware_that_fits_and_whose_speed_nobody_knows_is_named(catalog: Path) -> None:
+    """He would have believed that nothing with A10G is on offer, or that it does not fit: it was left out unsaid."""
+    answer = planned(catalog, *TUNE, "--method", "lora", "--seq", "2048", "--accel", "A10G:8")
+    assert answer.code == 3
+    assert "speed_unknown: A10G 24GB:8 (it fits; no source gives the dense peak of A10G 24GB" in answer.err
+    assert "--measured" in answer.err
+    measured = planned(
+        catalog, *TUNE, "--method", "lora", "--seq", "2048", "--accel", "A10G:8", "--measured", "20", "--json"
+    )
+    assert measured.code == 0, measured.err
+    chosen = measured.json["chosen"]
+    run_h = 10e6 / (8 * 20 * 0.97) / 3600
+    assert float(chosen["hours"]) == pytest.approx(run_h + 0.75, rel=0.001)  # pyright: ignore[reportUnknownMemberType]
+    assert {reason["code"] for reason in chosen["fit"]["reasons"]} == {"mem_tight", "shape_assumed"}
+
+
+def test_u40_what_is_not_sold_in_that_number_is_said_with_what_is() -> None:
+    """He would have believed that sixteen A10 in one box are for sale and too small."""
+    answer = planned(None, *TUNE, "--method", "lora", "--accel", "A10:16")
+    assert answer.code == 3
+    assert (
+        "not_on_offer: A10:16 (not on offer as asked: no single machine has 16; 4 nodes of 4 would do: A10:4x4"
+        in answer.err
+    )
+    assert "not_on_offer: H800 (not on offer as asked" in planned(None, *SERVE, "--accel", "H800").err
+
+
+def test_u76_offers_that_no_plan_is_made_on_are_counted() -> None:
+    """He would have believed that nobody sells an RTX 3090, which the price list shows."""
+    answer = planned(None, *SERVE, "--accel", "RTX3090", "--json")
+    assert answer.code == 3
+    left_out = {row["reason"]: row["count"] for row in answer.json["rejected"]}
+    assert left_out["no_machine"] + left_out["not_ranked"] == run("quote", "RTX3090", "--json").json["total"]
+
+
+def test_u39_full_fine_tuning_of_70b_on_eight_cards_says_what_would_fit(catalog: Path) -> None:
+    """He would have believed that eight cards of 80 GB can do nothing with 70B."""
+    answer = planned(catalog, *TUNE, "--method", "full", "--accel", "A100-80GB:8", "--max-nodes", "1")
+    assert answer.code == 3
+    assert "A100 has 80.0 GiB; lora or qlora would fit" in answer.err
+
+
+def test_u45_a_tight_cache_says_from_where_to_where(catalog: Path) -> None:
+    """He would have believed that 29,000 tokens either fit or do not."""
+    words = (*SERVE, "--accel", "RTX3090", "--headquarters", "DE", "--users", "none")
+    tight = planned(catalog, *words, "--context", "29000")
+    assert tight.code == 0, tight.err
+    assert "tight, cheapest" in tight.out
+    (low, high) = re.findall(r"the cache holds ([\d,]+) to ([\d,]+) tokens", tight.out)[0]
+    assert 22_000 <= int(low.replace(",", "")) < 29_000 <= int(high.replace(",", "")) <= 33_500
+    assert "fits, cheapest" in planned(catalog, *words, "--context", "20000").out
+
+
+def test_u46_host_memory_for_compiling_is_said(catalog: Path) -> None:
+    """He would have believed that it compiles where it fits, and be killed for 32 GB of host memory."""
+    answer = planned(catalog, *SERVE, "--accel", "trn1.2xlarge", "--json")
+    reasons = answer.json["chosen"]["fit"]["reasons"]
+    assert "host_mem_for_compile" in {reason["code"] for reason in reasons}
+    table = planned(catalog, *SERVE, "--accel", "trn1.2xlarge").out
+    assert "Note     1: compiling needs about" in table
+    assert "host memory, there are 32" in table
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--method", "qlora", "--accel", "H100:8"),
+        ("--method", "full", "--accel", "A100-80GB:8x4"),
+        ("--method", "lora", "--accel", "H100:8", "--mfu", "0.3"),
+    ],
+)
+def test_u48_the_hours_can_be_redone_by_hand(catalog: Path, words: tuple[str, ...]) -> None:
+    """He would have believed that the tool cannot divide: recomputation was counted twice in what it printed."""
+    said = planned(catalog, *TUNE, *words, "--explain").out
+    (line,) = [line for line in said.splitlines() if "FLOP ÷" in line]
+    numbers = re.fullmatch(
+        r"  (\S+) FLOP ÷ \((\d+) accelerators × (\S+) TFLOP/s dense × step MFU (\S+) × goodput (\S+)"
+        r"(?: ÷ waiting for the network (\S+))?\) = (\S+) h .*",
+        line,
+    )
+    assert numbers is not None, line
+    flop, accelerators, peak, mfu, goodput, wait, hours = (float(part or 1) for part in numbers.groups())
+    redone = flop / (accelerators * peak * 1e12 * mfu * goodput / wait) / 3600
+    assert redone == pytest.approx(hours, rel=0.01)  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_a_lease_is_longer_than_the_run_with_its_start_up(catalog: Path, tmp_path: Path) -> None:
+    """He would have believed in the plan's 53 minutes, and his machine would have ended after 41: still loading."""
+    lock = tmp_path / "plan.json"
+    words = ("--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "20e6", "--accel", "H100:8")
+    assert planned(catalog, *words, "--lock", str(lock)).code == 0
+    body = json.loads(lock.read_text(encoding="utf-8"))
+    high_h = Decimal(body["chosen"]["hours"]) + Decimal(str(body["hours"]["high"] - body["hours"]["likely"]))
+    wanted_s = pytest.approx(float(high_h) * 1.2 * 3600 + 1800, abs=60)  # pyright: ignore[reportUnknownMemberType]
+    assert parse_lock(body, "plan.json").lease_s == wanted_s
+    assert deployment_of(body, accelerator_table()).lease_s == wanted_s
