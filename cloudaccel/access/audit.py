@@ -57,8 +57,8 @@ def note(engine: sa.Engine, entry: Entry, now: datetime) -> str:
         return append(db, entry, now)
 
 
-def entries(engine: sa.Engine, *, before: int | None = None, limit: int = 100) -> tuple[Mapping[str, Any], ...]:
-    """Rows as plain JSON values, newest first; only those with a number below `before`."""
+def entries(engine: sa.Engine, *, before: int | None = None, limit: int | None = 100) -> tuple[Mapping[str, Any], ...]:
+    """Rows as plain JSON values, newest first (`limit` None: all); only those with a number below `before`."""
     query = sa.select(state.audit).order_by(state.audit.c.number.desc()).limit(limit)
     if before is not None:
         query = query.where(state.audit.c.number < before)

@@ -52,10 +52,10 @@ def compare(
     mix: str | None = None,
     rents: str | Sequence[Decimal] = (),
     people: str | None = None,
-    data: str | None = None,
+    data_work: str | None = None,
     country: str | None = None,
     fx: str | None = None,
-    scope: str = "full",
+    counted: str = "full",
     sensitivity: bool = False,
     samples: int = 0,
     seed: int = 0,
@@ -100,8 +100,8 @@ def compare(
     """
     if not options:
         raise QueryError("name at least one --option, such as --option api:price=0.90/Mtok.")
-    if scope not in SCOPES:
-        raise QueryError(f"--scope: {scope!r} is none of {', '.join(SCOPES)}.")
+    if counted not in SCOPES:
+        raise QueryError(f"--counted: {counted!r} is none of {', '.join(SCOPES)}.")
     day = (today or datetime.now(UTC).date()).isoformat()
     money = read_money(currency, fx_file, tax)
     specs = [parse_option(text, today=day) for text in options]
@@ -113,9 +113,9 @@ def compare(
         hours=_number("--hours", hours) if hours is not None else Decimal(HOURS_PER_MONTH),
         months=_number("--years", years) * 12,
         mix=_mix(mix),
-        everyone=_everyone(people, data, day),
+        everyone=_everyone(people, data_work, day),
         place=Place(country=country, rates=parse_rates("--fx", fx)),
-        scope=scope,
+        scope=counted,
         today=day,
         find_price=price_finder(price_file, catalog, today, judge, money.file),
         find_speed=speed_finder(model, dtype, day, tokens_in=tokens_in, tokens_out=tokens_out),
@@ -224,12 +224,12 @@ def _mix(text: str | None) -> Mapping[str, Decimal]:
     return shares
 
 
-def _everyone(people: str | None, data: str | None, day: str) -> Mapping[str, tuple[Estimate, str]]:
+def _everyone(people: str | None, data_work: str | None, day: str) -> Mapping[str, tuple[Estimate, str]]:
     shared: dict[str, tuple[Estimate, str]] = {}
     if people is not None:
         shared["people"] = parse_number("--people", "people", people, day)
-    if data is not None:
-        shared["data"] = parse_number("--data", "data", data, day)[0], "once"
+    if data_work is not None:
+        shared["data"] = parse_number("--data-work", "data", data_work, day)[0], "once"
     return shared
 
 

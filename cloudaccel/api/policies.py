@@ -34,9 +34,11 @@ class Question:
     saves: Decimal | None
 
 
-def questions(expression: str, rules: Rules, *, catalog: str | None = None) -> tuple[Question, ...]:
+def questions(
+    expression: str, rules: Rules, *, catalog: str | None = None, price_file: str | None = None
+) -> tuple[Question, ...]:
     """The statements that could change the cheapest choice of an accelerator expression, best first; no others."""
-    whole = quote(expression, limit=None, catalog=catalog)
+    whole = quote(expression, limit=None, catalog=catalog, price_file=price_file)
     judged = judge_offers(judge_by(rules, today=whole.today), [o for o in whole.offers if not o.apart])
     best = judged.allowed[0] if judged.allowed else None
     limit = best.price_per_accelerator_hour if best else None
@@ -75,9 +77,13 @@ class Difference:
 
 
 def difference(
-    old: str, new: str, rules: Rules, *, expression: str | None = None, catalog: str | None = None
-) -> Difference:
+    old: str, new: str, rules: Rules, *, expression: str | None = None, catalog: str | None = None,
+    price_file: str | None = None,
+) -> Difference:  # fmt: skip
     """What pack `new` (an id or a file) changes over `old`, and for which offers of `expression` a verdict changes."""
+    offers = () if expression is None else quote(
+        expression, limit=None, market="any", catalog=catalog, price_file=price_file
+    ).offers  # fmt: skip
     (before, *_), (after, *_) = (load_packs([name], allow_status=_ANY_STATUS) for name in (old, new))
     was, is_now = ({rule.id: rule for rule in pack.rules} for pack in (before, after))
     return Difference(
@@ -86,7 +92,7 @@ def difference(
         tuple(sorted(set(is_now) - set(was))),
         tuple(sorted(set(was) - set(is_now))),
         {name: d for name in sorted(set(was) & set(is_now)) if (d := _differing(was[name], is_now[name]))},
-        {} if expression is None else _changes(old, new, rules, expression, catalog),
+        _changes(old, new, rules, offers),
     )
 
 
@@ -101,10 +107,7 @@ def _comparable(value: object) -> object:
     return value
 
 
-def _changes(
-    old: str, new: str, rules: Rules, expression: str, catalog: str | None
-) -> Mapping[tuple[str, str], tuple[Offer, ...]]:
-    offers = quote(expression, limit=None, market="any", catalog=catalog).offers
+def _changes(old: str, new: str, rules: Rules, offers: Sequence[Offer]) -> Mapping[tuple[str, str], tuple[Offer, ...]]:
     before, after = (_states(name, rules, offers) for name in (old, new))
     found: dict[tuple[str, str], tuple[Offer, ...]] = {}
     for offer in offers:

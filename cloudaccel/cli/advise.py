@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel.api import deciding as api
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.decide.advise import questions
 from cloudaccel.errors import ConfigError
 from cloudaccel.model.advice import Advice, Choice
@@ -17,6 +17,7 @@ EXAMPLES = """\
   cloudaccel advise --data-may-leave no --own-data yes --need behaviour --data-tokens 200e6 --skills some
   cloudaccel advise answers.json --json
 """
+_METAVARS = {"USD": "MONEY", "tokens": "TOKENS", "share": "SHARE"}  # of the units of the questions
 _HEADS = {"model": "The model", "machines": "The machines"}
 
 
@@ -28,12 +29,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("file", nargs="?", metavar="FILE", help="answers as .json: {question: answer}; flags go over it")
     q = p.add_argument_group("questions; what is not answered is listed as open")
     for question in questions().values():
-        metavar = "|".join(question.words) or "NUMBER"
+        metavar = "|".join(question.words) or _METAVARS.get(question.unit.partition("/")[0], "N")
         q.add_argument(f"--{question.name}", metavar=metavar, help=question.question.replace("%", "%%"))
     m = p.add_argument_group("open models")
-    m.add_argument("--context", type=int, default=0, metavar="TOKENS", help="context that they must take")
+    flags.add(m, "--context", "; models that take less are left out", type=flags.count, default=0)
     m.add_argument("--max-params", type=float, metavar="N", help="most parameters that they may have")
-    p.add_argument("--explain", action="store_true", help="every rule that spoke, with its source")
+    flags.add(p, "--explain", ", and every rule that spoke")
     common.add_output(p)
     return p
 

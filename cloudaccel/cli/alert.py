@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cloudaccel.api import alerting
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.jobs.alerts import STYLES, Alert, Message
 
@@ -30,30 +30,25 @@ def parser() -> argparse.ArgumentParser:
     add = _action(verbs, "add", "define an alert")
     add.add_argument("accelerator", nargs="?", metavar="ACCEL", help="such as H100:8; with --below")
     add.add_argument("--below", metavar="MONEY", help="per accelerator-hour; at or under it is news")
-    add.add_argument("--provider", action="append", metavar="NAME", help="only this seller")
-    add.add_argument("--region", action="append", metavar="NAME", help="only these regions")
-    add.add_argument("--country", action="append", metavar="CODE", help="country of the region: DE,FR or a name")
-    add.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries")
-    add.add_argument("--market", action="append", metavar="NAME", help="on-demand (default), spot, any …")
+    flags.add_places(add)
+    flags.add(add, "--market")
     add.add_argument("--on", choices=("runs", "refresh"), help="news of runs, or of price lists, in place of a price")
     add.add_argument("--to", required=True, metavar="URL", help="https://… or mailto:NAME@EXAMPLE.ORG")
     add.add_argument("--style", choices=STYLES, help='slack: only {"text": …}, as chats take it (default: json)')
-    add.add_argument("--private", action="store_true", help="the address may be one of a private network")
+    flags.add(add, "--private")
     listed = _action(verbs, "list", "alerts, and messages that wait or are dead")
-    listed.add_argument("--all", action="store_true", help="also messages that arrived")
+    flags.add(listed, "--all", ": also messages that arrived")
     for name, text in (("test", "send a test message now"), ("remove", "forget an alert and its messages")):
         sub = _action(verbs, name, text)
         sub.add_argument("id", metavar="ID", help="of the alert")
         if name == "test":
-            sub.add_argument("--private", action="store_true", help="the address may be one of a private network")
+            flags.add(sub, "--private")
     _action(verbs, "retry", "try dead letters again")
     return p
 
 
 def _action(verbs: common.Actions, name: str, text: str) -> argparse.ArgumentParser:
-    sub = common.action_parser(verbs, "alert", name, text, EXAMPLES)
-    common.add_output(sub)
-    return sub
+    return common.action_parser(verbs, "alert", name, text, EXAMPLES)
 
 
 def run(a: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 
 from cloudaccel.api import calibrating as api
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 
 EXAMPLES = """\
   cloudaccel calibrate train.log --accelerators 8
@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--accelerators", type=int, metavar="N", help="accelerators of that run (default: as the log says, else 1)"
     )
-    p.add_argument("--seq", type=int, metavar="TOKENS", help="tokens of a sample, where the trainer prints samples")
+    flags.add(p, "--seq", ", where the trainer prints samples", type=flags.count)
     p.add_argument("--pattern", metavar="REGEX", help="how the rate of the whole run is printed: one group, a number")
     common.add_output(p)
     return p

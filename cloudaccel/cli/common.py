@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
 
+from cloudaccel.cli import flags
 from cloudaccel.errors import CloudAccelError, QueryError, StorageError
 
 if TYPE_CHECKING:
@@ -52,18 +53,32 @@ class Parser(argparse.ArgumentParser):
     """
 
     rest = ""
+    _mixing = False
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # the stubs' overloads say less
         self, args: Iterable[str] | None = None, namespace: Any = None
     ) -> tuple[Any, list[str]]:  # fmt: skip
-        """As argparse does, which would take a word after ``--`` for whatever positional still wants one."""
+        """As argparse does, but that flags may stand between the words, and `rest` has what follows ``--``."""
         words = None if args is None else list(args)
-        if not self.rest or words is None or "--" not in words:
+        if self._mixing or words is None:
             return super().parse_known_args(words, namespace)
+        if not self.rest or "--" not in words:
+            return self._in_any_order(words, namespace)
         at = words.index("--")
-        found, unknown = super().parse_known_args(words[:at], namespace)
+        found, unknown = self._in_any_order(words[:at], namespace)
         setattr(found, self.rest, words[at + 1 :])
         return found, unknown
+
+    def _in_any_order(self, words: list[str], namespace: Any) -> tuple[Any, list[str]]:
+        """argparse gives an optional word what stands before the first flag; only then, words are parsed twice."""
+        found, unknown = super().parse_known_args(words, namespace)
+        if self._subparsers is not None or all(word.startswith("-") and word != "--" for word in unknown):
+            return found, unknown
+        self._mixing = True  # it calls parse_known_args, in some versions of Python
+        try:
+            return self.parse_known_intermixed_args(words, namespace)
+        finally:
+            self._mixing = False
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
@@ -79,16 +94,21 @@ def verb_parser(verb: str, description: str, examples: str) -> argparse.Argument
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
+    add_globals(parser)
+    return parser
+
+
+def add_globals(parser: argparse.ArgumentParser, **default: Any) -> None:
+    """What every command takes. An action has it once more, with a default that leaves alone what its verb was told."""
     shared = parser.add_argument_group("everywhere")
     shared.add_argument(
-        "--catalog", metavar="FILE", help="catalog, snapshot folder or .zip, or price file to answer from"
+        "--catalog", metavar="FILE", help="catalog, snapshot folder or .zip, or price file to answer from", **default
     )
     shared.add_argument(
-        "--offline", action="store_true", help="refuse every network connection (only refresh and provision make any)"
+        "--offline", action="store_true", help="refuse every network connection (most verbs make none)", **default
     )
-    shared.add_argument("--config", metavar="FILE", help="configuration file")
-    shared.add_argument("--profile", metavar="NAME", help="table [profile.NAME] of the configuration file")
-    return parser
+    shared.add_argument("--config", metavar="FILE", help="configuration file", **default)
+    shared.add_argument("--profile", metavar="NAME", help="table [profile.NAME] of the configuration file", **default)
 
 
 class Actions(Protocol):
@@ -106,6 +126,8 @@ def action_parser(verbs: Actions, verb: str, name: str, text: str, examples: str
         name, help=text, description=text[0].upper() + text[1:] + ".", formatter_class=HelpFormatter,
         allow_abbrev=False, epilog="\n".join(["examples:", *own]) if own else None,
     )  # fmt: skip
+    add_globals(parser, default=argparse.SUPPRESS)
+    add_output(parser)
     return parser
 
 
@@ -125,7 +147,7 @@ def add_output(parser: argparse.ArgumentParser, forms: Sequence[str] = OUTPUTS) 
 def add_rules(p: argparse.ArgumentParser) -> None:
     """The flags that say by what to judge."""
     r = p.add_argument_group("rules")
-    r.add_argument("--policy", metavar="A,B", help="packs to judge by: ids of 'policy list', or files")
+    flags.add(r, "--policy")
     r.add_argument("--headquarters", metavar="COUNTRY", help="country of your ultimate parent; export control asks")
     r.add_argument("--users", metavar="COUNTRIES", help="where your users are; none when nowhere else")
     r.add_argument("--sector", metavar="NAME", help="your sector, such as bank, health, public")
@@ -146,16 +168,16 @@ def add_rules(p: argparse.ArgumentParser) -> None:
 def add_money(p: argparse.ArgumentParser) -> None:
     """The flags that say in which money sums are read."""
     g = p.add_argument_group("money")
-    g.add_argument("--currency", metavar="CODE", help="also show sums in this currency, by the rates of --fx-file")
-    g.add_argument("--fx-file", metavar="FILE", help="euro reference rates of the ECB (CSV or XML) to convert by")
-    g.add_argument("--tax", metavar="PERCENT", help="show your tax, such as 19%%, beside sums, which stay without it")
+    flags.add(g, "--currency", ", beside the sums")
+    flags.add(g, "--fx-file")
+    flags.add(g, "--tax")
 
 
 def add_pictures(p: argparse.ArgumentParser) -> None:
     """The flags that write a page and a picture beside the answer."""
     group = p.add_argument_group("pages and pictures")
-    group.add_argument("--html", metavar="FILE", help="also write the answer as one page with charts, for paper too")
-    group.add_argument("--png", metavar="FILE", help="also write its charts as one picture")
+    flags.add(group, "--html")
+    flags.add(group, "--png")
 
 
 def rules_of(a: argparse.Namespace) -> "Rules":

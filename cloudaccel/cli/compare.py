@@ -3,7 +3,7 @@
 import argparse
 
 from cloudaccel.api import deciding as api
-from cloudaccel.cli import answers, common, compare_table
+from cloudaccel.cli import answers, common, compare_table, flags
 from cloudaccel.errors import QueryError
 
 EXAMPLES = """\
@@ -33,28 +33,29 @@ def parser() -> argparse.ArgumentParser:
     o.add_argument("--demand", metavar="TOKENS", help="what is wanted: 400M-tokens/month")
     o.add_argument("--hours", metavar="N", help="hours a month that rented machines are on (default 730)")
     o.add_argument("--years", default="1", metavar="N", help="horizon of the totals (default 1)")
-    o.add_argument("--model", metavar="NAME", help="model to size machines for that state no throughput")
-    o.add_argument("--dtype", metavar="TYPE", help="precision to size it in (default bf16)")
-    o.add_argument("--input-tokens", type=int, metavar="N", help="of a request, to size machines for (default 1024)")
-    o.add_argument("--output-tokens", type=int, metavar="N", help="of a request, to size machines for (default 256)")
+    flags.add(o, "--model", "; sizes machines that state no throughput")
+    flags.add(o, "--dtype", " (default bf16)")
+    flags.add(o, "--input-tokens", " (default 1024)", type=flags.count)
+    flags.add(o, "--output-tokens", " (default 256)", type=flags.count)
     o.add_argument("--mix", metavar="SHARES", help="in=0.7,cached=0.2,out=0.1: shares of the tokens, adding up to 1")
     a = p.add_argument_group("assumptions")
     a.add_argument("--rents", default="", metavar="PRICES", help="rents per accelerator-hour to set owning against")
     a.add_argument("--people", metavar="MONEY", help="people beside every way: 5000/month, 60000/y")
-    a.add_argument("--data", metavar="MONEY", help="data work beside every way, paid once")
-    a.add_argument("--country", metavar="PLACE", help="where owned machines stand: the electricity tariff")
+    a.add_argument("--data-work", metavar="MONEY", help="data work beside every way, paid once")
+    flags.add(a, "--country", "; of those that you own: the electricity tariff", action="store")
     a.add_argument("--fx", metavar="RATES", help="EURUSD=1.10: dollars for one euro; nothing is converted without")
     a.add_argument(
-        "--scope", default="full", metavar="WHAT", help="full (default), or marginal: power of machines that are there"
-    )
+        "--counted", default="full", metavar="WHAT",
+        help="of owning: full (default), or marginal: power of machines that are there",
+    )  # fmt: skip
     common.add_rules(p)
     v = p.add_argument_group("answer")
     v.add_argument("--sensitivity", action="store_true", help="what each input moves, widest first")
-    v.add_argument("--samples", type=int, default=0, metavar="N", help="draws of all ranges at once (default none)")
-    v.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draws (default 0)")
-    v.add_argument("--explain", action="store_true", help="every line with its factors, every input with its source")
-    v.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
-    v.add_argument("--inventory", metavar="CSV", help="machines that you own: shown with what they cost per hour")
+    flags.add(v, "--samples", " of all ranges at once (default none)", default=0)
+    flags.add(v, "--seed", " (default 0)", default=0)
+    flags.add(v, "--explain", ", and every line with its factors")
+    flags.add(v, "--price-file")
+    flags.add(v, "--inventory", ": shown with what they cost per hour")
     v.add_argument("--write-prices", metavar="CSV", help="with --inventory: write them as a price file for quote, plan")
     common.add_money(p)
     common.add_pictures(p)
@@ -72,8 +73,8 @@ def run(a: argparse.Namespace) -> int:
         raise QueryError(f"--input-tokens, --output-tokens: a request has between 1 and {MOST_TOKENS:,} of each.")
     found = api.compare(
         a.option, demand=a.demand, hours=a.hours, years=a.years, model=a.model, dtype=a.dtype, mix=a.mix, rents=a.rents,
-        people=a.people, data=a.data, country=a.country, fx=a.fx, scope=a.scope, sensitivity=a.sensitivity,
-        samples=a.samples, seed=a.seed, price_file=a.price_file, catalog=a.catalog,
+        people=a.people, data_work=a.data_work, country=a.country, fx=a.fx, counted=a.counted,
+        sensitivity=a.sensitivity, samples=a.samples, seed=a.seed, price_file=a.price_file, catalog=a.catalog,
         rules=common.asked_rules(a), input_tokens=a.input_tokens, output_tokens=a.output_tokens,
         currency=a.currency, fx_file=a.fx_file, tax=a.tax,
     )  # fmt: skip

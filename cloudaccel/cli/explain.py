@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from cloudaccel.api import explaining as api
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.errors import UnknownName
 from cloudaccel.model import Accelerator, Offer
 from cloudaccel.output.columns import part_text, plain
@@ -23,8 +23,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the verb."""
     p = common.verb_parser("explain", "What a name means, and where a price comes from.", EXAMPLES)
     p.add_argument("names", nargs="+", metavar="NAME", help="accelerator, cloud spelling, instance type, or offer id")
-    p.add_argument("--provider", metavar="NAME", help="also show how this provider spells the accelerator")
-    p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    flags.add(p, "--provider", "; also show how it spells the accelerator", action="store")
+    flags.add(p, "--price-file")
     common.add_output(p)
     return p
 

@@ -6,7 +6,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from cloudaccel.api import planning as api
-from cloudaccel.cli import answers, common, plan_certificate, plan_export, plan_quota, plan_table
+from cloudaccel.api.quoting import LINKS
+from cloudaccel.cli import answers, common, flags, plan_certificate, plan_export, plan_quota, plan_table
 from cloudaccel.errors import ConfigError, QueryError, StorageError
 from cloudaccel.model.certificate import Certificate
 from cloudaccel.model.plan import Option, Plan
@@ -23,11 +24,18 @@ EXAMPLES = """\
   cloudaccel plan --accel V100:8x2 --quota-report                      what to ask the sellers for
   cloudaccel plan plan.lock.json --export kubernetes --export-to -          from a lock, without planning again
 """
+_ALL = 1_000_000  # more options than any catalog gives
 LOCK_NAME = "plan.lock.json"
 # What a launch configuration can be written for, and the file that it becomes.
 TARGETS = {
     "fsdp": "launch-fsdp.sh", "deepspeed": "deepspeed.json", "megatron": "launch-megatron.sh", "vllm": "launch-vllm.sh",
     "maxtext": "maxtext.yml", "neuronx": "neuronx.yaml",
+}  # fmt: skip
+_METAVARS = {  # of keys of a job that no other verb has
+    "params": "N", "params-active": "N", "tokens": "TOKENS", "batch": "N", "rank-lora": "N", "requires": "[A,B]",
+    "cores": "N", "deadline": "TIME", "data": "SIZE@PLACE", "requests-per-s": "N", "tokens-per-month": "TOKENS",
+    "cached-share": "SHARE", "ttft": "TIME", "tpot": "SECONDS", "concurrency": "N", "utilization": "SHARE",
+    "hours-on": "N", "dtype-kv": "TYPE", "prefill-chunk": "TOKENS",
 }  # fmt: skip
 _JOB_FLAGS = tuple(key for key in JOB_KEYS if key not in ("shape", "policy"))
 
@@ -38,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("job", nargs="?", metavar="FILE", help="job.yaml or .json; flags go over it. With --export: a lock")
     j = p.add_argument_group("the job")
     for flag in _JOB_FLAGS:
-        j.add_argument(f"--{flag}", metavar="VALUE", dest=f"job_{flag.replace('-', '_')}", help=_job_help(flag))
+        metavar = flags.FLAGS.get(f"--{flag}", {}).get("metavar") or _METAVARS.get(flag, "NAME")
+        j.add_argument(f"--{flag}", metavar=metavar, dest=f"job_{flag.replace('-', '_')}", help=_job_help(flag))
     s = p.add_argument_group("speed and price assumptions")
     s.add_argument(
         "--mfu",
@@ -48,41 +57,40 @@ def parser() -> argparse.ArgumentParser:
     )
     s.add_argument("--measured", type=float, metavar="N", help="tokens per second and accelerator that you measured")
     s.add_argument("--setup", metavar="TIME", help="start, load and saving paid beside the run (default 45m)")
-    s.add_argument("--disk-price", metavar="MONEY", help="per GB and month (default 0.08)")
+    flags.add(s, "--disk-price")
     s.add_argument("--transfer-price", metavar="MONEY", help="per GB brought in from elsewhere (default 0.09)")
     f = p.add_argument_group("filters")
-    f.add_argument("--accel", metavar="ACCEL", help="narrow the hardware: H100-SXM:8, A100-80GB, 80GB+:8x2")
+    flags.add(f, "--accel", ": nothing else is considered")
     f.add_argument("--max-nodes", type=int, default=api.NODE_STEPS[-1], metavar="N", help="most machines to consider")
-    for name in ("provider", "region", "country", "market"):
-        f.add_argument(f"--{name}", action="append", metavar="NAME", help="as in quote")
-    f.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries")
-    f.add_argument("--interconnect", metavar="LINK", help="as in quote")
+    flags.add_places(f)
+    flags.add(f, "--market")
+    flags.add(f, "--interconnect", f": {', '.join(LINKS)}", choices=LINKS)
     f.add_argument(
         "--inter-node", metavar="SPEED", help="several machines only with so much between them: 400Gbps; unknown is out"
     )
-    f.add_argument("--require-available", action="store_true", help="only what a source says is really sold there")
+    flags.add(f, "--require-available")
     f.add_argument("--startable", action="store_true", help="only what 'cloudaccel provision' can start")
-    f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
-    f.add_argument("--inventory", metavar="CSV", help="plan on machines that you own, instead of what is for rent")
+    flags.add(f, "--price-file")
+    flags.add(f, "--inventory", ": plan on them, instead of what is for rent")
     _add_holding(p)
     plan_quota.add(p)
     common.add_money(p)
     common.add_rules(p)
     v = p.add_argument_group("answer")
     v.add_argument("--rank", default="cost", metavar="BY", help="cost (default), time or carbon")
-    v.add_argument("--limit", type=int, default=10, metavar="N", help="options to show (default 10)")
+    flags.add(v, "--limit", " (default 10)", default=10)
     v.add_argument("--lock", metavar="FILE", help=f"where to write the lock (default {LOCK_NAME}); - for none")
     v.add_argument("--against", metavar="LOCK", help="compare with an earlier lock")
     v.add_argument("--max-increase", metavar="PERCENT", help="with --against: exit 4 when dearer by more than this")
-    v.add_argument("--html", metavar="FILE", help="also write the plan as one page that needs no network")
+    flags.add(v, "--html")
     v.add_argument("--launch", metavar="DIR", help="also write the launch configuration of option 1 into a folder")
     v.add_argument("--target", metavar="NAME", default=None, help="what --launch writes for: " + ", ".join(TARGETS))
     _add_export(p)
     v.add_argument(
         "--certify", action="store_true", help="say how sure option 1 is, what flips it, what is worth knowing"
     )
-    v.add_argument("--samples", type=int, default=2000, metavar="N", help="draws of --certify (default 2000)")
-    v.add_argument("--seed", type=int, default=1, metavar="N", help="seed of --certify (default 1)")
+    flags.add(v, "--samples", " of --certify (default 2000)", default=2000)
+    flags.add(v, "--seed", " (default 1)", default=1)
     v.add_argument(
         "--legal-odds",
         type=float,
@@ -90,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="with --certify: odds that an open rule is settled in favour (default 0.5)",
     )
-    v.add_argument("--explain", action="store_true", help="formulas with numbers, sources, and what was rejected")
+    flags.add(v, "--explain", ", formulas with numbers, and what was rejected")
     common.add_output(p)
     return p
 
@@ -102,11 +110,7 @@ def _job_help(key: str) -> str:
 
 def _add_holding(p: argparse.ArgumentParser) -> None:
     h = p.add_argument_group("capacity that you hold")
-    h.add_argument(
-        "--reservation", metavar="ID",
-        help="plan in this reservation or capacity block, on the machines that --accel and --region name: using it "
-        "costs nothing more",
-    )  # fmt: skip
+    flags.add(h, "--reservation", ", on the machines that --accel and --region name: it costs nothing more")
     h.add_argument("--window", metavar="START/TIME", help="when it is yours, such as 2027-01-10T11:30Z/24h")
     h.add_argument(
         "--paid", metavar="MONEY", help="paid for all of it (default: as the catalog's capacity blocks cost)"
@@ -120,9 +124,7 @@ def _add_export(p: argparse.ArgumentParser) -> None:
         help="also write option 1 for another engine: terraform, kubernetes, karpenter, guardrail …; may be repeated",
     )  # fmt: skip
     e.add_argument("--export-to", default=".", metavar="DIR", help="folder of --export (default .); - prints only it")
-    e.add_argument(
-        "--lease", metavar="TIME", help="with --export: how long machines may live (default: high estimate × 1.2 + 30m)"
-    )
+    flags.add(e, "--lease", ", with --export (default: high estimate × 1.2 + 30m)")
 
 
 def run(a: argparse.Namespace) -> int:
@@ -140,8 +142,9 @@ def run(a: argparse.Namespace) -> int:
     max_increase = _max_increase(a)
     found = api.plan(
         a.job, overrides=overrides, accelerators=a.accel, rank_by=a.rank, mfu=a.mfu, measured=a.measured,
-        max_nodes=a.max_nodes, setup=a.setup, disk_price=a.disk_price, transfer_price=a.transfer_price, options=a.limit,
-        startable=a.startable, price_file=a.price_file, catalog=a.catalog, provider=a.provider, region=a.region,
+        max_nodes=a.max_nodes, setup=a.setup, disk_price=a.disk_price, transfer_price=a.transfer_price,
+        options=_ALL if a.limit is None else a.limit, startable=a.startable, price_file=a.price_file, catalog=a.catalog,
+        provider=a.provider, region=a.region,
         country=a.country, market=a.market or "on-demand", residency=a.residency, interconnect=a.interconnect,
         inter_node=a.inter_node,
         require_available=a.require_available, rules=common.rules_of(a),

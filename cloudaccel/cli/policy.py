@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from cloudaccel.api import judging as api
-from cloudaccel.cli import answers, common, policy_more
+from cloudaccel.cli import answers, common, flags, policy_more
 from cloudaccel.compliance import Pack, load_packs, shipped_packs
 from cloudaccel.errors import QueryError
 from cloudaccel.model.verdict import DISCLAIMER, NON_COMPLIANT, UNKNOWN, Finding, Verdict
@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
         help="packs (ids or files); for explain PROVIDER:REGION, for assert what you have, such as dpa:SELLER",
     )  # fmt: skip
     common.add_rules(p)
-    p.add_argument("--accel", metavar="ACCEL", help="for explain (or none), ask and diff: such as H100-SXM:8")
+    flags.add(p, "--accel", "; for explain (or none), ask and diff")
+    flags.add(p, "--price-file")
     policy_more.add_statement(p)
     common.add_output(p)
     return p
@@ -44,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(a: argparse.Namespace) -> int:
     """Do what the action says; explain exits 4 unless the rules are satisfied on the facts given."""
+    _check(a)
     if a.action == "list":
         packs = tuple(shipped_packs().values())
         if a.output == "json":
@@ -65,6 +67,23 @@ def run(a: argparse.Namespace) -> int:
     else:
         common.write("".join(f"{p.id} {p.version}: {len(p.rules)} rules read, sha256 {p.digest}\n" for p in packs))
     return 0
+
+
+_RULES = ("policy", "headquarters", "users", "sector", "data_class", "stated", "operator_jurisdiction", "require_cert",
+          "allow_status")  # fmt: skip
+_FLAGS_OF = {  # beside those of every action
+    "list": (), "show": (), "verify": (), "explain": (*_RULES, "accel"), "ask": (*_RULES, "accel", "price_file"),
+    "diff": (*_RULES, "accel", "price_file"), "assert": ("policy", *policy_more.STATEMENT),
+}  # fmt: skip
+
+
+def _check(a: argparse.Namespace) -> None:
+    """Refuse a flag or a word that the action would leave unread. Raises `QueryError`."""
+    for name in (*_RULES, "accel", "price_file", *policy_more.STATEMENT):
+        if getattr(a, name) is not None and name not in _FLAGS_OF[a.action]:
+            raise QueryError(f"--{name.replace('_', '-')} is not for policy {a.action}. Leave it out.")
+    if a.action == "list" and a.names:
+        raise QueryError("policy list takes no name. For one pack: cloudaccel policy show NAME.")
 
 
 def _explain(a: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudaccel.api import policies as api
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.compliance import Assertion, Waiver, shipped_packs
 from cloudaccel.compliance import statements as files
 from cloudaccel.compliance.statements import Stated
@@ -16,6 +16,7 @@ from cloudaccel.model import Offer
 from cloudaccel.output.columns import plain
 from cloudaccel.settings import statements_path
 
+STATEMENT = ("until", "evidence", "by", "note", "accept_unknown", "reason", "withdraw", "statements")
 ACTIONS = ("ask", "assert", "diff")
 _EXAMPLES = 3
 
@@ -26,7 +27,7 @@ def add_statement(p: argparse.ArgumentParser) -> None:
     s.add_argument("--until", metavar="DATE", help="last day on which it holds, such as 2027-06-30; must be said")
     s.add_argument("--evidence", metavar="TEXT", help="where it can be read: a file, an address, a number")
     s.add_argument("--by", metavar="NAME", help="who says so")
-    s.add_argument("--note", metavar="TEXT", help="anything else")
+    flags.add(s, "--note")
     s.add_argument("--accept-unknown", metavar="RULE", help="accept the risk of a rule that is unknown; needs --reason")
     s.add_argument("--reason", metavar="TEXT", help="why the risk is accepted")
     s.add_argument("--withdraw", metavar="NAME", help="take back what was stated on a need or a rule")
@@ -58,7 +59,7 @@ def _named(offer: Offer) -> str:
 def _ask(a: argparse.Namespace) -> int:
     if not a.accel or a.names:
         raise QueryError("policy ask: say for what, with --accel, such as --accel H100:8, and by which --policy.")
-    found = api.questions(a.accel, common.rules_of(a), catalog=a.catalog)
+    found = api.questions(a.accel, common.rules_of(a), catalog=a.catalog, price_file=a.price_file)
     if a.output == "json":
         rows = [
             {"need": q.need, "offer": _offer(q.offer), "with": list(q.with_others), "rules": list(q.rules),
@@ -169,7 +170,7 @@ def _diff(a: argparse.Namespace) -> int:
     if len(a.names) != 2:
         raise QueryError("policy diff: name two packs, the old and the new, by id or file.")
     old, new = a.names
-    found = api.difference(old, new, common.rules_of(a), expression=a.accel, catalog=a.catalog)
+    found = api.difference(old, new, common.rules_of(a), expression=a.accel, catalog=a.catalog, price_file=a.price_file)
     if a.output == "json":
         body: dict[str, Any] = {
             "old": {"id": found.old.id, "version": found.old.version, "digest": found.old.digest},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudaccel.api.importing import Imported, SkippedRows, import_focus, imported_text, unreadable
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.errors import QueryError
 
 EXAMPLES = """\
@@ -26,9 +26,9 @@ def parser() -> argparse.ArgumentParser:
         "--focus", nargs="+", metavar="FILE", required=True,
         help="FOCUS 1.x cost and usage: .csv, .csv.gz or .parquet; several are added up",
     )  # fmt: skip
-    p.add_argument("--out", metavar="FILE", help="write the price file here instead of to stdout")
+    p.add_argument("--out", metavar="PATH", help="write the price file here instead of to stdout")
     p.add_argument("--replace", action="store_true", help="write --out over a file that is there already")
-    p.add_argument("--strict", action="store_true", help="exit 6 when a row could not be read")
+    flags.add(p, "--strict", " when a row could not be read")
     common.add_output(p)
     return p
 

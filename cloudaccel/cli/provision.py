@@ -9,6 +9,7 @@ from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_pri
 from cloudaccel.cli import (
     answers,
     common,
+    flags,
     provision_disks,
     provision_end,
     provision_render,
@@ -74,20 +75,16 @@ def parser() -> argparse.ArgumentParser:
     ):
         sub = _action(verbs, name, text)
         if name == "list":
-            sub.add_argument("--all", action="store_true", help="also runs that ended")
+            flags.add(sub, "--all", ": also runs that ended")
         else:
             sub.add_argument("run", metavar="RUN", help="id, or its beginning")
     sub = _action(verbs, "cost", "what runs have cost, at the prices of their launch")
     sub.add_argument("run", metavar="RUN", nargs="*", help="ids; all runs when left out")
-    sub.add_argument(
-        "--disk-price",
-        metavar="MONEY",
-        help=f"of disks, per GiB and month (default: {DISK_PRICE.value} USD, estimated)",
-    )
+    flags.add(sub, "--disk-price")
     sub = _action(verbs, "extend", "make a lease longer, inside the deadline of its launch")
     sub.add_argument("run", metavar="RUN", help="id, or its beginning")
     sub.add_argument("by", metavar="TIME", help="how much longer: 2h, 30m")
-    sub.add_argument("--yes", action="store_true", help="taken as everywhere else, though nothing is asked")
+    flags.add(sub, "--yes", " (nothing is asked here)")
     provision_end.add_down(
         _action(verbs, "down", "end runs, and prove it: machines, disks, interfaces, addresses, groups")
     )
@@ -104,22 +101,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _action(verbs: common.Actions, name: str, text: str) -> common.Parser:
-    sub = common.action_parser(verbs, "provision", name, text, EXAMPLES)
-    _shared(sub)
-    return sub
-
-
-def _shared(sub: argparse.ArgumentParser) -> None:
-    """Global and output options once more, so that they may also stand after the action."""
-    none = argparse.SUPPRESS
-    g = sub.add_argument_group("everywhere")
-    g.add_argument(
-        "--catalog", metavar="FILE", default=none, help="catalog, snapshot folder or .zip, or price file to answer from"
-    )
-    g.add_argument("--offline", action="store_true", default=none, help="refuse every network connection")
-    g.add_argument("--config", metavar="FILE", default=none, help="configuration file")
-    g.add_argument("--profile", metavar="NAME", default=none, help="table [profile.NAME] of the configuration file")
-    common.add_output(sub)
+    return common.action_parser(verbs, "provision", name, text, EXAMPLES)
 
 
 def _up(verbs: common.Actions) -> None:
@@ -128,16 +110,8 @@ def _up(verbs: common.Actions) -> None:
         "what", nargs="+", metavar="LOCK|ACCEL", help="plan.lock.json, or such as H100-SXM:8, H100-SXM:8x2, g5.xlarge"
     )
     w = p.add_argument_group("where and how")
-    w.add_argument("--provider", action="append", metavar="NAME", help="only this seller")
-    w.add_argument("--region", action="append", metavar="NAME", help="only these regions; no call is made to another")
-    w.add_argument("--country", action="append", metavar="CODE", help="country of the region: DE,FR or a name")
-    w.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries")
-    w.add_argument(
-        "--market",
-        action="append",
-        metavar="NAME",
-        help="on-demand (default), spot, capacity-block; several are tried in this order",
-    )
+    flags.add_places(w)
+    flags.add(w, "--market", "; can be started: on-demand, spot, flex, capacity-block, tried in the order given")
     w.add_argument("--any-variant", action="store_true", help="any accelerator that the name covers will do")
     w.add_argument(
         "--places",
@@ -146,10 +120,10 @@ def _up(verbs: common.Actions) -> None:
         metavar="N",
         help="try at most so many offers (default 5)",
     )
-    w.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
-    w.add_argument("--reservation", metavar="ID", help="use this reservation or capacity block; nothing is ever bought")
+    flags.add(w, "--price-file")
+    flags.add(w, "--reservation", "; nothing is ever bought")
     w.add_argument("--image", metavar="ID", help="machine image (default: the cloud's own for the accelerator)")
-    w.add_argument("--disk", metavar="SIZE", help="root disk, at least: 500GB")
+    flags.add(w, "--disk", "; the root disk has at least that")
     w.add_argument("--key-name", metavar="NAME", help="key pair that the cloud has already")
     w.add_argument(
         "--ssh-cidr",
@@ -158,9 +132,7 @@ def _up(verbs: common.Actions) -> None:
         help="let port 22 be reached from here, such as 203.0.113.7/32 (default: nothing inbound)",
     )
     w.add_argument("--ssh-key", metavar="FILE", help="public SSH key that may come in, where there is a way in")
-    w.add_argument(
-        "--project", metavar="NAME", default=DEFAULT_PROJECT, help="project that the run counts for (default default)"
-    )
+    flags.add(w, "--project", default=DEFAULT_PROJECT)
     w.add_argument("--owner", metavar="NAME", help="for the tag cloudaccel-owner (default: the user's name)")
     common.add_rules(p)
     _up_limits(p)
@@ -168,14 +140,10 @@ def _up(verbs: common.Actions) -> None:
 
 def _up_limits(p: argparse.ArgumentParser) -> None:
     m = p.add_argument_group("limits")
-    m.add_argument("--max-hourly", metavar="MONEY", help="for all machines, per hour")
-    m.add_argument(
-        "--max-total", metavar="MONEY", help="for the whole run; what it pays for is also the machines' own deadline"
-    )
+    flags.add(m, "--max-hourly")
+    flags.add(m, "--max-total", "; what it pays for is also the machines' own deadline")
     m.add_argument("--allow-unpriced", action="store_true", help="start although the price is unknown")
-    m.add_argument(
-        "--lease", metavar="TIME", help="end it after this long (default: the plan's high estimate and a margin, or 4h)"
-    )
+    flags.add(m, "--lease", " (default: the plan's high estimate and a margin, or 4h)")
     m.add_argument(
         "--accept-no-deadline",
         action="store_true",
@@ -193,10 +161,10 @@ def _up_limits(p: argparse.ArgumentParser) -> None:
         help="when the cloud takes a machine back, 'provision watch' ends the rest (default), or starts it all again "
         "elsewhere for what is left of lease and budget",
     )
-    m.add_argument("--wait", metavar="TIME", help="go round again for so long when capacity is missing")
+    flags.add(m, "--wait", " for capacity that is missing")
     d = p.add_argument_group("doing it")
     d.add_argument("--dry-run", action="store_true", help="check prices, permission and quota; create nothing")
-    d.add_argument("--yes", action="store_true", help="do not ask")
+    flags.add(d, "--yes")
     d.add_argument(
         "--new", action="store_true", help="start another run, also when an unfinished one of the same request exists"
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from cloudaccel import registry, units
-from cloudaccel.cli import answers, common, provision_render
+from cloudaccel.cli import answers, common, flags, provision_render
 from cloudaccel.cli.provision_wait import stoppable, waiting
 from cloudaccel.errors import QueryError
 from cloudaccel.output import runs as out
@@ -27,9 +27,9 @@ _NOT_WAITED = "interrupted before there was proof"
 def add_down(p: argparse.ArgumentParser) -> None:
     """The flags of ``down``."""
     p.add_argument("run", metavar="RUN", nargs="*", help="ids, or their beginnings")
-    p.add_argument("--all", action="store_true", help="every run that is not proved gone")
-    p.add_argument("--yes", action="store_true", help="do not ask (only --all asks)")
-    p.add_argument("--wait", metavar="TIME", default="15m", help="how long to wait for proof (default 15m)")
+    flags.add(p, "--all", " runs that are not proved gone")
+    flags.add(p, "--yes", " (only --all asks)")
+    flags.add(p, "--wait", " for proof (default 15m)", default="15m")
 
 
 def add_reap(p: argparse.ArgumentParser) -> None:
@@ -38,17 +38,12 @@ def add_reap(p: argparse.ArgumentParser) -> None:
         "--reconcile", action="store_true", help="ask the clouds for our tag in every region that was ever used"
     )
     p.add_argument("--all-regions", action="store_true", help="with --reconcile: in every region of the account")
-    p.add_argument("--region", action="append", metavar="NAME", help="with --reconcile: in this region too")
-    p.add_argument(
-        "--provider",
-        action="append",
-        metavar="NAME",
-        help="with --reconcile: this provider (default: all that were used)",
-    )
+    flags.add(p, "--region", "; with --reconcile: there too")
+    flags.add(p, "--provider", "; with --reconcile (default: all that were used)")
     p.add_argument(
         "--adopt", action="append", metavar="INSTALL", help="treat what this installation left as ours (a lost journal)"
     )
-    p.add_argument("--yes", action="store_true", help="delete what is ours")
+    flags.add(p, "--yes", ": delete what is ours")
 
 
 # -- down --------------------------------------------------------------------------------------------------------------

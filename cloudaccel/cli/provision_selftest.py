@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from cloudaccel import units
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.cli.provision_wait import WaitLine, stoppable, waiting
 from cloudaccel.errors import LimitExceeded, QueryError
 from cloudaccel.protocols import Provider
@@ -21,15 +21,10 @@ DEFAULT_MOST = "0.20 USD"
 def add(p: argparse.ArgumentParser) -> None:
     """The action's own flags."""
     p.add_argument("cloud", metavar="CLOUD", help="aws, azure, gcp: whose machines are started")
-    p.add_argument("--region", metavar="NAME", help="where (default: the cloud's cheapest)")
-    p.add_argument("--max-total", metavar="MONEY", default=DEFAULT_MOST, help=f"for all of it (default {DEFAULT_MOST})")
-    p.add_argument(
-        "--lease",
-        metavar="TIME",
-        default="4m",
-        help="of the machines whose end is waited for (default 4m)",
-    )
-    p.add_argument("--yes", action="store_true", help="do not ask")
+    flags.add(p, "--region", " (default: the cloud's cheapest)", action="store")
+    flags.add(p, "--max-total", f" (default {DEFAULT_MOST})", default=DEFAULT_MOST)
+    flags.add(p, "--lease", ", where their end is waited for (default 4m)", default="4m")
+    flags.add(p, "--yes")
 
 
 def run(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider]) -> int:

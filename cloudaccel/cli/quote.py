@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cloudaccel.api import quoting as api
-from cloudaccel.cli import common
+from cloudaccel.cli import common, flags
 from cloudaccel.errors import QueryError
 from cloudaccel.output.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, PER, money_columns
 
@@ -44,35 +44,24 @@ def parser() -> argparse.ArgumentParser:
     f.add_argument("--instance", metavar="TYPE", help="one instance type instead of an accelerator")
     f.add_argument("--kind", action="append", metavar="KIND", help=f"kind of accelerator: {', '.join(api.KINDS)}")
     f.add_argument("--gpu", action="append_const", const="gpu", dest="kind", help="same as --kind gpu")
-    f.add_argument("--provider", action="append", metavar="NAME", help="seller, such as aws, gcp, azure, lambda")
-    f.add_argument("--region", action="append", metavar="NAME", help="the provider's own name, such as us-east-1")
-    f.add_argument("--country", action="append", metavar="CODE", help="country of the region: DE,FR or a name")
-    f.add_argument("--residency", metavar="AREA", help="EU, EEA, a continent, or countries; unknown places are hidden")
-    f.add_argument(
-        "--market",
-        action="append",
-        metavar="NAME",
-        help="on-demand (default), spot, reserved-1y, reserved-3y, reserved, savings-plan, capacity-block, flex, any",
-    )
+    flags.add_places(f)
+    flags.add(f, "--market")
     f.add_argument("--min-mem", metavar="SIZE", help="memory of each accelerator, nominal GB")
     f.add_argument("--min-total-mem", metavar="SIZE", help="accelerator memory of the machine, nominal GB")
     f.add_argument("--host-mem", metavar="SIZE", help="memory of the host")
     f.add_argument("--vcpu", metavar="N", help="vCPUs of the host")
-    f.add_argument(
-        "--interconnect", metavar="LINK", choices=api.LINKS,
-        help=f"how the accelerators of a machine are linked: {', '.join(api.LINKS)}",
-    )  # fmt: skip
+    flags.add(f, "--interconnect", f": {', '.join(api.LINKS)}", choices=api.LINKS)
     f.add_argument("--max-price", metavar="MONEY", help="per accelerator-hour; or that of another: 'od(g4dn.xlarge)'")
-    f.add_argument("--max-hourly", metavar="MONEY", help="per hour for the whole request; or 'spot(p5.48xlarge)'")
-    f.add_argument("--max-age", metavar="TIME", help="mark older prices STALE: 24h, 30d")
-    f.add_argument("--require-available", action="store_true", help="only what a source says is really sold there")
+    flags.add(f, "--max-hourly", "; or that of another: 'spot(p5.48xlarge)'")
+    flags.add(f, "--max-age", "; they are marked STALE")
+    flags.add(f, "--require-available")
     f.add_argument("--allow-fraction", action="store_true", help="include shares of an accelerator")
-    f.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
-    f.add_argument("--currency", metavar="CODE", help="rank prices of that currency, and with rates convert the others")
-    f.add_argument("--fx-file", metavar="FILE", help="euro reference rates of the ECB (CSV or XML) to convert by")
-    f.add_argument("--tax", metavar="PERCENT", help="show your tax, such as 19%%, beside prices, which stay without it")
-    f.add_argument("--disk", metavar="SIZE", help="show what a disk of that size costs beside each machine: 500GB")
-    f.add_argument("--strict", action="store_true", help="exit 6 when a shown price is stale, or no row has a price")
+    flags.add(f, "--price-file")
+    flags.add(f, "--currency", "; without them, prices of that currency come first")
+    flags.add(f, "--fx-file")
+    flags.add(f, "--tax")
+    flags.add(f, "--disk", ": what it costs is shown")
+    flags.add(f, "--strict", " when a shown price is stale, or no row has a price")
     common.add_rules(p)
     common.add_output(p, ("table", "wide", "json", "csv", "yaml"))
     _add_view(p)
@@ -84,16 +73,11 @@ def _add_view(p: argparse.ArgumentParser) -> None:
     v.add_argument(
         "--sort", default="price", metavar="BY", help="price (per accelerator, default), hourly, memory, age, provider"
     )
-    v.add_argument(
-        "--limit",
-        default=str(api.DEFAULT_LIMIT),
-        metavar="N",
-        help=f"rows to show (default {api.DEFAULT_LIMIT}), or all",
-    )
+    flags.add(v, "--limit", f" (default {api.DEFAULT_LIMIT})", default=api.DEFAULT_LIMIT)
     v.add_argument("--history", metavar="TIME", help="what each offer cost over so many days: 30d, 90d, 26w")
     v.add_argument("--columns", metavar="A,B", help=f"of: {', '.join(COLUMNS)}")
     v.add_argument("--per", choices=tuple(PER), default="hour", help="time that prices are for; a month is 730 h")
-    v.add_argument("--explain", action="store_true", help="how names were read, and where each price comes from")
+    flags.add(v, "--explain", ", and how names were read")
     v.add_argument("--show-hidden", action="store_true", help="list what was hidden, by reason")
     v.add_argument(
         "--show-filtered", action="store_true", help="also say what is left out by default, and how to lift it"
@@ -115,7 +99,7 @@ def run(a: argparse.Namespace) -> int:
         country=a.country, residency=a.residency, market=a.market or "on-demand", min_mem=a.min_mem,
         min_total_mem=a.min_total_mem, host_mem=a.host_mem, vcpu=a.vcpu, interconnect=a.interconnect,
         max_price=a.max_price, max_hourly=a.max_hourly, max_age=a.max_age, require_available=a.require_available,
-        allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=_limit(a.limit),
+        allow_fraction=a.allow_fraction, currency=a.currency, sort=a.sort, limit=a.limit,
         price_file=a.price_file, catalog=a.catalog, show_hidden=a.show_hidden or a.show_filtered or a.explain,
         rules=common.asked_rules(a),
         fx_file=a.fx_file, tax=a.tax, disk=a.disk,
@@ -213,15 +197,6 @@ def _exit_code(answer: api.Quote, strict: bool) -> int:
     ):
         return 6
     return 0
-
-
-def _limit(text: str) -> int | None:
-    if text.lower() == "all":
-        return None
-    try:
-        return int(text)
-    except ValueError:
-        raise QueryError(f"--limit: {text!r} is no number. Write a number of rows, or 'all'.") from None
 
 
 def _columns(text: str | None) -> tuple[str, ...] | None:

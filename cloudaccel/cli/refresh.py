@@ -14,7 +14,7 @@ from cloudaccel.api.scheduling import ScheduleStatus, keep_fresh, schedule_statu
 from cloudaccel.catalog.download import is_address
 from cloudaccel.catalog.guard import Change
 from cloudaccel.catalog.signing import Signature
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.errors import CloudAccelError, ConfigError, QueryError
 
 EXAMPLES = """\
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--sign-with", metavar="KEY", help="private key that signs --out: a file (PEM), or env:NAME")
     p.add_argument("--schedule", metavar="WHEN", help="for ever: every 6h, or in UTC as cron says, '15 6 * * *'")
     p.add_argument("--accept", action="store_true", help="take lists and prices that moved too far to be believed")
-    p.add_argument("--strict", action="store_true", help="exit 6 when a list or row was refused or could not be read")
+    flags.add(p, "--strict", " when a list or row was refused or could not be read")
     common.add_output(p)
     return p
 

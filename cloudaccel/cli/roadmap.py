@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cloudaccel.api import deciding as api
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.errors import QueryError
 from cloudaccel.model.roadmap import Roadmap
 
@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("file", metavar="FILE", help="roadmap.yaml or .json: docs/how-to/own-hardware.md has its keys")
     p.add_argument("--seconds", type=float, default=60.0, metavar="N", help="for the solver (default 60; 0: LP only)")
     p.add_argument("--gap", type=float, default=0.0001, metavar="SHARE", help="gap at which it stops (default 0.0001)")
-    p.add_argument("--price-file", metavar="CSV", help="your own prices, laid over the catalog")
+    flags.add(p, "--price-file")
     common.add_pictures(p)
     common.add_output(p)
     return p

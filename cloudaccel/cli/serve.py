@@ -16,7 +16,7 @@ from cloudaccel.api.attending import Tasks, source_of
 from cloudaccel.api.money import read_money
 from cloudaccel.api.renewing import check_reading
 from cloudaccel.catalog.session import open_session
-from cloudaccel.cli import common, serve_sign_in
+from cloudaccel.cli import common, flags, serve_sign_in
 from cloudaccel.cli.attendant import attending
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.jobs import parse_schedule
@@ -60,15 +60,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="name that clients call this service by; needed off loopback",
     )
-    s.add_argument("--max-age", metavar="TIME", help="/readyz says no when the oldest prices are older: 30d")
+    flags.add(s, "--max-age", "; /readyz then says no")
     s.add_argument(
         "--rate", metavar="N",
         help="requests a second that one address may make; with --workers N each process counts for itself, so up to N "
         "times that (default: any number)",
     )  # fmt: skip
-    s.add_argument("--currency", metavar="CODE", help="answer in this currency where a question names none")
-    s.add_argument("--tax", metavar="PERCENT", help="show this tax beside prices where a question names none, as 19%%")
-    s.add_argument("--fx-file", metavar="FILE", help="euro reference rates of the ECB (CSV or XML) to convert by")
+    flags.add(s, "--currency", ", where a question names none")
+    flags.add(s, "--tax", ", where a question names none")
+    flags.add(s, "--fx-file")
     s.add_argument(
         "--workers", default="1", metavar="N", help="processes that answer (default 1); one per core is enough"
     )
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     j.add_argument("--alert-private", action="store_true", help="alerts may go to addresses of private networks")
     serve_sign_in.add_sign_in(p)
     serve_sign_in.add_runs(p)
-    s.add_argument("-q", "--quiet", action="store_true", help="no line per request on stderr")
+    s.add_argument("-q", "--quiet", action="store_true", help="no warnings on stderr, and no line per request")
     return p
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudaccel import units
+from cloudaccel.cli import flags
 from cloudaccel.errors import QueryError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def add_runs(p: argparse.ArgumentParser) -> None:
         "--enable-provision", action="store_true",
         help="let who has the scope provision start machines from a lock, inside the budget of their project",
     )  # fmt: skip
-    r.add_argument("--policy", metavar="A,B", help="packs that every such run must satisfy, beside those of its lock")
+    flags.add(r, "--policy", "; every such run must satisfy them, beside those of its lock")
 
 
 def ways_of(a: argparse.Namespace) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cloudaccel import units
 from cloudaccel.access.people import DEFAULT_PROJECT, SCOPES, local_principal, scopes_of
-from cloudaccel.cli import answers, common
+from cloudaccel.cli import answers, common, flags
 from cloudaccel.errors import QueryError
 
 EXAMPLES = """\
@@ -38,13 +38,13 @@ def parser() -> argparse.ArgumentParser:
         help=f"what it may do: {', '.join(SCOPES)} (default read; each of the first three includes those before it, "
         "admin reads, sees all projects and the audit log, and approves)",
     )  # fmt: skip
-    t.add_argument("--project", metavar="NAME", help=f"project that its runs count for (default {DEFAULT_PROJECT})")
+    flags.add(t, "--project")
     t.add_argument("--expires", metavar="TIME", help=f"how long it lasts, at most 400d (default {_DEFAULT_LIFE})")
-    t.add_argument("--note", metavar="TEXT", default="", help="what it is for")
+    flags.add(t, "--note", ": what it is for", default="")
     b = p.add_argument_group("a project")
-    b.add_argument("--budget", metavar="MONEY", help="what all its runs together may cost")
+    flags.add(b, "--budget", "; of all runs of the project together")
     b.add_argument("--approve-above", metavar="MONEY", help="a run that may cost more waits for a second person")
-    p.add_argument("--limit", metavar="N", type=int, default=50, help="rows of the audit log, newest (default 50)")
+    flags.add(p, "--limit", ", of the audit log, newest (default 50)", default=50)
     common.add_output(p)
     return p
 
@@ -75,8 +75,8 @@ def _check(a: argparse.Namespace) -> None:
         raise QueryError(f"token {a.action}: name {'a person or program' if a.action == 'create' else 'a token id'}.")
     if a.action in ("list", "audit") and a.name:
         raise QueryError(f"token {a.action} takes no name.")
-    if not 1 <= a.limit <= 10_000:
-        raise QueryError("--limit: 1 to 10000.")
+    if a.limit is not None and not 1 <= a.limit <= 10_000:
+        raise QueryError("--limit: 1 to 10000, or all.")
 
 
 def _now() -> datetime:

@@ -154,12 +154,12 @@ class CompareRequest(RuleFields):
     )
     rents: Text = ""
     people: Text | None = None
-    data: Text | None = None
+    data_work: Text | None = None
     country: Text | None = None
     fx: Text | None = None
     currency: Text | None = Field(default=None, description=_CURRENCY)
     tax: Text | None = Field(default=None, description=_TAX)
-    scope: Text = "full"
+    counted: Text = "full"
     sensitivity: bool = False
     samples: int = Field(default=0, ge=0, le=_MOST_SAMPLES)
     seed: int = Field(default=0, ge=0, le=2**31)

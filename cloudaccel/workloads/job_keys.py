@@ -23,7 +23,7 @@ JOB_KEYS: Mapping[str, tuple[str, str]] = {
     "cores": ("cores of one accelerator chip that the job uses, where that is a choice", "2"),
     "deadline": ("time until it must be done, start-up included", "24h"),
     "budget": ("most that it may cost in all", "300 USD"),
-    "disk": ("disk beside the machines", "500GB"),
+    "disk": ("disk of that size beside the machines", "500GB"),
     "data": ("data to bring in, and where it lies", "10TB@PROVIDER:REGION"),
     "policy": ("packs to judge by; or keys: packs, the facts they ask, filters on places", "[eu-gdpr]"),
     "requests-per-s": ("serve: requests per second at the busiest", "20"),

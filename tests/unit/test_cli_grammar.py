@@ -4,14 +4,15 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from cloudaccel.cli import VERBS
+from cloudaccel.cli import VERBS, common
+from cloudaccel.cli import flags as common_flags
 from tests.support import Answer, price_file, run
 from tests.unit.decide.test_judged import road
 from tests.unit.test_focus import bill
@@ -206,3 +207,145 @@ def test_an_inventory_is_told_as_json(tmp_path: Path) -> None:
     assert answer.code == 0, answer.err
     (machine,) = answer.json["machines"]
     assert (machine["machine"], machine["count"], machine["price_per_hour"]) == ("rack-1", 8, "12.5")
+
+
+# -- one flag, one meaning ---------------------------------------------------------------------------------------------
+
+ONE_VALUE = {  # flags that are given several times elsewhere, and what one of them asks for here
+    ("--country", "compare"): "the electricity tariff of one place",
+    ("--provider", "explain"): "one spelling",
+    ("--region", "provision selftest"): "the one place where a machine is started",
+}
+OWN_WORDS = {  # flags whose words belong to the verb: the questions of advise, and forms that only quote can write
+    ("--budget", "advise"), ("--params", "advise"), ("--tokens-per-month", "advise"), ("--out", "refresh"),
+    ("--out", "prices"), ("--quiet", "serve"), ("-q", "serve"),
+}  # fmt: skip
+
+
+def shape(name: str, action: argparse.Action) -> dict[str, object]:
+    """What a person must know of a flag to write it; a job's are text, read by the reader of job files."""
+    flag = action.option_strings[0]
+    several = type(action).__name__ if (flag, name) not in ONE_VALUE else "_AppendAction"
+    asked = None if action.dest.startswith("job_") or action.type is common_flags.count else action.type
+    choices = None if flag in ("-o", "--output") else action.choices
+    return {"value": action.metavar, "several": several, "type": asked, "choices": choices, "nargs": action.nargs}
+
+
+def test_a_flag_is_written_the_same_way_wherever_it_is() -> None:
+    """What works in quote and is refused in plan, or means another unit there, is found out in the middle of work."""
+    seen: dict[str, tuple[str, dict[str, object], str]] = {}
+    for name, parser in surfaces():
+        for flag, action in flags(parser).items():
+            base = str(common_flags.FLAGS.get(flag, {}).get("help") or action.help)
+            before, known, words = seen.setdefault(flag, (name, shape(name, action), base))
+            assert shape(name, action) == known, f"{flag} of {name} and of {before}"
+            if (flag, name) not in OWN_WORDS:
+                assert words in (action.help or ""), f"{flag} of {name} says something else than in {before}"
+
+
+def test_what_is_shared_is_defined_once() -> None:
+    """A flag of several verbs that is written out in each of them is no longer the same after the next change."""
+    homes: dict[str, set[str]] = {}
+    for name, parser in surfaces():
+        for flag, action in flags(parser).items():
+            if not action.dest.startswith("job_") and action.help not in EVERYWHERE:
+                homes.setdefault(flag, set()).add(name.split()[0])
+    several = {flag for flag, verbs in homes.items() if len(verbs) > 1 and (flag, min(verbs)) not in OWN_WORDS}
+    assert several - set(common_flags.FLAGS) == set()
+    assert set(common_flags.FLAGS) <= {flag for _, parser in surfaces() for flag in flags(parser)}
+
+
+def _everywhere() -> set[str]:
+    """Words of the flags that the builders of common.py add: to every verb, or to those that judge, answer or draw."""
+    parser = common.verb_parser("x", "", "")
+    common.add_output(parser, ("table", "wide", "json", "csv", "yaml"))
+    common.add_rules(parser)
+    return {action.help for action in parser._actions if action.help and action.option_strings[0] != "--policy"}
+
+
+EVERYWHERE = _everywhere()
+SHOULD_HAVE: dict[
+    str, Callable[[dict[str, argparse.Action]], bool]
+] = {  # a flag that makes sense for a command, and how to tell that the command is one of those
+    "--catalog": lambda _: True,
+    "--offline": lambda _: True,
+    "--config": lambda _: True,
+    "--profile": lambda _: True,
+    "--jq": lambda known: "--json" in known,
+    "--no-color": lambda known: "--json" in known,
+    "--quiet": lambda known: "--json" in known,
+    "--region": lambda known: "--country" in known and "--residency" in known,
+    "--provider": lambda known: "--country" in known and "--residency" in known,
+    "--market": lambda known: "--country" in known and "--residency" in known,
+    "--fx-file": lambda known: "--currency" in known,
+    "--tax": lambda known: "--currency" in known,
+    "--price-file": lambda known: "--policy" in known and "--stated" in known and "--users" in known,
+}
+
+
+@pytest.mark.parametrize("flag", SHOULD_HAVE)
+def test_a_flag_is_there_wherever_it_makes_sense(flag: str) -> None:
+    without = [name for name, parser in surfaces() if SHOULD_HAVE[flag](flags(parser)) and flag not in flags(parser)]
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("policy", "diff", "--accel", "H100", "eu-gdpr", "us-ear"), None),
+        (("policy", "diff", "eu-gdpr", "--accel", "H100", "us-ear"), None),
+        (("--offline", "policy", "diff", "eu-gdpr", "us-ear", "--accel", "H100"), None),
+        (("policy", "show", "--json", "eu-gdpr"), None),
+        (("quote", "H100", "--provider", "aws", "A100"), None),
+        (("quote", "--limit", "1", "H100", "--json", "--", "A100"), None),
+        (("explain", "H100", "--json", "L4"), None),
+        (("token", "create", "--scope", "read", "alice"), None),
+        (("provision", "cost", "--json", "nothing-of-that-name"), "nothing-of-that-name"),
+        (("provision", "down", "a1", "--wait", "1s", "b2"), "a1"),
+        (("quote", "H100", "--nonsense", "A100"), "unrecognized arguments: --nonsense"),
+        (("policy", "list", "--", "--json"), "policy list takes no name"),
+        (("refresh", "oci", "--offline", "aws"), "--offline was given"),
+    ],
+)
+def test_flags_and_words_stand_in_any_order(words: tuple[str, ...], said: str | None, files: dict[str, Path]) -> None:
+    """A word after a flag was refused, or taken in one verb and not in the next."""
+    answer = run(*words)
+    assert "unrecognized" not in answer.err or "unrecognized" in str(said), answer.err
+    if said is None:
+        assert answer.code in (0, 4), answer.err
+        assert answer.out
+    else:
+        assert answer.code != 0
+        assert said in answer.err
+    if words[0] == "quote" and said is None:
+        assert "A100" in answer.out
+        assert "H100" in answer.out
+
+
+@pytest.mark.parametrize("words", ["list --policy x", "show a --accel H100", "explain aws:x --until 2099-01-01",
+                                   "diff a b --note x", "assert --accel H100"])  # fmt: skip
+def test_a_flag_that_an_action_would_not_read_is_refused(words: str) -> None:
+    """A rule that is named and not applied looks like one that is satisfied."""
+    answer = run("policy", *words.split())
+    assert (answer.code, answer.out) == (2, "")
+    assert f"is not for policy {words.split()[0]}." in answer.err
+
+
+def test_every_row_is_shown_with_all(files: dict[str, Path]) -> None:
+    job = shlex.split(JOB.replace("--accel H100", "--provider aws"))
+    few = run(*job, "--lock", "-", "--limit", "2", "--json").json
+    every = run(*job, "--lock", "-", "--limit", "all", "--json").json
+    assert (len(few["options"]), few["options"]) == (2, every["options"][:2])
+    assert len(every["options"]) > 10
+    assert run("token", "audit", "--limit", "all").code == 0
+    for words in (("plan", "job.yaml"), ("quote", "H100"), ("token", "audit")):
+        answer = run(*words, "--limit", "few")
+        assert (answer.code, "a number of rows, or 'all'" in answer.err) == (2, True), answer.err
+
+
+def test_a_number_of_tokens_is_written_as_in_a_job() -> None:
+    words = ("compare", "--model", "llama-3-8b", "--option", "rent:L4:1", "--demand", "1M-tokens/month", "--json")
+    assert run(*words, "--input-tokens", "2e3").json["ways"] == run(*words, "--input-tokens", "2000").json["ways"]
+    for wrong in ("2.5", "many"):
+        answer = run(*words, "--input-tokens", wrong)
+        assert (answer.code, "--input-tokens" in answer.err) == (2, True)

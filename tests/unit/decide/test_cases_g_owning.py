@@ -95,7 +95,7 @@ def test_u64_a_price_that_looks_like_another_unit_is_warned_of(tmp_path: Path) -
 def test_u65_marginal_cost_is_labelled() -> None:
     """Believed: a million tokens cost 1.3 cents. That is the power alone, and the label says so."""
     own = "own:power_kwh=64,kwh_price=0.227,tokens=1.136e9"
-    (way,) = compare(own, more=("--scope", "marginal"))["ways"]
+    (way,) = compare(own, more=("--counted", "marginal"))["ways"]
     assert isclose(Decimal(way["per_million"]), Decimal("0.0128"), abs_tol=0.0001)
     assert "marginal" in way["label"]
     assert "power only" in way["label"]

@@ -1,0 +1,147 @@
+"""Completion in the shells themselves: verbs, actions, flags and values, without starting a program at a TAB."""
+
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cloudaccel.cli import completion
+from cloudaccel.facts import places
+from tests.support import run
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix shells")
+SLOWEST_S = 0.5  # a TAB that a person notices; a busy machine takes ten times the 5 to 40 ms of a quiet one (2026-11)
+ASKED = {  # what is typed, and what the word at its end becomes
+    "cloudaccel quo": "quote",
+    "cloudaccel --offline quo": "quote",
+    "cloudaccel quote --resid": "--residency",
+    "cloudaccel quote H100-S": "H100-SXM",
+    "cloudaccel quote --provider neb": "nebius",
+    "cloudaccel quote H100 --region us-gov-w": "us-gov-west-1",
+    "cloudaccel quote H100 --market savi": "savings-plan",
+    "cloudaccel quote --output wi": "wide",
+    "cloudaccel plan --policy fr-sec": "fr-secnumcloud",
+    "cloudaccel plan --model mixtral-8x22": "mixtral-8x22b-v0.1",
+    "cloudaccel policy expl": "explain",
+    "cloudaccel policy show eu-gd": "eu-gdpr",
+    "cloudaccel policy diff --accel H100-S": "H100-SXM",
+    "cloudaccel refresh hypers": "hyperstack",
+    "cloudaccel provision exte": "extend",
+    "cloudaccel provision up A100-S": "A100-SXM",
+    "cloudaccel provision selftest gc": "gcp",
+    "cloudaccel alert add --country LU": "LU",
+    "cloudaccel compare --html pag": "page.html",
+}
+
+
+Asked = Generator[Callable[[str], str]]
+
+
+@contextmanager
+def asked_of_bash(folder: Path) -> Asked:
+    (folder / "made").write_text(run("completion", "bash").out, encoding="utf-8")
+    script = (
+        "source made; COMP_WORDS=($1); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMP_LINE=$1; COMP_POINT=${#1}\n"
+        "$(complete -p cloudaccel | sed 's/.*-F \\([^ ]*\\).*/\\1/') cloudaccel"
+        ' "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"; echo "${COMPREPLY[@]}"'
+    )
+    yield lambda line: subprocess.run(
+        ["bash", "--norc", "-c", script, "bash", line], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@contextmanager
+def asked_of_fish(folder: Path) -> Asked:
+    (folder / "made").write_text(run("completion", "fish").out, encoding="utf-8")
+    yield lambda line: " ".join(
+        found.partition("\t")[0]
+        for found in subprocess.run(
+            ["fish", "--no-config", "-c", "source made; complete -C $argv[1]", line],
+            cwd=folder, capture_output=True, text=True, check=True,
+        ).stdout.splitlines()
+    )  # fmt: skip
+
+
+@contextmanager
+def asked_of_zsh(folder: Path) -> Asked:
+    """A terminal with zsh at its other end, which completes only for a person."""
+    import pty
+
+    (folder / "_cloudaccel").write_text(run("completion", "zsh").out, encoding="utf-8")
+    terminal, child = pty.openpty()
+    shell = subprocess.Popen(
+        ["zsh", "-f", "-i"], stdin=child, stdout=child, stderr=child, cwd=folder, env={**os.environ, "TERM": "dumb"},
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(child)
+
+    def said(until: str = "", within_s: float = 20) -> str:
+        seen, end = "", time.monotonic() + within_s
+        while time.monotonic() < end and not (until and until in seen):
+            if select.select([terminal], [], [], 0.3)[0]:
+                seen += os.read(terminal, 65536).decode(errors="replace")
+            elif not until:
+                break
+        return seen
+
+    def tab(line: str) -> str:
+        os.write(terminal, f"{line}\t".encode())
+        found = said(until=f"{line.rpartition(' ')[0]} ") + said()
+        os.write(terminal, b"\x15")  # forget the line
+        said()
+        return found.rpartition("cloudaccel")[2].split()[-1]
+
+    setup = f"unsetopt beep prompt_cr prompt_sp; fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D; PS1=''"
+    os.write(terminal, f"{setup}; print ready | tr a-z A-Z\n".encode())
+    said(until="READY")
+    try:
+        yield tab
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(terminal)
+
+
+SHELLS = {"bash": asked_of_bash, "fish": asked_of_fish, "zsh": asked_of_zsh}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_verbs_actions_flags_and_values(shell: str, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    (tmp_path / "page.html").touch()
+    with SHELLS[shell](tmp_path) as ask:
+        assert {line: ask(line) for line in ASKED} == ASKED
+
+
+def test_a_tab_starts_no_program_and_is_not_noticed(tmp_path: Path) -> None:
+    """Asking this program at each TAB would take longer than typing the word."""
+    for shell in completion.SHELLS:
+        assert "$(cloudaccel" not in run("completion", shell).out
+    took: list[float] = []
+    with asked_of_bash(tmp_path) as ask:
+        for _ in range(3):
+            before = time.monotonic()
+            ask("cloudaccel quote H100 --region us-gov-w")
+            took.append(time.monotonic() - before)
+    assert min(took) < SLOWEST_S, took
+
+
+def test_what_is_offered_is_known() -> None:
+    """A name that is offered and then refused would be taken for a mistake in what was typed."""
+    answer = run("explain", *completion.accelerators(), "--json")
+    assert answer.code == 0, answer.err
+    assert set(completion.providers()) == {places.resolve_provider(name) for name in completion.providers()}
+    for region in completion.regions():
+        assert places.resolve_region(region)
+    for area in completion.areas():
+        assert places.resolve_countries(area)
+    for market in completion.markets():
+        assert run("quote", "H100", "--market", market, "--limit", "1", "--offline").code in (0, 3), market
