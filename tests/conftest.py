@@ -4,6 +4,7 @@ Sockets are refused from the moment pytest starts, in this process; a test marke
 nothing may go further. Programs that a test starts are not held by this: give them no reason to call out.
 """
 
+import gc
 import ipaddress
 import os
 import socket
@@ -14,6 +15,8 @@ from typing import Any, cast
 
 import hypothesis
 import pytest
+
+from tests.one_clock import VARIABLE, OneClock, keep
 
 _BY_ADDRESS = ("bind", "connect", "connect_ex")  # socket.socket methods whose first argument is the address
 _BY_LAST_ADDRESS = ("sendto", "sendmsg")  # … whose last argument is; sendmsg has it fourth, or not at all
@@ -89,6 +92,7 @@ _undo = pytest.MonkeyPatch()
 
 def pytest_configure() -> None:
     """Close the gate before the first test module is imported."""
+    gc.set_threshold(10_000, 10, 10)  # SDKs and fakes hold millions of objects: to look them over took half the time
     import_module("urllib3")  # some versions bind ::1 once when they are imported
     for name in (*_BY_ADDRESS, *_BY_LAST_ADDRESS):
         original = getattr(socket.socket, name, None)  # Windows has no sendmsg
@@ -136,3 +140,13 @@ def shared_cache(home: Path, built_cache: Path, monkeypatch: pytest.MonkeyPatch)
     """The bundled catalog is built once for all tests; one that needs an empty cache sets its own."""
     assert home
     monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(built_cache))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OneClock:
+    """The clock of the program in this process, and in others that are started as `tests.one_clock.PROGRAM`."""
+    file = tmp_path / ".clock"
+    monkeypatch.setenv(VARIABLE, str(file))
+    found = OneClock(file)
+    keep(found, monkeypatch.setattr)
+    return found

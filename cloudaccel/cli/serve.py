@@ -121,6 +121,9 @@ def run(a: argparse.Namespace) -> int:
         pass
     # uvicorn ends its work on SIGTERM and then sends it once more, to whom it was for: what is around it is to end too.
     signal.signal(signal.SIGTERM, _leave)
+    # Python's own handler would be replaced by that of asyncio, which loses a Ctrl-C that comes before uvicorn listens.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     with _listening(a.host, port) as listener:
         host, real_port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -144,6 +147,10 @@ def _currency(a: argparse.Namespace) -> str | None:
 
 def _leave(_number: int, _frame: object) -> None:
     sys.exit(0)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _tasks(a: argparse.Namespace) -> Tasks:

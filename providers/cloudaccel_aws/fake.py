@@ -690,13 +690,15 @@ class Server:
         from werkzeug.serving import make_server
 
         class Quiet(MotoRequestHandler):
+            disable_nagle_algorithm = True  # or an answer in two packets waits 40 ms for the first to be confirmed
+
             def log(self, *_: Any, **__: Any) -> None:
                 """Say nothing."""
 
         self.fake = fake
         self._server = make_server("127.0.0.1", port, cast(Any, fake), threaded=True, request_handler=Quiet)
         self.url = f"http://127.0.0.1:{self._server.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> "Server":
         self._thread.start()

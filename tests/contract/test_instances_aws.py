@@ -1,6 +1,5 @@
 """EC2 passes the suite of every cloud, through the real SDK against the fake."""
 
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,6 +8,8 @@ import pytest
 
 from cloudaccel.protocols import InstanceRequest, Instances
 from cloudaccel.testing.instances import InstancesContract
+from tests.loopback import on_loopback
+from tests.one_clock import OneClock
 
 if TYPE_CHECKING:
     from cloudaccel_aws.fake import FakeAws
@@ -21,18 +22,8 @@ class TestAwsInstances(InstancesContract):
     fake: "FakeAws"
 
     @pytest.fixture(autouse=True)
-    def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        for module in ("boto3", "moto"):
-            pytest.importorskip(module)
-        from cloudaccel_aws.fake import FakeAws, Server
-
-        self.fake = FakeAws()
-        with Server(self.fake) as server:
-            reset = urllib.request.Request(f"{server.url}/moto-api/reset", method="POST")  # noqa: S310 - our own server
-            urllib.request.urlopen(reset).close()  # noqa: S310
-            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-            monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACANARY000000")
-            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-value")
+    def _cloud(self, monkeypatch: pytest.MonkeyPatch, clock: OneClock) -> Iterator[None]:
+        with on_loopback("aws", monkeypatch, now=clock.now) as self.fake:
             yield
 
     def instances(self) -> Instances:

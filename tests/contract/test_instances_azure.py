@@ -8,6 +8,8 @@ import pytest
 
 from cloudaccel.protocols import InstanceRequest, Instances
 from cloudaccel.testing.instances import InstancesContract
+from tests.loopback import on_loopback
+from tests.one_clock import OneClock
 
 if TYPE_CHECKING:
     from cloudaccel_azure.fake import FakeAzure
@@ -20,16 +22,8 @@ class TestAzureInstances(InstancesContract):
     fake: "FakeAzure"
 
     @pytest.fixture(autouse=True)
-    def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        for module in ("azure.mgmt.compute", "azure.mgmt.network"):
-            pytest.importorskip(module)
-        from cloudaccel_azure.fake import GROUP, SUBSCRIPTION, FakeAzure, Server
-
-        self.fake = FakeAzure()
-        with Server(self.fake) as server:
-            monkeypatch.setenv("CLOUDACCEL_AZURE_ENDPOINT", server.url)
-            monkeypatch.setenv("CLOUDACCEL_AZURE_RESOURCE_GROUP", GROUP)
-            monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
+    def _cloud(self, monkeypatch: pytest.MonkeyPatch, clock: OneClock) -> Iterator[None]:
+        with on_loopback("azure", monkeypatch, now=clock.now) as self.fake:
             yield
 
     def instances(self) -> Instances:

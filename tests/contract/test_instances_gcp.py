@@ -9,6 +9,8 @@ import pytest
 
 from cloudaccel.protocols import InstanceRequest, Instances
 from cloudaccel.testing.instances import InstancesContract
+from tests.loopback import on_loopback
+from tests.one_clock import OneClock
 
 if TYPE_CHECKING:
     from cloudaccel_gcp.fake import FakeGcp
@@ -21,14 +23,8 @@ class TestGcpInstances(InstancesContract):
     fake: "FakeGcp"
 
     @pytest.fixture(autouse=True)
-    def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        pytest.importorskip("google.cloud.compute_v1")
-        from cloudaccel_gcp.fake import FakeGcp, Server
-
-        self.fake = FakeGcp()
-        with Server(self.fake) as server:
-            monkeypatch.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
-            monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+    def _cloud(self, monkeypatch: pytest.MonkeyPatch, clock: OneClock) -> Iterator[None]:
+        with on_loopback("gcp", monkeypatch, now=clock.now) as self.fake:
             yield
 
     def instances(self) -> Instances:

@@ -16,6 +16,8 @@ from cloudaccel.errors import (
 )
 from cloudaccel.protocols import InstanceRequest, Instances
 from cloudaccel.testing.instances import InstancesContract
+from tests.loopback import on_loopback
+from tests.one_clock import OneClock
 
 if TYPE_CHECKING:
     from cloudaccel_gcp.fake import FakeGcp
@@ -28,14 +30,8 @@ class TestTpuInstances(InstancesContract):
     fake: "FakeGcp"
 
     @pytest.fixture(autouse=True)
-    def _cloud(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        pytest.importorskip("google.cloud.tpu_v2")
-        from cloudaccel_gcp.fake import FakeGcp, Server
-
-        self.fake = FakeGcp(ending_s=0.5)
-        with Server(self.fake) as server:
-            monkeypatch.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
-            monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+    def _cloud(self, monkeypatch: pytest.MonkeyPatch, clock: OneClock) -> Iterator[None]:
+        with on_loopback("gcp", monkeypatch, now=clock.now, ending_s=0.5) as self.fake:
             yield
 
     def instances(self) -> Instances:

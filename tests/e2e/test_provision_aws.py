@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.loopback import CANARIES, on_loopback
+from tests.one_clock import PROGRAM, OneClock
 from tests.support import Answer, holds_self_test_of_a_fake, price_file, run
 
 if TYPE_CHECKING:
@@ -24,23 +25,12 @@ pytestmark = pytest.mark.network
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["FakeAws"]:
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: OneClock) -> Iterator["FakeAws"]:
     """A fake cloud that the SDK of this process and of its children talks to."""
-    for module in ("boto3", "moto", "sqlalchemy"):
-        pytest.importorskip(module)
-    # Imported here: the SDK tries a socket when it is imported, which only a test marked for it may.
-    from cloudaccel_aws.fake import FakeAws, Server
-
-    fake = FakeAws()
-    with Server(fake) as server:
-        # moto keeps one world for the whole process.
-        reset = urllib.request.Request(f"{server.url}/moto-api/reset", method="POST")  # noqa: S310 - our own server
-        urllib.request.urlopen(reset).close()  # noqa: S310
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACANARY000000")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-value")
-        monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
-        monkeypatch.chdir(tmp_path)
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    with on_loopback("aws", monkeypatch, now=clock.now) as fake:
         yield fake
 
 
@@ -56,6 +46,11 @@ def script(cloud: "FakeAws", action: str, **fault: Any) -> None:
     from cloudaccel_aws.fake import Fault
 
     cloud.faults.append(Fault(action, **fault))
+
+
+def errors(answer: Answer) -> list[str]:
+    """Its lines on stderr but notes, and what is waited for, which a busy machine says."""
+    return [line for line in answer.err.splitlines() if not line.startswith(("note: ", "waiting "))]
 
 
 def only_run(answer: Answer | None = None) -> str:
@@ -122,12 +117,12 @@ def test_u80_capacity_moves_on_to_the_next_zone(cloud: "FakeAws") -> None:
     assert len(machines(cloud)) == 1
 
 
-def test_u81_no_capacity_ends_in_time_with_nothing_left(cloud: "FakeAws") -> None:
+def test_u81_no_capacity_ends_in_time_with_nothing_left(cloud: "FakeAws", clock: OneClock) -> None:
     script(cloud, "RunInstances", code="InsufficientInstanceCapacity", status=500, times=999)
-    started = time.monotonic()
+    started = clock.seconds()
     answer = up("--wait", "2s")
     assert answer.code == 10, answer.err
-    assert time.monotonic() - started < 30
+    assert clock.seconds() - started < 30
     assert not cloud.live()
 
 
@@ -171,7 +166,7 @@ def test_an_answer_that_is_lost_starts_one_machine_and_not_two(cloud: "FakeAws")
 def test_u95_killed_at_any_moment_everything_is_found_again(cloud: "FakeAws", delay: float) -> None:
     words = ["provision", "up", "g5.xlarge", "--region", "us-east-1", "--yes"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "cloudaccel", *words], env=dict(os.environ), stdout=subprocess.DEVNULL,
+        [*PROGRAM, *words], env=dict(os.environ), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     time.sleep(delay)
@@ -258,7 +253,7 @@ def test_no_secret_is_written_or_said(cloud: "FakeAws", tmp_path: Path) -> None:
     answers = [up(), provision("list"), provision("show", only_run()), provision("down", "--all", "--yes")]
     said = "".join(answer.out + answer.err for answer in answers)
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    for canary in ("canary-secret-value", "AKIACANARY000000"):
+    for canary in CANARIES:
         assert canary not in said
         assert not any(canary.encode() in content for content in files)
 
@@ -308,7 +303,10 @@ def test_what_cannot_be_ended_is_named_and_ends_with_11(cloud: "FakeAws") -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_ending_says_what_it_waits_for_and_can_be_left(cloud: "FakeAws", number: int) -> None:
-    """He would have sat before a silent screen, and after Ctrl-C have known neither what bills nor how to end it."""
+    """He would have sat before a silent screen, and after Ctrl-C have known neither what bills nor how to end it.
+
+    It waits in earnest: under the one clock it would be over before the signal comes.
+    """
     assert up().code == 0
     (machine,) = machines(cloud)
     script(cloud, "TerminateInstances", code="RequestLimitExceeded", status=503, times=999)
@@ -521,7 +519,7 @@ def test_a_look_leaves_alone_what_runs_and_ends_what_is_over(cloud: "FakeAws") -
 def test_a_watch_ends_at_the_first_signal(cloud: "FakeAws") -> None:
     assert up().code == 0
     with subprocess.Popen(
-        [sys.executable, "-m", "cloudaccel", "provision", "watch", "--warn", "5h"], env=dict(os.environ),
+        [*PROGRAM, "provision", "watch", "--warn", "5h"], env=dict(os.environ),
         stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -608,14 +606,14 @@ def test_u98_the_report_has_the_disks_beside_the_machines(cloud: "FakeAws") -> N
     assert disk["ended_at"] is not None
 
 
-def test_what_machines_say_on_their_console_is_read(cloud: "FakeAws", tmp_path: Path) -> None:
+def test_what_machines_say_on_their_console_is_read(cloud: "FakeAws", tmp_path: Path, clock: OneClock) -> None:
     """He would have paid for a machine that computes nothing until its lease ends, with nobody to tell him."""
     key = tmp_path / "id_ed25519.pub"
     key.write_text(f"ssh-ed25519 {'A' * 68} me@desk\n", encoding="utf-8")
     assert up("--end-idle", "1h", "--ssh-key", str(key)).code == 0
     identity, (machine,) = only_run(), machines(cloud)
     assert "use not known" in provision("show", identity).out
-    now = int(time.time())
+    now = int(clock.now().timestamp())
     line = "cloudaccel-report 1 at={} accelerators=1 use={} busy={} notice=no\n"
     cloud.consoles[machine["id"]] = line.format(now - 60, 93, now - 60)
     assert "1 accelerator answers, 93 % busy" in provision("show", identity).out
@@ -668,7 +666,7 @@ def test_there_is_a_way_in_only_where_one_is_open(
     assert closed.code == 3
     assert "Default Host Management" in closed.err
     assert "--ssh-cidr" in closed.err
-    assert len(closed.err.splitlines()) == 1
+    assert len(errors(closed)) == 1
     cloud.agents[machine["id"]] = "ConnectionLost"
     assert "ConnectionLost" in provision("ssh", identity, "--print").err
     cloud.agents[machine["id"]] = "Online"
@@ -786,7 +784,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
     answer = provision(*words)
     assert (answer.code, answer.out) == (code, "")
     assert said in answer.err
-    assert len([line for line in answer.err.splitlines() if not line.startswith("note:")]) == 1
+    assert len(errors(answer)) == 1
     assert not cloud.live()
 
 

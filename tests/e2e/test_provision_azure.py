@@ -1,7 +1,6 @@
 """Runs on Azure from start to verified end, through the real SDK against a fake on loopback."""
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.loopback import on_loopback
+from tests.one_clock import OneClock
 from tests.support import Answer, holds_self_test_of_a_fake, run
 
 if TYPE_CHECKING:
@@ -18,19 +19,12 @@ pytestmark = pytest.mark.network
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["FakeAzure"]:
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: OneClock) -> Iterator["FakeAzure"]:
     """A fake cloud that the SDK of this process talks to."""
-    for module in ("azure.mgmt.compute", "azure.mgmt.network", "sqlalchemy"):
-        pytest.importorskip(module)
-    from cloudaccel_azure.fake import GROUP, SUBSCRIPTION, FakeAzure, Server
-
-    fake = FakeAzure()
-    with Server(fake) as server:
-        monkeypatch.setenv("CLOUDACCEL_AZURE_ENDPOINT", server.url)
-        monkeypatch.setenv("CLOUDACCEL_AZURE_RESOURCE_GROUP", GROUP)
-        monkeypatch.setenv("AZURE_SUBSCRIPTION_ID", SUBSCRIPTION)
-        monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
-        monkeypatch.chdir(tmp_path)
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    with on_loopback("azure", monkeypatch, now=clock.now) as fake:
         yield fake
 
 
@@ -378,7 +372,9 @@ def test_rights_that_nobody_may_read_are_not_called_missing(cloud: "FakeAzure") 
     assert not puts(cloud)
 
 
-def test_what_machines_say_on_their_serial_port_is_read_and_its_key_told_to_nobody(cloud: "FakeAzure") -> None:
+def test_what_machines_say_on_their_serial_port_is_read_and_its_key_told_to_nobody(
+    cloud: "FakeAzure", clock: OneClock
+) -> None:
     """An idle machine on Azure was never ended: what it said was not read."""
     from cloudaccel_azure.fake import SECRET
 
@@ -386,7 +382,7 @@ def test_what_machines_say_on_their_serial_port_is_read_and_its_key_told_to_nobo
     (machine,) = machines(cloud)
     assert [b["properties"]["diagnosticsProfile"] for b in puts(cloud)] == [{"bootDiagnostics": {"enabled": True}}]
     assert "not known" in provision("show", run_id()).out, "nothing is written yet"
-    now = int(time.time())
+    now = int(clock.now().timestamp())
     cloud.consoles[machine] = (
         f"{'x' * 80_000}\ncloudaccel-report 1 at={now} accelerators=1 use=0 busy={now - 7200} notice=no\n"
     )

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.loopback import on_loopback
+from tests.one_clock import PROGRAM, OneClock
 from tests.support import Answer, holds_self_test_of_a_fake, run
 
 if TYPE_CHECKING:
@@ -22,18 +23,12 @@ pytestmark = pytest.mark.network
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["FakeGcp"]:
+def cloud(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: OneClock) -> Iterator["FakeGcp"]:
     """A fake cloud that the SDK of this process and of its children talks to."""
-    for module in ("google.cloud.compute_v1", "sqlalchemy"):
-        pytest.importorskip(module)
-    from cloudaccel_gcp.fake import FakeGcp, Server
-
-    fake = FakeGcp()
-    with Server(fake) as server:
-        monkeypatch.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
-        monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
-        monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
-        monkeypatch.chdir(tmp_path)
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    with on_loopback("gcp", monkeypatch, now=clock.now) as fake:
         yield fake
 
 
@@ -168,7 +163,7 @@ def test_killed_in_the_middle_of_the_call_the_same_words_go_on(cloud: "FakeGcp")
     cloud.lag_s = 2
     words = ["provision", "up", "g2-standard-4", "--provider", "gcp", "--region", "us-central1", "--yes"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "cloudaccel", *words], env=dict(os.environ), stdout=subprocess.DEVNULL,
+        [*PROGRAM, *words], env=dict(os.environ), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while not cloud.instances and process.poll() is None:
@@ -348,10 +343,10 @@ def test_the_role_that_is_shipped_allows_every_call_that_is_made_and_no_more(clo
     assert allowed - needed == _NEVER_ON_THE_FAKE
 
 
-def test_what_machines_say_on_their_serial_port_is_read(cloud: "FakeGcp") -> None:
+def test_what_machines_say_on_their_serial_port_is_read(cloud: "FakeGcp", clock: OneClock) -> None:
     assert up("--end-idle", "1h").code == 0
     (machine,) = machines(cloud)
-    now = int(time.time())
+    now = int(clock.now().timestamp())
     noise = "x" * 80_000 + "\n"  # only the end is asked for
     cloud.consoles[machine["id"].rpartition("/")[2]] = (
         f"{noise}cloudaccel-report 1 at={now} accelerators=8 use=0 busy={now - 7200} notice=no\n"

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import run
+
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 ROW = "provider,instance,accelerator,count,price_per_hour,as_of\nmine,box,H100-SXM,8,{},2026-09-01\n"
 
@@ -131,3 +133,25 @@ def test_workers_that_cannot_be_are_refused(number: str) -> None:
     said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert (said.returncode, said.stderr.count("\n")) == (2, 1)
     assert "--workers" in said.stderr
+
+
+def test_ctrl_c_is_heard_before_the_service_listens_for_it(monkeypatch: pytest.MonkeyPatch, prices: Path) -> None:
+    """He would have pressed Ctrl-C right after "serving", and believed that the service ends: it was never heard."""
+    import uvicorn
+
+    heard: list[object] = []
+
+    def listen(_server: object, **_: object) -> None:
+        heard.append(signal.getsignal(signal.SIGINT))
+
+    monkeypatch.setattr(uvicorn.Server, "run", listen)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert run("--catalog", str(prices), "serve", "--port", "0").code == 0
+        (handler,) = heard
+        assert handler is not signal.default_int_handler  # asyncio would put its own in the place of this one alone
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        for number, found in before.items():
+            signal.signal(number, found)
