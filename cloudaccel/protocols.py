@@ -7,8 +7,9 @@ from the core. Everything here is plain and synchronous; building a provider mak
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeAlias
 
 from cloudaccel.model import Offer
@@ -423,6 +424,13 @@ class Instances(Protocol):
         """Id of the account that the credentials belong to; only `region` is asked."""
         ...
 
+    def time(self, *, region: str) -> datetime | None:
+        """What time it is by the cloud's own clock, asked of `region` now, also when it refuses us; None: not said.
+
+        Nothing is ended for being late, and nothing started, by a clock that is far from it.
+        """
+        ...
+
     def regions(self, *, region: str) -> Sequence[str]:
         """Regions that the account may use; only `region` is asked."""
         ...
@@ -501,6 +509,15 @@ class Provider(Protocol):
         ...
 
 
+def http_time(header: str | None) -> datetime | None:
+    """The time in a ``Date`` header (RFC 9110, section 6.6.1), UTC; None: there is none that can be read."""
+    try:
+        said = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return said.replace(tzinfo=UTC) if said.tzinfo is None else said.astimezone(UTC)
+
+
 __all__ = [
     "MACHINE_STATES",
     "RESOURCE_KINDS",
@@ -521,4 +538,5 @@ __all__ = [
     "Trial",
     "Way",
     "Web",
+    "http_time",
 ]

@@ -48,6 +48,7 @@ class Cloud:
     asked: int = 0  # how often whose the credentials are
     faults_of_create: list[Exception] = field(default_factory=list[Exception])
     gang: bool = True
+    says: Callable[[], datetime] | None = None  # what time it is there; None: not said
 
     @property
     def instances(self) -> "Instances":
@@ -63,6 +64,9 @@ class Cloud:
         self.asked += 1
         self._meet()
         return self.who
+
+    def time(self, *, region: str) -> datetime | None:
+        return None if self.says is None else self.says()
 
     def regions(self, *, region: str) -> Sequence[str]:
         return (region,)
@@ -202,4 +206,4 @@ def small_world(folder: Path) -> Generator[World]:
     """A new one, whose journal is a file in `folder`."""
     clock = Sleeps()
     with state.opened(f"sqlite:///{folder / 'state.db'}") as engine:
-        yield World(Journal(engine, clock), Cloud(), clock)
+        yield World(Journal(engine, clock), Cloud(says=clock.now), clock)

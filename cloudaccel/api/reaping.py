@@ -25,12 +25,17 @@ def reap_once(
     each, and may raise that another process looks now.
     """
     for found in in_order(reaper.reconcile(reaper.places())):
+        if found.kind == "clock":
+            text = f"{found.provider} {found.region}: {found.detail} Until then nothing is ended for being overdue."
+            _LOG.warning("reap: %s", text)
+            facts = {"news": found.kind, "provider": found.provider, "gone": False}
+            alerting.tell(alerts, "runs", f"clock {found.provider}", text, facts)
         if not found.ours:
             continue
         if ends and found.is_overdue(clock.now()):
             still()
             _note(engine, clock, "reap.begin", found)
-            found = reaper.remove(found)  # noqa: PLW2901 - the same thing, after it
+            found = reaper.remove(found, as_overdue=True)  # noqa: PLW2901 - the same thing, after it
             _note(engine, clock, "reap.end", found, outcome="done" if found.gone else "failed")
         _LOG.warning("reap: %s", _text(found))
         key = f"{found.kind} {found.provider} {found.what}{' gone' if found.gone else ''}"

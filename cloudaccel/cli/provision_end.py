@@ -141,7 +141,10 @@ def _spent(journal: Journal, run: Run) -> str:
 
 
 def sweep(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider]) -> int:
-    """List what nobody ended, or delete it. 11 when something of ours is left, 8 when a region did not answer."""
+    """List what nobody ended, or delete it.
+
+    11 when something of ours is left, 8 when a region did not answer or this machine's clock is wrong.
+    """
     _check(a)
     with stoppable("interrupted: nothing more is asked for."), waiting(quiet=a.quiet) as line:
         reaper = reap.Reaper(journal, load, SystemClock(), adopt=a.adopt or (), say=line.say)
@@ -155,7 +158,7 @@ def sweep(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provide
     _say_findings(a, findings)
     if any(f.ours and not f.gone for f in findings):
         return 11
-    return 8 if any(f.kind == "unasked" for f in findings) else 0
+    return 8 if any(f.kind in ("unasked", "clock") for f in findings) else 0
 
 
 def _check(a: argparse.Namespace) -> None:

@@ -234,6 +234,8 @@ def finding_line(finding: Finding, deleted: bool) -> str:
     """One line of ``provision reap``."""
     if finding.kind == "unasked":
         word = "NOT ASKED"
+    elif finding.kind == "clock":
+        word = "CLOCK IS WRONG"
     elif not finding.ours:
         word = "left alone"
     elif deleted:

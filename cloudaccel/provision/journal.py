@@ -24,6 +24,7 @@ from cloudaccel.provision.values import UNFINISHED, Operation, Run, Spec, Tracke
 GROUP_KINDS = ("placement_group", "security_group")  # named by us: the same name may exist again after its end
 HOLD = timedelta(minutes=5)  # renewed about every minute by whoever is at work; a process that died holds no longer
 _CLOCKS_DIFFER = timedelta(minutes=5)  # between machines; beyond that a hold means nothing either
+_LONGEST_BLOCK = timedelta(days=2)  # no adapter says more than a day
 _RUN_TIMES = ("created_at", "launched_at", "lease_until", "deadline_at", "ended_at", "idle_since", "held_until")
 _OPERATION_TIMES = ("created_at", "sent_at", "last_sent_at", "ended_at")
 
@@ -121,7 +122,8 @@ class Journal:
 
     def abandoned(self, spec: Spec) -> Run | None:
         """An unfinished run that was asked for in the same words and whose process is gone; None when there is none."""
-        return next((run for run in self._alike(spec, UNFINISHED) if self.is_free(run)), None)
+        # A hold of a time to come may be that of a living process, whose clock or ours is wrong: it is not taken over.
+        return next((run for run in self._alike(spec, UNFINISHED) if self.is_free(run, believing=True)), None)
 
     def not_gone(self, spec: Spec) -> tuple[Run, ...]:
         """Runs that were asked for in the same words, are to end, and are not proved gone: they may still bill."""
@@ -134,11 +136,17 @@ class Journal:
         with self._engine.begin() as db:
             return tuple(_run(row) for row in db.execute(query.order_by(state.run.c.created_at)).mappings())
 
-    def is_free(self, run: Run) -> bool:
-        """Whether no living process holds the run."""
+    def is_free(self, run: Run, *, believing: bool = False) -> bool:
+        """Whether no living process holds the run.
+
+        A hold for longer than any is written was written by a clock that was ahead: nobody else would look at the run
+        for years. It counts only when `believing`; who asks the cloud for its time before deciding need not.
+        """
         if run.holder is None or run.held_until is None or run.holder == identity.holder():
             return True
-        return run.held_until <= self._clock.now() or identity.holder_is_dead(run.holder)
+        now = self._clock.now()
+        longest = run.held_until if believing else now + HOLD + _CLOCKS_DIFFER
+        return not now < run.held_until <= longest or identity.holder_is_dead(run.holder)
 
     def take(self, run: Run) -> Run:
         """Hold the run from now on; whoever held it before can decide nothing any more."""
@@ -300,7 +308,9 @@ class Journal:
 
     def blocked(self, scopes: Sequence[str]) -> tuple[str, str, str, datetime] | None:
         """The longest block on any of `scopes` that still holds: error, code, message, until. None: free."""
-        here = sa.and_(state.block.c.scope.in_(scopes), state.block.c.until > self._now())
+        longest = state.utc_text(self._clock.now() + _LONGEST_BLOCK)  # a later one is of a clock that was ahead
+        held = state.block.c.until.between(self._now(), longest)
+        here = sa.and_(state.block.c.scope.in_(scopes), held)
         with self._engine.begin() as db:
             row = db.execute(sa.select(state.block).where(here).order_by(state.block.c.until.desc())).mappings().first()
         return None if row is None else (row["error"], row["error_code"], row["message"], state.parse_utc(row["until"]))

@@ -201,6 +201,7 @@ class Launcher:
         limits = self._checked_limits(run, candidate)
         cloud = self._places.cloud(candidate)
         self._refuse_blocked(cloud, candidate, zone)
+        self._places.check_clock(candidate)
         self._places.check_quota(cloud, candidate, spec)
         attempt = len(self._journal.operations(run.id)) + 1
         request = build_request(

@@ -5,11 +5,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from cloudaccel.errors import CapacityUnavailable, CloudAccelError, LimitExceeded, ProviderError, QuotaExceeded
+from cloudaccel.errors import (
+    CapacityUnavailable,
+    CloudAccelError,
+    LimitExceeded,
+    ProviderError,
+    QuotaExceeded,
+    RequestInvalid,
+)
 from cloudaccel.protocols import InstanceRequest, Instances, Provider, Quota, Way
 from cloudaccel.provision import identity, money, userdata
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import Clock
+from cloudaccel.provision.skew import Clocks
 from cloudaccel.provision.values import Candidate, Limits, Run, Spec
 
 
@@ -52,6 +60,7 @@ class Places:
         self._clock = clock
         self._calls = calls
         self._clouds: dict[str, Cloud] = {}
+        self._clocks = Clocks(load, calls)
 
     def known(self, provider: str) -> Cloud | None:
         """The provider, if it has been asked and its credentials work."""
@@ -79,6 +88,21 @@ class Places:
             account = self._calls.read(lambda: instances.account(region=candidate.region))
             self._clouds[candidate.provider] = Cloud(provider=provider, instances=instances, account=account)
         return self._clouds[candidate.provider]
+
+    def check_clock(self, candidate: Candidate) -> None:
+        """Refuse to begin by a clock that is far from the cloud's: a lease and a deadline would be as wrong.
+
+        Raises
+        ------
+        RequestInvalid
+            With both times.
+        """
+        skew = self._clocks.at(candidate.provider, candidate.region)
+        if skew.is_off:
+            raise RequestInvalid(
+                f"{skew.text} Nothing is started by it: lease and deadline of the machines would be as wrong.",
+                provider=candidate.provider, operation="clock", code="clock",
+            )  # fmt: skip
 
     def check_quota(self, cloud: Cloud, candidate: Candidate, spec: Spec) -> Quota | None:
         """The quota, None when it is not known. Raises `QuotaExceeded` when it is, and too small."""
@@ -110,6 +134,7 @@ class Places:
             zones = tuple(self.zones(spec, candidate))
             quota, needed = read_quota(cloud.provider, candidate)
             bare = replace(bare, zones=zones, quota=quota, needed=needed)
+            self.check_clock(candidate)
             self.check_quota(cloud, candidate, spec)
             sample = sample_request(spec, candidate, zones[0], now, announced=cloud.instances.announced)
             request = cloud.instances.settle(sample)

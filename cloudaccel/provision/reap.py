@@ -12,6 +12,7 @@ from cloudaccel.provision import identity, lease
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import Backoff, Clock
 from cloudaccel.provision.journal import Journal
+from cloudaccel.provision.skew import Clocks, Skew
 from cloudaccel.provision.teardown import Ender
 from cloudaccel.provision.values import OVER, UNFINISHED, Run
 from cloudaccel.provision.waiting import Say, Waits, in_silence
@@ -19,6 +20,7 @@ from cloudaccel.provision.waiting import Say, Waits, in_silence
 GRACE = timedelta(minutes=15)  # after its deadline a machine that ends itself may still be at it
 TOMBSTONE = timedelta(hours=24)  # for so long a call that seems not to have run is looked for again
 WAIT_S = 600.0
+_LATE = ("lease_over", "abandoned")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +28,9 @@ class Finding:
     """One thing to end, or to leave alone.
 
     `kind`: ``lease_over``, ``abandoned`` (its process is gone), ``unproved`` (a removal), ``orphan`` (ours, and no run
-    that lives has it), ``foreign`` (another installation's), ``unasked`` (a region did not answer). `gone` after a
-    deletion: True with proof. `region` and `resource` are None for whole runs.
+    that lives has it), ``foreign`` (another installation's), ``unasked`` (a region did not answer), ``clock`` (this
+    machine's is far from the cloud's). `gone` after a deletion: True with proof. `region` and `resource` are None for
+    whole runs.
     """
 
     kind: str
@@ -42,7 +45,7 @@ class Finding:
     @property
     def ours(self) -> bool:
         """Whether it may be deleted."""
-        return self.kind not in ("foreign", "unasked")
+        return self.kind not in ("foreign", "unasked", "clock")
 
     def is_overdue(self, now: datetime) -> bool:
         """Whether it is a thing of no run, and the deadline in its own tag is over: no run can still be meant by it."""
@@ -69,6 +72,7 @@ class Reaper:
         self._waits = Waits(clock, say)
         self._rng = rng
         self._calls = Calls(self._waits, rng, patience_s=30)
+        self._clocks = Clocks(load, self._calls)
         self._ours = {journal.install_id(), *adopt}
 
     def runs(self) -> tuple[Finding, ...]:
@@ -99,6 +103,11 @@ class Reaper:
         findings: list[Finding] = []
         for provider, region in places:
             try:
+                skew = self._clocks.at(provider, region)
+                if skew.is_off:
+                    findings.append(
+                        Finding(kind="clock", what=region, run=None, provider=provider, region=region, detail=skew.text)
+                    )
                 findings += self._look(provider, machines(self._load(provider)), region)
             except ProviderError as error:
                 detail = " ".join(str(error).split())[:300]  # a proxy's page in the place of an answer has many lines
@@ -107,10 +116,16 @@ class Reaper:
                 )
         return tuple(findings)
 
-    def remove(self, finding: Finding) -> Finding:
-        """End it. `gone` in the result is said only with proof."""
+    def remove(self, finding: Finding, *, as_overdue: bool = False) -> Finding:
+        """End it. `gone` in the result is said only with proof.
+
+        What is to end since a time has come (`as_overdue` too) stays, by a clock that is far from the cloud's.
+        """
         if not finding.ours:
             return finding
+        skew = self._skew(finding) if as_overdue or finding.kind in _LATE else None
+        if skew is not None and skew.is_off:
+            return replace(finding, detail=f"not ended by a clock that is wrong. {skew.text}")
         if finding.resource is not None:
             return self._remove_resource(finding, finding.resource)
         held = self._journal.take(self._journal.run(finding.run or ""))
@@ -122,6 +137,11 @@ class Reaper:
             return replace(finding, detail=str(error))
         finally:
             self._journal.let_go(held)
+
+    def _skew(self, finding: Finding) -> Skew | None:
+        if finding.resource is not None:
+            return self._clocks.at(finding.provider, finding.resource.region)
+        return self._clocks.of(self._journal.run(finding.run or ""), self._journal)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 

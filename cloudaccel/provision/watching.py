@@ -23,6 +23,7 @@ from cloudaccel.provision.journal import HoldLost, Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.lease import RUNNING
 from cloudaccel.provision.reports import Report, idle_since, read_report
+from cloudaccel.provision.skew import Clocks, Skew
 from cloudaccel.provision.standing import Standing
 from cloudaccel.provision.teardown import WAIT_S, Ender, may_bill
 from cloudaccel.provision.values import UNFINISHED, Run, Spec, Tracked
@@ -46,16 +47,17 @@ class Notice:
     Attributes
     ----------
     kind
-        ``ended`` (all of it, with proof), ``not_gone`` (may still bill), ``lease_soon``, ``budget_short`` (the lease
-        costs more than is left), ``budget_unknown`` (no price, so no guard), ``unasked`` (the cloud did not say),
-        ``idle``, ``use_unknown`` (it should end when idle, and use is not reported), ``unhealthy`` (accelerators do not
-        answer), ``interruption_soon`` (announced by the cloud), ``restarted``, ``not_restarted``.
+        ``clock`` (this machine's is far from the cloud's, so that nothing was decided), ``ended`` (all of it, with
+        proof), ``not_gone`` (may still bill), ``lease_soon``, ``budget_short`` (the lease costs more than is left),
+        ``budget_unknown`` (no price, so no guard), ``unasked`` (the cloud did not say), ``idle``, ``use_unknown`` (it
+        should end when idle, and use is not reported), ``unhealthy`` (accelerators do not answer),
+        ``interruption_soon`` (announced by the cloud), ``restarted``, ``not_restarted``.
     text
         One sentence for people.
     key
         The same key is the same news, at every look; a later lease or another reason is another key.
     may_bill
-        Ids of what may still exist; only with ``not_gone``.
+        Ids of what may still exist; only with ``not_gone`` and ``clock``.
     """
 
     kind: str
@@ -113,36 +115,53 @@ class Watcher:
     def look(self) -> Look:
         """One look at every run that is not over. What fails for one run is news of it and keeps no other waiting."""
         at = self._clock.now()
-        accounts = _Accounts(self._calls)
+        accounts, clocks = _Accounts(self._calls), Clocks(self._load, self._calls)
         open_runs = self._journal.runs(states=(*UNFINISHED, *RUNNING, *_UNPROVED, "interrupted"))
         free = sorted((r for r in open_runs if self._journal.is_free(r)), key=lambda r: r.lease_until or r.created_at)
         if self._workers > 1 and len(free) > 1:
             with ThreadPoolExecutor(max_workers=self._workers) as pool:
-                found = list(pool.map(partial(self._look_at, accounts=accounts), free))
+                found = list(pool.map(partial(self._look_at, accounts=accounts, clocks=clocks), free))
         else:
-            found = [self._look_at(run, accounts) for run in free]
+            found = [self._look_at(run, accounts, clocks) for run in free]
         notices = tuple(notice for some in found for notice in some)
         return Look(at=at, looked=len(free), held=len(open_runs) - len(free), notices=notices)
 
     # -- one run ------------------------------------------------------------------------------------------------------
 
-    def _look_at(self, run: Run, accounts: "_Accounts") -> list[Notice]:
+    def _look_at(self, run: Run, accounts: "_Accounts", clocks: Clocks) -> list[Notice]:
         now = self._clock.now()
+        # What is to be gone already is late by no clock.
+        skew = None if run.state in _UNPROVED else clocks.of(run, self._journal)
+        if skew is not None and skew.is_off:
+            return [self._not_judged(run, skew)]
         if run.state == "interrupted":
             return list(self._again(run))
+        alone = _alone(skew)
         reason = self._over(run, now)
+        if reason is not None:
+            reason += alone
         notices: list[Notice] = []
         if reason is None and run.state in RUNNING:
             try:
                 reason, reports = self._ask(run, accounts)
                 if reason is None:
                     notices += self._reported(run, reports, now)
-                    reason = self._idle(run, reports, now)
+                    idle = self._idle(run, reports, now)
+                    reason = None if idle is None else idle + alone
             except CloudAccelError as error:
                 notices.append(_unasked(run, error))
         if reason is not None:
             return [*notices, *self._end(run, reason)]
         return [*notices, *self._warnings(run, now)]
+
+    def _not_judged(self, run: Run, skew: Skew) -> Notice:
+        """That nothing was decided, since that takes a clock; whether the run is over by the cloud's."""
+        late = run.state in RUNNING and run.lease_until is not None and run.lease_until <= (skew.there or skew.here)
+        over = f" By {skew.provider}'s its lease is over: provision down {run.id}." if late else ""
+        return Notice(
+            kind="clock", run=run.id, key=f"clock:{run.id}", may_bill=may_bill(self._journal, run),
+            text=f"{skew.text} Until then nothing of it is ended or started again for a time that has come.{over}",
+        )  # fmt: skip
 
     def _over(self, run: Run, now: datetime) -> str | None:
         """Why the run must end, as far as the journal knows; None: no reason."""
@@ -364,9 +383,16 @@ class Watcher:
 
 
 def exit_code(notices: Sequence[Notice]) -> int:
-    """11 when something may still bill, 8 when a cloud did not answer, else 0."""
+    """11 when something may still bill (whatever a wrong clock leaves running too), 8 for a silent cloud, else 0."""
     kinds = {notice.kind for notice in notices}
-    return 11 if "not_gone" in kinds else 8 if "unasked" in kinds else 0
+    return 11 if kinds & {"not_gone", "clock"} else 8 if "unasked" in kinds else 0
+
+
+def _alone(skew: Skew | None) -> str:
+    """What is added to why a run ends where no cloud's clock could be asked."""
+    if skew is None or skew.there is not None:
+        return ""
+    return f", by this machine's clock alone: {skew.provider} did not say what time it is"
 
 
 def _why_ended(found: Instance, run: Run, now: datetime) -> str | None:

@@ -314,7 +314,7 @@ class Runs:
         for run in self.journal.runs(states=UNFINISHED):
             # A local one waits for its person, and a restart for the watcher, which knows what is left of its lease.
             ours = run.principal is not None and not is_local(run.principal) and run.spec.restart_of is None
-            if ours and run.id not in self._at_work and self.journal.is_free(run):
+            if ours and run.id not in self._at_work and self.journal.is_free(run, believing=True):
                 claimed = self.journal.claim(run)
                 if claimed is not None:
                     self._work(run.id, lambda r=claimed: self._launch(r))

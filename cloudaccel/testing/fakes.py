@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -107,7 +108,8 @@ class Server:
                     self.close_connection = True
                     return
                 text = _text(answer)
-                self.send_response(answer.status)
+                self.send_response_only(answer.status)
+                self.send_header("Date", format_datetime(fake.now(), usegmt=True))
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
@@ -151,6 +153,7 @@ def in_process(fake: RestFake, session: "requests.Session") -> "requests.Session
             response = requests.Response()
             response.status_code, response.url, response.request = answer.status, request.url, request
             response.headers["Content-Type"] = "application/json"
+            response.headers["Date"] = format_datetime(fake.now(), usegmt=True)
             response.raw = HTTPResponse(
                 io.BytesIO(_text(answer)), cast(Any, response.headers), answer.status, preload_content=False
             )

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -49,6 +50,11 @@ class InstancesContract:
         made = cloud.create(request)
         assert len({machine.id for machine in made}) == request.count
         assert {(machine.zone, machine.instance_type) for machine in made} == {(request.zone, request.instance_type)}
+
+    def test_its_time_is_now_or_not_said(self) -> None:
+        """Nothing ends for being late by a clock that is far from the cloud's; what is None is not compared."""
+        said = self.instances().time(region=self.request().region)
+        assert said is None or abs(said - datetime.now(UTC)) < timedelta(minutes=5)
 
     def test_another_market_is_refused_and_not_replaced(self) -> None:
         """A market that the adapter cannot start in is never answered with machines of another one, at its price."""

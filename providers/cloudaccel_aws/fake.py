@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import cache
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -171,6 +172,7 @@ class FakeAws(Account):
         }  # fmt: skip
         with self.lock:
             status, said, data = self._serve(environ, body)
+        said = {**said, "Date": format_datetime(self.now(), usegmt=True)}
         if said.get("Content-Length") is not None:  # cut: see `_serve`
             raise ReadTimeoutError(endpoint_url=request.url)
         return cast(Any, AWSResponse)(request.url, status, said, _Raw(io.BytesIO(data)))
@@ -188,6 +190,7 @@ class FakeAws(Account):
                 answer = self._serve(environ, body)
         status, headers, data = answer
         headers.setdefault("Content-Length", str(len(data)))
+        headers["Date"] = format_datetime(self.now(), usegmt=True)
         start_response(f"{status} {'OK' if status < 400 else 'Error'}", list(headers.items()))
         return [data]
 

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -94,6 +95,10 @@ class AwsInstances:
     def account(self, *, region: str) -> str:
         """The account number."""
         return str(self._sdk.call("sts", region, "GetCallerIdentity")["Account"])
+
+    def time(self, *, region: str) -> datetime | None:
+        """The ``Date`` of STS there."""
+        return self._sdk.time(region)
 
     def regions(self, *, region: str) -> Sequence[str]:
         """Regions that are enabled for the account."""

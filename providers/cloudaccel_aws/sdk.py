@@ -5,10 +5,12 @@ answer is seen. Repeating is the core's business, so every client is told to sen
 """
 
 import threading
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from cloudaccel.errors import AuthError, ConfigError, OutcomeUnknown, ProviderError, ProviderUnavailable, RequestInvalid
+from cloudaccel.protocols import http_time
 from cloudaccel_aws.failures import NAME, from_answer
 
 CONNECT_TIMEOUT_S = 10
@@ -69,6 +71,18 @@ class Sdk:
             raise _silent(OutcomeUnknown, operation, error) from error
         except exceptions.BotoCoreError as error:
             raise _silent(RequestInvalid, operation, error) from error
+
+    def time(self, region: str) -> datetime | None:
+        """What time it is there, by the answer to a call that needs no rights, a refusal too: a clock that is wrong
+        makes signatures that are refused. Raises `ProviderError` when nothing is answered.
+        """
+        try:
+            said = self.call("sts", region, "GetCallerIdentity")
+        except ProviderError as error:
+            said = cast("dict[str, Any] | None", getattr(error.__cause__, "response", None))
+            if said is None:
+                raise
+        return http_time(said.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
 
     def pages(self, service: str, region: str, operation: str, key: str, **parameters: Any) -> list[dict[str, Any]]:
         """All entries of `key`, over every page."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import cache
@@ -125,6 +126,10 @@ class AzureInstances:
         """The subscription's id, once its usage in `region` could be read with the credentials."""
         self._sdk.pages("compute.usage.list", region)
         return self._sdk.subscription
+
+    def time(self, *, region: str) -> datetime | None:
+        """The ``Date`` of the answer to a listing of usage there."""
+        return self._sdk.time(region)
 
     def regions(self, *, region: str) -> Sequence[str]:
         """Regions that sell machines to the subscription; asked of `region` only, which is therefore all."""

@@ -8,10 +8,12 @@ import ipaddress
 import os
 import threading
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from cloudaccel.errors import AuthError, ConfigError, OutcomeUnknown, ProviderError, ProviderUnavailable, RequestInvalid
+from cloudaccel.protocols import http_time
 from cloudaccel_azure.failures import NAME, from_answer
 
 ENDPOINT_ENV = "CLOUDACCEL_AZURE_ENDPOINT"
@@ -56,6 +58,20 @@ class Sdk:
     def pages(self, path: str, *positional: Any, **more: Any) -> list[dict[str, Any]]:
         """All entries of a listing, over every page."""
         return [_plain(found) for found in self._send(path, positional, more, every=True)]
+
+    def time(self, region: str) -> datetime | None:
+        """What time it is there, by the answer to a listing, a refusal too. Raises `ProviderError` for no answer."""
+        dates: list[str | None] = []
+
+        def note(answer: Any) -> None:
+            dates.append(answer.http_response.headers.get("Date"))
+
+        try:
+            self.pages("compute.usage.list", region, raw_response_hook=note)
+        except ProviderError:
+            if not dates:
+                raise
+        return http_time(dates[-1] if dates else None)
 
     def text_at(self, address: str) -> str | None:
         """The text behind an address that carries its own key, which is never repeated; None: there is none.

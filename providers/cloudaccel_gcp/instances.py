@@ -129,6 +129,10 @@ class GcpInstances:
         """The project's id, which is global: no region is asked."""
         return str(self._sdk.call("Projects", "get", project=self._sdk.project)["name"])
 
+    def time(self, *, region: str) -> datetime | None:  # noqa: ARG002  # the project is asked, which is global
+        """The ``Date`` of the answer to a read of the project."""
+        return self._sdk.time()
+
     def regions(self, *, region: str) -> Sequence[str]:  # noqa: ARG002  # the zone or the project says it
         """Regions of the project."""
         return sorted(str(found["name"]) for found in self._sdk.pages("Regions", "list", project=self._sdk.project))

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from cloudaccel.errors import (
     ProviderUnavailable,
     RequestInvalid,
 )
+from cloudaccel.protocols import http_time
 from cloudaccel_gcp.failures import NAME, from_answer
 
 ENDPOINT_ENV = "CLOUDACCEL_GCP_ENDPOINT"
@@ -70,6 +72,29 @@ class Sdk:
         for place, answer in self._send(service, method, request, every=True):
             found.setdefault(str(place).removeprefix("zones/"), []).append(_plain(answer))
         return found
+
+    def time(self) -> datetime | None:
+        """What time it is there, by the answer to a read of the project, a refusal too.
+
+        Raises `ProviderError` when nothing is answered.
+        """
+        session: Any = self._client("Projects").transport._session  # the SDK hands on no headers, its session does
+        dates: list[str | None] = []
+
+        def note(answer: Any, *_: Any, **__: Any) -> None:
+            dates.append(answer.headers.get("Date"))
+
+        with self._lock:
+            session.hooks["response"].append(note)
+        try:
+            self.call("Projects", "get", project=self.project)
+        except ProviderError:
+            if not dates:
+                raise
+        finally:
+            with self._lock:
+                session.hooks["response"].remove(note)
+        return http_time(dates[-1] if dates else None)
 
     def locations(self) -> frozenset[str]:
         """Zones in which the TPU API serves the project. Raises `ProviderError`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -403,3 +404,86 @@ def test_u98_a_machine_that_is_stopped_still_bills_and_is_ended(world: World) ->
     assert kinds(look) == ["ended"]
     assert "m-0 is stopped, and not by this program" in look.notices[0].text
     assert not world.cloud.live()
+
+
+# -- the clock ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_cloud_that_does_not_say_its_time_leaves_the_clock_alone_to_decide_and_that_is_said(world: World) -> None:
+    run = world.start(hours=4)
+    world.cloud.says = None
+    world.pass_hours(4.1)
+    (ended,) = world.look().notices
+    assert (ended.kind, world.cloud.live()) == ("ended", [])
+    assert "by this machine's clock alone: small did not say what time it is" in ended.text
+    assert "clock alone" in world.journal.run(run.id).note
+
+
+class _Older:
+    """A stranger's adapter that was written before anybody asked for the time."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self.name, self.quotas, self.instances = cloud.name, None, self
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "time":
+            raise AttributeError(name)
+        return getattr(self._cloud, name)
+
+
+def test_an_adapter_without_the_time_is_one_that_does_not_say_it(world: World) -> None:
+    world.start(hours=4)
+    world.pass_hours(4.1)
+    older = cast(Provider, _Older(world.cloud))
+    look = Watcher(world.journal, lambda _: older, world.clock, workers=1, limits=Standing).look()
+    assert kinds(look) == ["ended"]
+    assert "clock alone" in look.notices[0].text
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_wrong_clock_ends_no_idle_run_and_spends_no_budget(world: World, ahead: bool) -> None:
+    world.start(hours=14, total="30", cards="8", end_idle_s=3600.0)
+    world.pass_hours(2)
+    world.say(busy_h=0)
+    true = world.clock.at
+    world.cloud.says = lambda: true
+    world.clock.at += timedelta(hours=30 if ahead else -30)
+    assert kinds(world.look()) == ["clock"]
+    assert len(world.cloud.live()) == 2
+    world.clock.at = true
+    assert kinds(world.look()) == []
+
+
+def test_a_restart_is_not_given_up_by_a_wrong_clock(world: World) -> None:
+    """Too little was left of its lease, by a clock that was ahead, and what the cloud took back never came again."""
+    run = world.start(on_interruption="restart")
+    world.pass_hours(1)
+    held = world.journal.take(run)
+    world.journal.let_go(world.journal.update(held, state="interrupted"))
+    true = world.clock.at
+    world.cloud.says = lambda: true
+    world.clock.at += timedelta(hours=30)
+    assert kinds(world.look()) == ["clock"]
+    world.clock.at = true
+    assert world.journal.run(run.id).state == "interrupted"
+
+
+def test_a_hold_of_a_clock_that_was_ahead_hides_no_run_for_years(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process died, its hold ends in ten years, and no watcher of another machine would have looked at the run."""
+    run = world.start(hours=4)
+    monkeypatch.setattr("cloudaccel.provision.identity.holder", lambda: "another-host:1")
+    true, world.clock.at = world.clock.at, world.clock.at + timedelta(days=3650)
+    world.journal.take(run)
+    world.clock.at = true
+    monkeypatch.undo()
+    world.pass_hours(4.1)
+    assert kinds(world.look()) == ["ended"]
+
+
+def test_a_block_of_a_clock_that_was_ahead_blocks_nothing_for_years(world: World) -> None:
+    true, world.clock.at = world.clock.at, world.clock.at + timedelta(days=3650)
+    world.journal.block("small/here", ProviderUnavailable("full.", provider="small", ttl_s=3600))
+    assert world.journal.blocked(["small/here"])
+    world.clock.at = true
+    assert world.journal.blocked(["small/here"]) is None
