@@ -1,13 +1,14 @@
 """`pull_catalog`: take the catalog of another service, whole and checked, when it is another one than ours."""
 
 import os
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from cloudaccel import settings
 from cloudaccel.catalog import store
 from cloudaccel.catalog.checksums import catalog_faults
 from cloudaccel.catalog.locking import locked
+from cloudaccel.catalog.scratch import ROOM, working
 from cloudaccel.client import Client
 from cloudaccel.errors import SnapshotCorrupt, StorageError
 
@@ -27,22 +28,19 @@ def pull_catalog(service: Client) -> str | None:
     cache = settings.cache_dir()
     with closing(store.open_catalog(None, cache)) as ours:
         known = ours.meta["catalog_id"]
-    new = cache / f"pulled-{os.getpid()}.sqlite"
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        found = service.catalog_file(new, known)
-        if found is None:
-            return None
-        _check(new, found)
-        # A refresh under way here would start from one file and replace another.
-        with locked(cache / "refresh.lock"):
-            os.replace(new, cache / "catalog.sqlite")
-        return found
+        with working(cache / ROOM) as folder:
+            new = folder / "catalog.sqlite"
+            found = service.catalog_file(new, known)
+            if found is None:
+                return None
+            _check(new, found)
+            # A refresh under way here would start from one file and replace another.
+            with locked(cache / "refresh.lock"):
+                os.replace(new, cache / "catalog.sqlite")
+            return found
     except OSError as error:
         raise StorageError(f"the catalog cannot be kept in {cache}: {error.strerror}. Free the folder.") from error
-    finally:
-        with suppress(OSError):
-            new.unlink()
 
 
 def _check(file: Path, announced: str) -> None:

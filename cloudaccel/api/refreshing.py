@@ -13,6 +13,7 @@ from cloudaccel.catalog import carried, load, snapshot, store
 from cloudaccel.catalog.container import MANIFEST
 from cloudaccel.catalog.download import download, is_address, shown
 from cloudaccel.catalog.locking import locked
+from cloudaccel.catalog.scratch import scratch, tidy
 from cloudaccel.catalog.signing import Signer, signer_of
 from cloudaccel.catalog.snapshot_write import write_snapshot
 from cloudaccel.errors import ConfigError, QueryError, SnapshotCorrupt, SnapshotMissing
@@ -112,6 +113,7 @@ def refresh(
     if sign_with and not out:
         raise QueryError("--sign-with signs the snapshot that --out writes. Give --out, or leave --sign-with out.")
     sign = signer_of(sign_with) if sign_with else None
+    tidy(settings.cache_dir())
     if source is None:
         if verify:
             raise QueryError("--verify proves what --from takes in, or alone what is stored. Leave --out out.")
@@ -216,8 +218,6 @@ def export_snapshot(opened: store.Catalog, out: Path, sign: Signer | None = None
 
 
 def _from_address(url: str, out: Path | None, trusted: Path | None, sign: Signer | None) -> Refreshed:
-    import tempfile
-
     from cloudaccel.api.renewing import connection_of
 
     if url.startswith("http://") and trusted is None:
@@ -226,8 +226,8 @@ def _from_address(url: str, out: Path | None, trusted: Path | None, sign: Signer
             "publisher's public key with --trusted-key FILE."
         )
     last = _last_carried(url, trusted) if out is None else None
-    with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
-        file = Path(temporary) / "snapshot.zip"
+    with scratch(settings.cache_dir()) as folder:
+        file = folder / "snapshot.zip"
         known = last.asked(url) if last else None
         noted = download(url, file, connection_of(settings.load_settings()), known=known)
         if noted is None and last is not None:
@@ -310,10 +310,8 @@ def _from_tables(folder: Path, out: Path | None, sign: Signer | None) -> Refresh
             out, offers=found.offers, history=found.history, sources=found.sources, created_at=_now(), sign=sign
         )
         return _refreshed(folder, out, None, written, report)
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
-        snapshot_folder = Path(temporary) / "snapshot"
+    with scratch(settings.cache_dir()) as working:
+        snapshot_folder = working / "snapshot"
         written = write_snapshot(
             snapshot_folder, offers=found.offers, history=found.history, sources=found.sources, created_at=_now()
         )

@@ -1,7 +1,6 @@
 """`renew`: read the sellers' own price lists, judge them, and put what can be believed into the catalog."""
 
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from cloudaccel.catalog.compact import compact, keep_days
 from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.catalog.rows import Row
+from cloudaccel.catalog.scratch import scratch
 from cloudaccel.catalog.signing import signer_of
 from cloudaccel.catalog.spool import Shared, spooled, sweep
 from cloudaccel.catalog.web import Asked, Connection, HttpWeb
@@ -164,8 +164,8 @@ def renew_prices(
     lists = {name: registry.price_list(name) for name in names}
     cache = settings.cache_dir()
     sweep(cache)
-    with tempfile.TemporaryDirectory(prefix="cloudaccel-") as temporary:
-        target = Path(temporary) / "catalog.sqlite" if out or diff else cache / "catalog.sqlite"
+    with scratch(cache) as working:
+        target = working / "catalog.sqlite" if out or diff else cache / "catalog.sqlite"
         work = _Work(cache, target, Notebook(cache), now or _now(), believe, not diff, still, keep_days=kept)
         done = [_settled(work, name, reads, bool(providers)) for name, reads in _read(work, lists, progress)]
         if out:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 from cloudaccel.catalog import rows as row_rules
 from cloudaccel.catalog.container import MANIFEST
 from cloudaccel.catalog.rows import Row
+from cloudaccel.catalog.scratch import working
 from cloudaccel.catalog.signing import SIGNATURE, Signer
 from cloudaccel.catalog.snapshot import (
     FILE_NAME,
@@ -33,6 +33,7 @@ FREE_LICENCES = frozenset(
     {"Apache-2.0", "MIT", "UPL-1.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "public price list"}
 )
 Tables = Mapping[str, list[Row]]
+_WRITING = ".writing-"  # begins the name of a folder that one is written in
 
 
 def is_optional(source: Source) -> bool:
@@ -93,15 +94,15 @@ def _write_folder(
     target.mkdir(parents=True, exist_ok=True)
     old = _old_paths(target)
     # Inside the target: it may be a mount point, across whose edge nothing can be renamed.
-    with tempfile.TemporaryDirectory(dir=target, prefix=".writing-") as staging:
-        manifest = _write_files(Path(staging), tables, sources, created_at)
+    with working(target, _WRITING) as staging:
+        manifest = _write_files(staging, tables, sources, created_at)
         new = [file.path for file in manifest.files]
-        _write_signature(Path(staging), sign)
+        _write_signature(staging, sign)
         (target / SIGNATURE).unlink(missing_ok=True)  # that of the old manifest
         for name in (*new, MANIFEST, *([SIGNATURE] if sign else ())):
             place = target / name
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(Path(staging) / name, place)
+            os.replace(staging / name, place)
     for name in old - set(new):
         (target / name).unlink(missing_ok=True)
         with suppress(OSError):  # not empty, or not there
@@ -122,11 +123,11 @@ def _write_zip(
     import zipfile
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as staging:
-        folder = Path(staging) / "files"
+    with working(target.parent, f".{target.name}{_WRITING}") as staging:
+        folder = staging / "files"
         manifest = _write_files(folder, tables, sources, created_at)
         _write_signature(folder, sign)
-        packed = Path(staging) / target.name
+        packed = staging / target.name
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for name in (MANIFEST, *([SIGNATURE] if sign else ()), *(file.path for file in manifest.files)):
                 # A fixed time and mode: the same rows give the same bytes.

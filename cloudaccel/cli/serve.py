@@ -6,15 +6,16 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cloudaccel import settings as user_settings
 from cloudaccel import units
 from cloudaccel.api.attending import Tasks, source_of
 from cloudaccel.api.money import read_money
 from cloudaccel.api.renewing import check_reading
+from cloudaccel.catalog.scratch import scratch
 from cloudaccel.catalog.session import open_session
 from cloudaccel.cli import common, flags, serve_sign_in
 from cloudaccel.cli.attendant import attending
@@ -234,8 +235,8 @@ def _run_workers(settings: Any, listener: socket.socket) -> None:
     from uvicorn.supervisors import Multiprocess
 
     # Each process counts its own requests; /metrics of any of them adds up what all have written here.
-    with tempfile.TemporaryDirectory(prefix="cloudaccel-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    with scratch(user_settings.cache_dir()) as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         Multiprocess(settings, sockets=[listener]).run()
 
 
