@@ -27,7 +27,7 @@ from cloudaccel.provision import lease, money, standing
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import SystemClock
 from cloudaccel.provision.cost import Cost, cost
-from cloudaccel.provision.disks import disk_lines
+from cloudaccel.provision.disks import address_lines, disk_lines
 from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.launch import Launcher
 from cloudaccel.provision.places import Places, Preview
@@ -423,11 +423,20 @@ def _run_cost(a: argparse.Namespace, journal: Journal) -> int:
     costs = [cost(journal, run, now) for run in runs]
     price = units.parse_money(a.disk_price or str(DISK_PRICE.value), "--disk-price")[0]
     disks = {run.id: disk_lines(journal, run, now, price) for run in runs}
+    addresses = {run.id: address_lines(journal, run, now) for run in runs}
     if a.output == "json":
-        told = [{**out.cost_json(c), "disks": provision_disks.to_json(disks[c.run.id])} for c in costs]
+        told = [
+            {
+                **out.cost_json(c),
+                "disks": provision_disks.to_json(disks[c.run.id]),
+                "addresses": provision_disks.addresses_json(addresses[c.run.id]),
+            }
+            for c in costs
+        ]
         answers.write(a, "provision.cost", {"costs": told})
     else:
-        common.write(provision_render.cost_text(costs) + provision_disks.text(disks, price, a.disk_price is None))
+        beside = provision_disks.text(disks, price, a.disk_price is None) + provision_disks.addresses_text(addresses)
+        common.write(provision_render.cost_text(costs) + beside)
     return 0
 
 

@@ -29,7 +29,7 @@ KINDS: Mapping[str, type[ProviderError]] = {
     "conflict": Conflict,
     "gone": InstanceNotFound,
 }
-_BY_STATUS = {401: "auth", 403: "auth", 404: "gone", 409: "conflict", 412: "conflict", 429: "throttle"}
+_BY_STATUS = {401: "auth", 403: "auth", 409: "conflict", 412: "conflict", 429: "throttle"}
 
 
 class Verdict(NamedTuple):
@@ -47,7 +47,10 @@ def read_table(package: str, path: str) -> dict[str, Verdict]:
 
 
 def by_status(status: int) -> Verdict:
-    """The verdict on a code that the table lacks, by its HTTP status: 5xx may have run."""
+    """The verdict on a code that the table lacks, by its HTTP status: 5xx may have run.
+
+    A 404 proves no end: a proxy answers so too. That something is gone, each cloud says in a code of its own.
+    """
     kind = "ambiguous" if status >= 500 else _BY_STATUS.get(status, "request")
     return Verdict(kind, "provider" if kind == "auth" else "offering")
 

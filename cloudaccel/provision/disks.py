@@ -1,4 +1,4 @@
-"""What the disks of a run cost beside its machines: from their making until they are gone, also while nothing runs."""
+"""What a run costs beside its machines: disks and static addresses, paid until they are gone, whatever runs."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from decimal import Decimal
 from cloudaccel.model.offer import HOURS_PER_MONTH
 from cloudaccel.provision import money
 from cloudaccel.provision.journal import Journal
-from cloudaccel.provision.values import Run
+from cloudaccel.provision.values import Run, Tracked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,21 @@ class DiskLine:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressLine:
+    """One static address, paid for `hours` at a price that no source has. `ended_at` None: it is there."""
+
+    id: str
+    hours: Decimal
+    ended_at: datetime | None
+
+
+def address_lines(journal: Journal, run: Run, now: datetime) -> tuple[AddressLine, ...]:
+    """Every static address that was seen of the run."""
+    found = [r for r in journal.resources(run.id) if r.kind == "address"]
+    return tuple(AddressLine(id=r.id, hours=_hours(r, now), ended_at=r.gone_at) for r in found)
+
+
 def disk_lines(journal: Journal, run: Run, now: datetime, price_per_gib_month: Decimal) -> tuple[DiskLine, ...]:
     """Every disk that was seen of the run, at one estimated price; its size is the one that was asked for."""
     size = run.spec.options.disk_gib
@@ -32,7 +47,7 @@ def disk_lines(journal: Journal, run: Run, now: datetime, price_per_gib_month: D
     for disk in journal.resources(run.id):
         if disk.kind != "disk":
             continue
-        spent = money.hours(max(((disk.gone_at or now) - disk.first_seen_at).total_seconds(), 0))
+        spent = _hours(disk, now)
         amount = None if size is None else size * price_per_gib_month * spent / HOURS_PER_MONTH
         found.append(
             DiskLine(
@@ -41,3 +56,7 @@ def disk_lines(journal: Journal, run: Run, now: datetime, price_per_gib_month: D
             )
         )  # fmt: skip
     return tuple(found)
+
+
+def _hours(tracked: Tracked, now: datetime) -> Decimal:
+    return money.hours(max(((tracked.gone_at or now) - tracked.first_seen_at).total_seconds(), 0))

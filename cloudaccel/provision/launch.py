@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import NoReturn
 
 from cloudaccel.errors import (
@@ -145,7 +146,7 @@ class Launcher:
             r.token == last.token and r.state == "live" for r in self._journal.resources(run.id)
         ):
             return None
-        return [lambda: self._resume(run, last)]
+        return [partial(self._resume, run, last)]
 
     def _round(self, run: Run) -> Iterator[_Start]:
         self._stopped.clear()
@@ -155,29 +156,23 @@ class Launcher:
             try:
                 zones = self._places.zones(run.spec, candidate)
             except (ProviderError, LimitExceeded) as error:
-                yield self._failing(candidate, candidate.zone or "", error)
+                yield partial(self._refuse, candidate, error)
                 continue
             for zone in zones:
                 if self._stopped.intersection(self._stops(candidate)):
                     break
-                yield self._starting(index, candidate, zone, run)
+                yield partial(self._try, run, index, candidate, zone)
 
-    def _failing(self, candidate: Candidate, zone: str, error: CloudAccelError) -> _Start:
-        def fail() -> tuple[Run, tuple[Instance, ...]]:
+    def _refuse(self, candidate: Candidate, error: CloudAccelError) -> NoReturn:
+        self._record(candidate, candidate.zone or "", error)
+        raise error
+
+    def _try(self, run: Run, index: int, candidate: Candidate, zone: str) -> tuple[Run, tuple[Instance, ...]]:
+        try:
+            return self._start(self._journal.renew(run), index, candidate, zone)
+        except (ProviderError, LimitExceeded) as error:
             self._record(candidate, zone, error)
-            raise error
-
-        return fail
-
-    def _starting(self, index: int, candidate: Candidate, zone: str, run: Run) -> _Start:
-        def start() -> tuple[Run, tuple[Instance, ...]]:
-            try:
-                return self._start(self._journal.renew(run), index, candidate, zone)
-            except (ProviderError, LimitExceeded) as error:
-                self._record(candidate, zone, error)
-                raise
-
-        return start
+            raise
 
     # -- one place ----------------------------------------------------------------------------------------------------
 

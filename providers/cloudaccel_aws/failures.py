@@ -3,7 +3,7 @@
 from functools import cache
 
 from cloudaccel.errors import ProviderError
-from cloudaccel.facts.failures import Verdict, error_of, read_table
+from cloudaccel.facts.failures import Verdict, by_status, error_of, read_table
 
 NAME = "aws"
 
@@ -16,7 +16,7 @@ def table() -> dict[str, Verdict]:
 
 def from_answer(operation: str, code: str, message: str, status: int) -> ProviderError:
     """Our error for AWS's code. A code that the table lacks is judged by its HTTP status: 5xx may have run."""
-    verdict = table().get(code) or Verdict("ambiguous" if status >= 500 else "request")
+    verdict = table().get(code) or by_status(status)
     if code == "UnauthorizedOperation" and "explicit deny" in message.lower():
         verdict = verdict._replace(kind="policy")
     if code == "VcpuLimitExceeded" and "limit of 0" in message.lower():

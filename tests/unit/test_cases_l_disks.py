@@ -74,3 +74,37 @@ def test_u98_a_disk_that_cannot_be_is_refused(size: str) -> None:
     answer = run("quote", "--instance", "p5.48xlarge", f"--disk={size}")
     assert answer.code == 2
     assert "--disk" in answer.err
+
+
+def test_u98_a_static_address_is_paid_at_a_price_that_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that outlived its machine was not named where costs are, and looked as if it were free."""
+    pytest.importorskip("sqlalchemy")
+    from cloudaccel import state
+    from cloudaccel.provision.clock import SystemClock
+    from cloudaccel.provision.journal import Journal
+    from cloudaccel.testing.crashes import spec_for
+
+    monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path))
+    candidate = Candidate(
+        provider="fake", partition="fake", region="here", zone="here-a", instance="big", accelerator_id=None,
+        accelerator_count=None, nodes=1, market="on_demand", price_per_hour=Decimal(1), currency="USD",
+        price_as_of=None, offer_id="", catalog_id="",
+    )  # fmt: skip
+    with state.opened() as engine:
+        journal = Journal(engine, SystemClock())
+        made = journal.open_run(spec_for([candidate]))
+        journal.seen(made.id, "fake", "here", [("address", "eipalloc-1"), ("address", "eipalloc-2")])
+        journal.gone(made.id, "address", "eipalloc-2")
+    said = run("provision", "cost")
+    assert said.code == 0, said.err
+    there, released = [line for line in said.out.splitlines() if "eipalloc" in line]
+    assert "not known" in there
+    assert "(is there)" in there
+    assert "(is there)" not in released
+    first, second = run("provision", "cost", "--json").json["costs"][0]["addresses"]
+    assert (first["address"], first["price_per_hour"], first["amount"], first["ended_at"]) == (
+        "eipalloc-1", None, None, None,
+    )  # fmt: skip
+    assert second["ended_at"] is not None
