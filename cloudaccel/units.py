@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from cloudaccel.errors import QueryError
 from cloudaccel.model.money import MAX_AMOUNT
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _GB = {"": 1.0, "gb": 1.0, "tb": 1000.0, "gib": 1.0, "tib": 1024.0}
 
 
@@ -51,10 +51,11 @@ def parse_size(text: str, what: str) -> tuple[float, bool]:
 
 
 def parse_duration_s(text: str, what: str) -> float:
-    """Seconds in ``90m``, ``24h``, ``7d`` or ``2w``. A number without a unit is refused: it could mean either."""
+    """Seconds in ``300ms``, ``90m``, ``24h``, ``7d`` or ``2w``. A number alone is refused: it could mean either."""
     cleaned = text.strip().lower()
+    digits = cleaned.rstrip("mshdw")
     try:
-        seconds = float(cleaned[:-1]) * _SECONDS[cleaned[-1:]]
+        seconds = float(digits) * _SECONDS[cleaned[len(digits) :]]
     except (ValueError, KeyError):
         raise QueryError(f"{what}: {text!r} is no duration. Write a number and a unit, such as 24h or 7d.") from None
     if not 0 < seconds < 1e12:

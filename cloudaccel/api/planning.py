@@ -264,7 +264,8 @@ def _without_filters(request: Request, context: Context) -> Iterator[Relaxation]
     for words, relaxed in _lifted(request):
         best = make_plan(relaxed, context).best
         if best is not None and best.total is not None:
-            text = f"{_named(best)} for {best.total:,.2f} {CURRENCY} in {duration(best.hours)}"
+            when = "a month" if request.workload.serve is not None else f"in {duration(best.hours)}"
+            text = f"{_named(best)} for {best.total:,.2f} {CURRENCY} {when}"
             answers.append((best.total, words, text))
     for _, words, text in sorted(answers):
         yield Relaxation(reasons=("filter",), change=((words, ""),), text=f"{words}: {text}")

@@ -11,6 +11,8 @@ HEADINGS = ("1ST TOKEN", "THEN", "$/MTOK")
 def load_words(demand: ServeDemand) -> str:
     """The load as it was asked for: requests or tokens, how long they are, how long machines run."""
     asked = "no load stated: one replica"
+    if demand.concurrency is not None:
+        asked = f"{demand.concurrency:,} requests at once"
     if demand.requests_per_s is not None:
         asked = f"{demand.requests_per_s:g} requests/s"
     elif demand.tokens_per_month is not None:

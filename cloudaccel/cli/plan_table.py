@@ -19,9 +19,10 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
         lines += [*_table(plan, shown), ""]
     lines += shown_lines(plan)
     lines += _notes(plan)
-    lines += _rejected(plan)
-    lines += [f"Or       {relaxation.text}" for relaxation in plan.relaxations]
-    lines += rules_lines(plan)
+    if plan.options:  # else why_not says it, on stderr
+        lines += _rejected(plan)
+        lines += [f"Or       {relaxation.text}" for relaxation in plan.relaxations]
+        lines += rules_lines(plan)
     lines += _elsewhere(plan)
     lines += _assumed(plan, explain)
     if explain and plan.best is not None:

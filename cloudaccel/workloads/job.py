@@ -208,6 +208,11 @@ def _duration(key: str, value: Any) -> float:
     return units.parse_duration_s(str(value), key)
 
 
+def _latency(key: str, value: Any) -> float:
+    """Seconds, alone or with a unit: the time of one token is never minutes."""
+    return _duration(key, value) if str(value).strip()[-1:].isalpha() else _positive(key, value)
+
+
 def _size_gb(key: str, value: Any) -> float:
     size, binary = units.parse_size(str(value), key)
     return size * 1.073741824 if binary else size
@@ -275,7 +280,7 @@ _KEYS: dict[str, Callable[[str, Any], Any]] = {
     "output-tokens": _count,
     "cached-share": _share,
     "ttft": _duration,
-    "tpot": _positive,
+    "tpot": _latency,
     "context": _count,
     "concurrency": _count,
     "utilization": _share,

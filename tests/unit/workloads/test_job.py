@@ -146,3 +146,12 @@ def test_a_policy_key_that_nobody_reads_is_refused() -> None:
             {"task": "finetune", "model": "llama-3-70b", "method": "lora", "tokens": 1e8, "policy": {"pack": "eu-gdpr"}}
         )
     assert list(caught.value.choices) == ["packs"]
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("30ms", 0.03), ("0.03", 0.03), (0.03, 0.03), ("1.5s", 1.5)])
+def test_a_latency_may_carry_its_unit(said: object, seconds: float) -> None:
+    """Believed wrongly: a unit that everybody writes is no duration."""
+    serve = parse_job({"task": "serve", "model": "llama-3.1-8b", "tpot": said, "ttft": "500ms"}).workload.serve
+    assert serve is not None
+    assert serve.tpot_s == seconds
+    assert serve.ttft_s == 0.5
