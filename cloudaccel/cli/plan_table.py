@@ -167,11 +167,17 @@ def _needs(plan: Plan) -> list[str]:
         )
     if option is not None and workload.serve is not None:
         lines += plan_serving.serves_lines(option, workload.serve)
-    if option is not None and option.nodes > 1:
+    if option is not None and option.nodes > 1 and not _apart(option):
         lines.append(_links(option))
     if model.commercial_use and model.commercial_use != "yes":
         lines.append(f"Licence  {model.licence}: commercial use {model.commercial_use}")
     return lines
+
+
+def _apart(option: Option) -> bool:
+    """Whether its machines have nothing to say to each other: replicas that each fit into one."""
+    serving, there = option.fit.serving, option.offer.count
+    return serving is not None and there is not None and serving.accelerators_per_replica <= there
 
 
 def _links(option: Option) -> str:

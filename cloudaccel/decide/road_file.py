@@ -90,7 +90,7 @@ def parse_case(
     keys = _known(given, _TOP, "roadmap")
     for needed in ("demand", "options"):
         if needed not in keys:
-            raise ConfigError(f"{needed} is missing.")
+            raise ConfigError(f"{needed} is missing. {_WHERE}")
     demand = {name: _series(name, value) for name, value in _mapping("demand", keys["demand"]).items()}
     rates = parse_rates("fx", str(keys["fx"]) if "fx" in keys else None)
     place = Place(country=str(keys["country"]) if "country" in keys else None, rates=rates)
@@ -109,6 +109,8 @@ def parse_case(
     except ValueError as error:
         raise ConfigError(f"{error}.") from error
 
+
+_WHERE = "docs/how-to/own-hardware.md has the keys, docs/tutorial/build-tune-or-call.md an example."
 
 # -- values ------------------------------------------------------------------------------------------------------------
 
