@@ -90,7 +90,7 @@ def test_three_numbers_and_three_runs_are_shown() -> None:
 
 def test_unknown_peak_gives_no_hours_and_says_so() -> None:
     job = Workload(task="finetune", method="lora", model="", tokens=1e6, sequence_tokens=512)
-    fit = size(job, resolve_model("llama-3.2-1b"), by_id("nvidia-a10g"), per_node=1, nodes=1)
+    fit = size(job, resolve_model("llama-3.2-1b"), by_id("nvidia-rtx-a4000"), per_node=1, nodes=1)
     assert fit.verdict == "fits"
     assert fit.hours_likely is None
     assert "speed_unknown" in [reason.code for reason in fit.reasons]
