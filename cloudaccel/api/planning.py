@@ -135,7 +135,7 @@ def plan(
         If the job or a flag cannot be read. A job that nothing fits is no error: the plan has no options.
     """
     parsed, money = job_money(_job(job, overrides or {}, filters), filters.pop("currency", None), fx_file, tax)
-    _check_numbers(rank_by, mfu, measured, options, max_nodes)
+    _check_numbers(parsed, rank_by, mfu, measured, options, max_nodes)
     wanted = _wanted(parsed, filters)
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
@@ -314,12 +314,16 @@ def _check_keywords(filters: Mapping[str, object]) -> None:
         )
 
 
-def _check_numbers(rank_by: str, mfu: float | None, measured: float | None, options: int, max_nodes: int) -> None:
+def _check_numbers(
+    job: Job, rank_by: str, mfu: float | None, measured: float | None, options: int, max_nodes: int
+) -> None:
     """Refuse what would divide by zero, run for ever, or answer nonsense; a nan passes no comparison."""
     if rank_by not in RANKS:
         raise QueryError(f"--rank: {rank_by!r} is none of {', '.join(RANKS)}.")
     if mfu is not None and not 0 < mfu <= 1:
         raise QueryError(f"--mfu: {mfu} is no share of the peak. Write a number above 0 and up to 1, such as 0.40.")
+    if mfu is not None and job.workload.serve is not None:
+        raise QueryError("--mfu is of training. For serving give --measured: output tokens per second and accelerator.")
     if measured is not None and not 0 < measured < math.inf:
         raise QueryError(f"--measured: {measured} is no rate. Write tokens per second and accelerator, above 0.")
     for flag, number in (("--limit", options), ("--max-nodes", max_nodes)):

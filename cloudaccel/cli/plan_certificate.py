@@ -17,7 +17,7 @@ def render(found: Certificate, *, explain: bool) -> str:
     if found.chance_none:
         lines.append(f"         {_share(found.chance_none)} that nothing keeps them")
     if not found.speed_sampled:
-        lines.append("         the speed of serving has no range yet: only prices and rules are drawn")
+        lines.append("         without a load the speed of serving costs nothing: only prices and rules are drawn")
     for flip in found.flips:
         lines.append(f"Flips    {flip.name}: {flip.value:,.2f} {flip.unit}, at {flip.at:,.2f}: {flip.to}")
     if found.facts:

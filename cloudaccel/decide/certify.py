@@ -13,7 +13,8 @@ from decimal import Decimal
 from cloudaccel.errors import QueryError
 from cloudaccel.model.certificate import Certificate, Fact, Flip
 from cloudaccel.model.plan import Option, Plan
-from cloudaccel.model.workload import Assumption
+from cloudaccel.model.workload import Assumption, ServeDemand
+from cloudaccel.workloads.serving import asked_output_per_s, machines_if_slower
 
 # Price changes in the bundled history: offers seen over 30 days or more, a change is more than 0.1 %.
 _HISTORY = (
@@ -47,6 +48,7 @@ class _Candidate:
     speed: str
     price: str
     rules: tuple[str, ...]
+    load: ServeDemand | None = None  # of serving, when machines follow from the speed
 
     def hours(self, slower: float) -> float:
         """Hours paid when the run takes `slower` times the likely estimate."""
@@ -54,9 +56,16 @@ class _Candidate:
 
     def cost(self, slower: float, dearer: float) -> float:
         """USD at these factors on time and price."""
+        return self.compute * self._share(slower) * dearer + self.other
+
+    def _share(self, slower: float) -> float:
+        """How many times the machine-hours of the estimate it takes: more hours, or for a load more machines."""
+        serving, there = self.option.fit.serving, self.option.offer.count
+        if self.load is not None and serving is not None and there is not None:
+            machines = machines_if_slower(self.load, serving, int(there), slower)
+            return 1.0 if machines is None else machines / self.option.nodes
         fixed = self.likely_h is None or self.option.offer.term is not None
-        share = 1.0 if fixed else self.hours(slower) / self.hours(1.0)
-        return self.compute * share * dearer + self.other
+        return 1.0 if fixed else self.hours(slower) / self.hours(1.0)
 
 
 class _Draws:
@@ -116,7 +125,7 @@ def certify(
         flips=tuple(_flips(plan, candidates)),
         facts=tuple(_facts(candidates, draws, seed, legal_odds)),
         assumptions=_assumptions(candidates, legal_odds),
-        speed_sampled=candidates[0].likely_h is not None,
+        speed_sampled=candidates[0].likely_h is not None or candidates[0].load is not None,
     )
 
 
@@ -134,11 +143,11 @@ def _candidates(plan: Plan) -> list[_Candidate]:
         if key in seen or total is None or total > _FAR_DEARER * best.total or option.verdict == "non_compliant":
             continue
         seen.add(key)
-        found.append(_candidate(option, total, setup))
+        found.append(_candidate(option, total, setup, plan.workload.serve))
     return found
 
 
-def _candidate(option: Option, total: Decimal, setup: float) -> _Candidate:
+def _candidate(option: Option, total: Decimal, setup: float, serve: ServeDemand | None) -> _Candidate:
     offer, compute = option.offer, float(option.lines[0].amount or 0)
     likely = option.fit.hours_likely
     return _Candidate(
@@ -151,12 +160,17 @@ def _candidate(option: Option, total: Decimal, setup: float) -> _Candidate:
         speed=f"speed of {offer.accelerator_id}",
         price=f"price of {offer.accelerator_id} at {offer.provider} ({offer.market.replace('_', '-')})",
         rules=option.rules if option.verdict == "unknown" else (),
+        load=serve if serve is not None and asked_output_per_s(serve) is not None and option.fit.serving else None,
     )
 
 
 def _slower(c: _Candidate) -> Callable[[random.Random], float]:
-    """Factor on the hours: triangular over the range of the estimate, one draw for an accelerator in every size."""
-    fit = c.option.fit
+    """Factor on the time: triangular over the range of the estimate, one draw for an accelerator in every size."""
+    fit, serving = c.option.fit, c.option.fit.serving
+    if c.load is not None and serving is not None:
+        fastest = serving.output_tokens_per_s / serving.output_tokens_per_s_high
+        slowest = serving.output_tokens_per_s / serving.output_tokens_per_s_low
+        return lambda generator: generator.triangular(fastest, slowest, 1.0)
     if fit.hours_likely is None or fit.hours_low is None or fit.hours_high is None:
         return lambda _: 1.0
     low, high = fit.hours_low / fit.hours_likely, fit.hours_high / fit.hours_likely

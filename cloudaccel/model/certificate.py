@@ -41,7 +41,7 @@ class Certificate:
     facts
         What is worth knowing, dearest first; empty when no single fact would change the choice.
     speed_sampled
-        False for serving: no range of its throughput is known, so only prices and rules are drawn.
+        False for serving without a load: no cost hangs on its speed, so only prices and rules are drawn.
     """
 
     first: str

@@ -21,6 +21,7 @@ RECOMPUTE_FACTOR = {"none": 1.0, "": 1.0, "selective": 1.0, "partial": 1.25, "fu
 _GOODPUT = ((8, 0.97), (256, 0.95), (4096, 0.92))
 GOODPUT_BEYOND = 0.90
 UNKNOWN_COUNT = 1024  # accelerators of a big published run that does not say how many
+CALIBRATED_ERROR = 0.12  # of a measured rate: 9 of 11 runs within it, docs/explanation/sizing.md
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from cloudaccel.model.workload import (
     Workload,
 )
 from cloudaccel.workloads.memory import GIB, available_gib
-from cloudaccel.workloads.runs import bf16_peak
+from cloudaccel.workloads.runs import CALIBRATED_ERROR, bf16_peak
 
 # Bytes per weight, scales included: NVFP4, MXFP4 and AWQ keep about 0.56 (docs/explanation/sizing.md).
 WEIGHT_BYTES = {"fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "fp4": 0.56, "int4": 0.56}
@@ -142,6 +142,7 @@ class Case(NamedTuple):
     nodes: int
     rates: Rates
     kv: Cache
+    measured: float | None = None  # output tokens per second and accelerator
 
     @property
     def total(self) -> int:
@@ -150,22 +151,32 @@ class Case(NamedTuple):
 
     def machines(self, replica: Replica, speed: Speed | None) -> int:
         """Machines that carry the load with replicas like this one; of one replica when no load is stated."""
-        replicas = (_replicas(self.demand, speed) if speed else None) or 1
-        if replica.cards > self.per_node:
-            return replicas * -(-replica.cards // self.per_node)
-        return -(-replicas // (self.per_node // replica.cards))
+        replicas = (_replicas(self.demand, speed.output_per_s) if speed else None) or 1
+        return machines_of(replicas, replica.cards, self.per_node)
 
 
-def size_serving(workload: Workload, model: ModelShape, accelerator: Accelerator, *, per_node: int, nodes: int) -> Fit:
+def size_serving(
+    workload: Workload,
+    model: ModelShape,
+    accelerator: Accelerator,
+    *,
+    per_node: int,
+    nodes: int,
+    measured: float | None = None,
+) -> Fit:
     """The best replica on these machines, and how many carry the load.
 
     Of the replicas that hold the weights and one sequence of the longest context, it is the one with the most output
-    per accelerator that meets the latency targets.
+    per accelerator that meets the latency targets. `measured` output tokens per second and accelerator replace the rate
+    that is estimated; latencies and memory stay estimates.
     """
     case = case_of(workload, model, accelerator, per_node=per_node, nodes=nodes)
     if case is None:
         unknown = Reason("memory_unknown", f"no source gives the memory of {accelerator.name}")
         return Fit(verdict="no", reasons=(unknown,))
+    if measured is not None:
+        rates = case.rates._replace(low=1 - CALIBRATED_ERROR, high=1 + CALIBRATED_ERROR)
+        case = case._replace(measured=measured, rates=rates)
     chosen, verdict, speed = _choose(case)
     return _no(case, chosen) if verdict == "no" else _sized(case, chosen, verdict, speed)
 
@@ -208,16 +219,29 @@ def _worth(case: Case, replica: Replica, speed: Speed | None) -> tuple[bool, int
     machines = case.machines(replica, speed)
     if speed is None:
         return False, -machines, -replica.cards, 0.0
-    needed = (_replicas(case.demand, speed) or 0) * replica.cards
+    needed = (_replicas(case.demand, speed.output_per_s) or 0) * replica.cards
     return speed.in_time(case.demand), -machines, -needed, speed.output_per_s / replica.cards
 
 
-def _replicas(demand: ServeDemand, speed: Speed) -> int | None:
+def _replicas(demand: ServeDemand, output_per_s: float) -> int | None:
     """Replicas that carry the load at the stated utilisation; None when no load is stated."""
     asked = asked_output_per_s(demand)
     if asked is None:
         return None
-    return max(1, math.ceil(asked / (speed.output_per_s * demand.utilisation) - 1e-9))
+    return max(1, math.ceil(asked / (output_per_s * demand.utilisation) - 1e-9))
+
+
+def machines_of(replicas: int, cards: int, per_node: int) -> int:
+    """Machines of `per_node` accelerators for replicas of `cards` each: several in one, or one over several."""
+    if cards > per_node:
+        return replicas * -(-cards // per_node)
+    return -(-replicas // (per_node // cards))
+
+
+def machines_if_slower(demand: ServeDemand, serving: Serving, per_node: int, slower: float) -> int | None:
+    """Machines that carry the load when a replica makes `slower` times less than estimated; None without a load."""
+    replicas = _replicas(demand, serving.output_tokens_per_s / slower) if serving.output_tokens_per_s else None
+    return None if replicas is None else machines_of(replicas, serving.accelerators_per_replica, per_node)
 
 
 @lru_cache(maxsize=1024)
@@ -301,7 +325,7 @@ def _sized(case: Case, replica: Replica, verdict: str, speed: Speed | None) -> F
         memory=_memory(replica, case.available, max(0.0, min(replica.kv_room, used))),
         tokens_per_s=speed.output_per_s * (total // replica.cards) if speed else None,
         serving=serving,
-        assumptions=_assumptions(case.workload, demand, case.accelerator),
+        assumptions=(*_assumptions(case.workload, demand, case.accelerator), *_measured(case)),
     )
 
 
@@ -311,6 +335,13 @@ def _tight_cache(case: Case, serving: Serving) -> Reason:
     at_once = case.demand.concurrency or 1
     asked = f"{wanted:,}" if at_once == 1 else f"{at_once} × {wanted:,}"
     return Reason("kv_tight", f"the cache holds {holds}, and {asked} are asked for: within the error of the estimate")
+
+
+def _measured(case: Case) -> tuple[Assumption, ...]:
+    if case.measured is None:
+        return ()
+    unit, source = "output tokens/s an accelerator", "measured by the caller"
+    return (Assumption("measured", case.measured, unit, source, "", "user"),)
 
 
 def _missed(case: Case, replica: Replica, speed: Speed | None, serving: Serving) -> tuple[Reason, ...]:
@@ -334,7 +365,7 @@ def _missed(case: Case, replica: Replica, speed: Speed | None, serving: Serving)
 def _serving(case: Case, replica: Replica, speed: Speed | None) -> Serving:
     demand, kv = case.demand, case.kv
     output = speed.output_per_s if speed else 0.0
-    replicas = _replicas(demand, speed) if speed else None
+    replicas = _replicas(demand, speed.output_per_s) if speed else None
     tokens = int(max(0.0, replica.kv_room) / kv.per_token) if kv.per_token else 0
     safe = int(max(0.0, replica.kv_room - replica.kv_margin) / kv.per_token) if kv.per_token else 0
     return Serving(
@@ -397,8 +428,10 @@ def replica_speed(case: Case, replica: Replica) -> Speed | None:
 
     batch = _batch_within(step, most, demand.tpot_s)
     tpot = step(batch)
-    seconds = batch * ttft / replica.pp + demand.output_tokens * tpot
-    return Speed(batch * demand.output_tokens / seconds, batch * demand.input_tokens / seconds, batch, ttft, tpot)
+    output = batch * demand.output_tokens / (batch * ttft / replica.pp + demand.output_tokens * tpot)
+    if case.measured is not None:
+        output = case.measured * replica.cards
+    return Speed(output, output * demand.input_tokens / demand.output_tokens, batch, ttft, tpot)
 
 
 def _exchange_s(case: Case, tp: int) -> float:

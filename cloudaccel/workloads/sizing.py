@@ -25,7 +25,7 @@ def size(
     per_node
         Accelerators in one machine, joined by its fast link.
     measured
-        Tokens per second and accelerator that the caller measured; it replaces the prior.
+        Tokens per second and accelerator that the caller measured (of output, for serving); it replaces the prior.
     mfu
         Step MFU (share of the dense peak, 0..1) to assume instead of the prior.
     machine
@@ -35,7 +35,7 @@ def size(
     if per_node < 1 or nodes < 1:
         raise ValueError("per_node and nodes must be at least 1")
     if workload.task == "serve":
-        fit = size_serving(workload, model, accelerator, per_node=per_node, nodes=nodes)
+        fit = size_serving(workload, model, accelerator, per_node=per_node, nodes=nodes, measured=measured)
     else:
         fit = size_training(
             workload,

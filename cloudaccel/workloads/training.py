@@ -18,7 +18,7 @@ from cloudaccel.model.workload import (
 from cloudaccel.workloads.flops import QLORA_SLOWDOWN, flops_per_token
 from cloudaccel.workloads.memory import GIB, Parts, Trial, available_gib, memory_of_parts, platform, sizes
 from cloudaccel.workloads.priors import Prior, prior, question
-from cloudaccel.workloads.runs import RECOMPUTE_FACTOR, Run, bf16_peak, goodput_prior
+from cloudaccel.workloads.runs import CALIBRATED_ERROR, RECOMPUTE_FACTOR, Run, bf16_peak, goodput_prior
 from cloudaccel.workloads.shapes import Found, Room, batch_sequences, grow_micro_batch, network_stretch, search
 
 # Share of the memory that an estimate may fill and still be called "fits"; above it "tight", above the whole "no".
@@ -27,7 +27,6 @@ FITS_SHARE = {"full": 0.90, "dpo": 0.90, "lora": 0.90, "qlora": 0.80}
 TIGHT_SHARE = {"full": 1.0, "dpo": 1.0, "lora": 1.0, "qlora": 1.05}
 SLOW_LINKS = frozenset({None, "pcie", "nvlink-bridge"})
 FITS_SHARE_WIDE = 0.80  # platforms whose overhead is a guess
-CALIBRATED_ERROR = 0.12  # 9 of 11 runs within it, docs/explanation/sizing.md
 # Where no source gives the network between machines: that of plain cloud machines without a fabric, 100 Gbit/s for
 # eight accelerators with a fast link and 25 for cards on PCIe; a fabric has 400 to 3,200 (machine_networks.csv). Our
 # judgement, 2026-11-27: a plan must not rest on a fabric that nobody promised.

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -109,3 +110,28 @@ def test_the_load_the_latency_and_the_cost_of_a_token_are_said(capsys: pytest.Ca
     tokens = 20 * 1280 * 730 * 3600
     assert f"a million tokens, in and out: {Decimal(option['total']) / tokens * 1_000_000:,.3f}" in text
     assert serving["replicas"] * serving["output_tokens_per_s"] >= 2 * 20 * 256
+
+
+def test_a_measured_rate_replaces_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    """Believed wrongly: what was measured changes nothing in a plan for serving."""
+    job = [*JOB, "--accel", "H100-SXM:8", "--json"]
+    assert main(job) == 0
+    estimated = json.loads(capsys.readouterr().out)["options"][0]["fit"]["serving"]
+    assert main([*job, "--measured", "100"]) == 0
+    measured = json.loads(capsys.readouterr().out)["options"][0]["fit"]["serving"]
+    assert measured["output_tokens_per_s"] == 100 * measured["accelerators_per_replica"]
+    assert measured["replicas"] > estimated["replicas"]
+    assert measured["ttft_s"] == estimated["ttft_s"]
+    assert main([*job, "--mfu", "0.4"]) == 2
+    assert "--measured" in capsys.readouterr().err
+
+
+def test_a_certificate_draws_the_speed_of_serving(capsys: pytest.CaptureFixture[str]) -> None:
+    """Believed wrongly: a fleet sized by an estimate is sure to be the cheapest."""
+    answers: list[dict[str, Any]] = []
+    for load in (["--requests-per-s", "20"], ["--concurrency", "4"]):
+        words = ["plan", "--task", "serve", "--model", "llama-3.1-8b", *load, "--lock", "-", "--certify", "--json"]
+        assert main([*words, "--provider", "aws", "--headquarters", "DE", "--users", "none"]) == 0
+        answers.append(json.loads(capsys.readouterr().out)["certificate"])
+    assert [answer["speed_sampled"] for answer in answers] == [True, False]
+    assert any(fact["name"].startswith("speed of") for fact in answers[0]["facts"])
