@@ -54,7 +54,7 @@ APART = (
     ("undated", "without a date"),
     ("not_seen", "priced, but not seen for sale there"),
     ("community", "on community hosts"),
-    ("other_currency", "in another currency (no exchange rate loaded)"),
+    ("other_currency", "in another currency (no exchange rate loaded: --fx-file)"),
     ("upfront", "with a payment at the start that the price per hour leaves out"),
 )
 APART_BIT = {code: 1 << bit for bit, (code, _) in enumerate(APART)}
