@@ -55,12 +55,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="MFU to assume, 0..1: share of the dense peak over the whole clock, in place of the prior",
     )
-    s.add_argument(
-        "--measured",
-        type=float,
-        metavar="N",
-        help="tokens per second and accelerator that you measured; of output, for serving",
-    )
+    s.add_argument("--measured", type=float, metavar="N", help="tokens per second and accelerator; of output, to serve")
     s.add_argument("--setup", metavar="TIME", help="start, load and saving paid beside the run (default 45m)")
     flags.add(s, "--disk-price")
     s.add_argument("--transfer-price", metavar="MONEY", help="per GB brought in from elsewhere (default 0.09)")
