@@ -37,6 +37,7 @@ def pull_catalog(service: Client) -> str | None:
             _check(new, found)
             # A refresh under way here would start from one file and replace another.
             with locked(cache / "refresh.lock"):
+                store.check_ours(cache / "catalog.sqlite")
                 os.replace(new, cache / "catalog.sqlite")
             return found
     except OSError as error:

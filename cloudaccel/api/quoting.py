@@ -132,7 +132,7 @@ class Quote:
         return None
 
     def is_stale(self, offer: Offer) -> bool:
-        """Whether the price is older than ``max_age``, or undated; False when no limit was given."""
+        """Whether the price is not known to be as young as ``max_age``: older, undated or ahead; False: no limit."""
         limit = self.query.max_age_days
         if limit is None:
             return False
@@ -146,13 +146,27 @@ def _is_count(term: AcceleratorTerm, count: Fraction | None) -> bool:
     return count is not None and (count >= term.count if term.at_least else count == term.count)
 
 
+AHEAD = "ahead"  # of a price that is dated after today
+
+
 def age_days(offer: Offer, today: date) -> tuple[int, int] | None:
-    """Age of the price in days, at most and at least; the two differ when its date is an interval. None: undated."""
+    """Age of the price in days, at most and at least; the two differ when its date is an interval.
+
+    None: not known, since the price is undated, or dated after today, where this clock is behind or that one was ahead.
+    """
     if offer.price.as_of is None:
         return None
     oldest = (today - date.fromisoformat(offer.price.as_of)).days
     newest = (today - date.fromisoformat(offer.price.as_of_until or offer.price.as_of)).days
-    return max(oldest, 0), max(newest, 0)  # a clock that is behind makes no price younger than new
+    return None if oldest < 0 else (oldest, max(newest, 0))
+
+
+def age_text(offer: Offer, today: date, *, undated: str = "?") -> str:
+    """The age for people: ``3 d``, ``117–420 d`` where its date is an interval, ``ahead`` where it is after today."""
+    age = age_days(offer, today)
+    if age is None:
+        return AHEAD if offer.price.as_of else undated
+    return f"{age[0]} d" if age[0] == age[1] else f"{age[1]}–{age[0]} d"
 
 
 def quote(
@@ -515,7 +529,9 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
         yield Notice(code="clock", text=text)
     stale = sum(answer.is_stale(offer) for offer in answer.offers)
     if stale:
-        yield Notice(code="stale_price", text=f"{stale} of the prices shown are older than --max-age, marked STALE.")
+        aged = [age_days(offer, answer.today) for offer in answer.offers if answer.is_stale(offer)]
+        why = "older than --max-age" if all(aged) else "not known to be younger than --max-age"
+        yield Notice(code="stale_price", text=f"{stale} of the prices shown are {why}, marked STALE.")
     beside = _on_demand_beside(session, answer.offers)
     for offer in answer.offers:
         if (on_demand := beside.get(offer.id)) is not None:
@@ -664,4 +680,16 @@ def _lookalikes(term: AcceleratorTerm) -> Iterator[str]:
         yield f"{other} exists ({note})"
 
 
-__all__ = ["DEFAULT_LIMIT", "KINDS", "LINKS", "Notice", "Quote", "age_days", "build_query", "cost_of", "quote"]
+__all__ = [
+    "AHEAD",
+    "DEFAULT_LIMIT",
+    "KINDS",
+    "LINKS",
+    "Notice",
+    "Quote",
+    "age_days",
+    "age_text",
+    "build_query",
+    "cost_of",
+    "quote",
+]

@@ -105,8 +105,10 @@ def refresh(
     ------
     SnapshotMissing, SnapshotCorrupt
         If `source` is not there, or is damaged. Nothing was changed.
+    ConfigError
+        If `source` may not be read, or is nothing that holds prices. Nothing was changed.
     StorageError
-        If the target cannot be written. Nothing was changed.
+        If the target cannot be written, or may not be read by this user and would be lost. Nothing was changed.
     """
     if source is None and out is None:
         raise QueryError("refresh: pass --from a snapshot, or --out. Live prices: cloudaccel.renew_prices().")
@@ -133,6 +135,11 @@ def refresh(
         raise SnapshotMissing(f"--from {folder}: there is no such file or folder. Check the path.")
     if folder.suffix == ".zip" or (folder / MANIFEST).is_file():
         return _from_snapshot(folder, Path(out) if out else None, trusted, sign)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"--from {folder}: it is neither a snapshot (a folder or a .zip) nor a folder of price tables. "
+            "Prices of one file: quote --price-file."
+        )
     if trusted is not None:
         raise SnapshotCorrupt(
             f"--from {folder}: a key is trusted, and price tables are not signed. Take in a signed snapshot, or run "
@@ -326,6 +333,7 @@ def _install(
     target = cache / "catalog.sqlite"
     # A refresh of the sellers' lists under way here would start from one file and replace another.
     with locked(cache / "refresh.lock"):
+        store.check_ours(target)
         catalog_id = load.build_file(
             target,
             [store.bundled_snapshot(), *folders],

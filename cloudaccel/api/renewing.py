@@ -163,6 +163,8 @@ def renew_prices(
     names = list(dict.fromkeys(providers)) or list(registry.price_lists())
     lists = {name: registry.price_list(name) for name in names}
     cache = settings.cache_dir()
+    if not (out or diff):
+        store.check_ours(cache / "catalog.sqlite")
     sweep(cache)
     with scratch(cache) as working:
         target = working / "catalog.sqlite" if out or diff else cache / "catalog.sqlite"

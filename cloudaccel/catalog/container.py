@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from cloudaccel.errors import SnapshotCorrupt, SnapshotMissing
+from cloudaccel.errors import ConfigError, SnapshotCorrupt, SnapshotMissing
 
 MANIFEST = "manifest.json"
 MAX_FILE = 512 * 1024 * 1024  # 2 M offers are about 450 MB
@@ -18,7 +18,10 @@ _ADVICE = "Fetch the snapshot again, or write a new one with: cloudaccel refresh
 
 
 class Box:
-    """A folder of files. `open` gives a binary stream, or SnapshotCorrupt when the manifest's file is not there."""
+    """A folder of files. `open` gives a binary stream, or SnapshotCorrupt when the manifest's file is not there.
+
+    `ConfigError` where a file is there and this user may not read it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,6 +41,8 @@ class Box:
             return path.open("rb")
         except FileNotFoundError as error:
             raise _absent(name, self._folder) from error
+        except PermissionError as error:
+            raise _closed(path, error) from error
         except (OSError, RuntimeError) as error:  # RuntimeError: a link to itself, before Python 3.13
             raise corrupt(name, f"cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
@@ -51,6 +56,8 @@ class _ZipBox(Box):
         super().__init__(path)
         try:
             self._zip = zipfile.ZipFile(path)
+        except PermissionError as error:
+            raise _closed(path, error) from error
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise corrupt(path.name, f"is no readable zip file ({error})") from error
         entries = self._zip.infolist()
@@ -115,6 +122,11 @@ def opened(path: Path) -> Generator[Box]:
             box.close()
     else:
         raise SnapshotMissing(f"no price snapshot at {path}. {_ADVICE}, or name another with --from")
+
+
+def _closed(path: Path, error: OSError) -> ConfigError:
+    """The error for a file that is there, and that this user may not read: it is not damaged."""
+    return ConfigError(f"{path} cannot be read: {error.strerror}. Mend its mode, or name another.")
 
 
 def _absent(name: str, place: Path) -> SnapshotMissing | SnapshotCorrupt:

@@ -354,7 +354,9 @@ def _tables(folder: Path, report: IngestReport) -> dict[str, Table]:
             with path.open(encoding="utf-8-sig", newline="") as stream:
                 reader = csv.DictReader(stream, strict=True, restkey="", restval="")
                 tables[path.name] = [_full(row, path, line) for line, row in enumerate(reader, start=2)]
-        except (csv.Error, UnicodeDecodeError, OSError) as error:
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}. Mend its mode, or take it away.") from error
+        except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is no CSV table in UTF-8 ({error}). Mend the file, or take it away.") from error
         report.read[path.name] = len(tables[path.name])
     return tables

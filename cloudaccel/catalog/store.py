@@ -93,6 +93,21 @@ def open_catalog(where: str | None, cache: Path) -> Catalog:
     return _open_bundled(cache)
 
 
+def check_ours(refreshed: Path) -> None:
+    """Refuse to replace a refreshed catalog that this user may not read: nobody knows which prices would be lost.
+
+    Raises
+    ------
+    StorageError
+        If it is there and may not be read.
+    """
+    if os.path.exists(refreshed) and not os.access(refreshed, os.R_OK):
+        raise StorageError(
+            f"the refreshed catalog {refreshed} may not be read by this user, and is not replaced: its prices would be "
+            "lost. Mend its mode, move it away, or set CLOUDACCEL_CACHE_DIR."
+        )
+
+
 def bundled_catalog_path(cache: Path, snapshot: Path) -> Path:
     """Where the catalog built from `snapshot` is kept. The name changes whenever the snapshot or the schema does."""
     stamp = zlib.crc32((snapshot / "manifest.json").read_bytes())

@@ -5,6 +5,7 @@ from collections import Counter
 from decimal import Decimal
 
 from cloudaccel.api import quoting as api
+from cloudaccel.api.quoting import AHEAD, age_text
 from cloudaccel.catalog.schema import APART
 from cloudaccel.cli import common
 from cloudaccel.facts.names import short_name
@@ -100,7 +101,7 @@ def _catalog(answer: api.Quote) -> str:
     if answer.catalog_until is None:
         return "catalog undated"
     days = (answer.today - date.fromisoformat(answer.catalog_until)).days
-    return f"catalog {answer.catalog_until} ({f'{days} d old' if days >= 0 else 'after today'})"
+    return f"catalog {answer.catalog_until} ({f'{days} d old' if days >= 0 else AHEAD})"
 
 
 def _standard(answer: api.Quote, view: View, per: str, wide: bool) -> tuple[list[str], frozenset[int], list[list[str]]]:
@@ -181,10 +182,7 @@ def _availability(offer: Offer) -> str:
 
 
 def _age(offer: Offer, answer: api.Quote) -> str:
-    age = api.age_days(offer, answer.today)
-    if age is None:
-        return "?"
-    text = f"{age[0]} d" if age[0] == age[1] else f"{age[1]}–{age[0]} d"
+    text = age_text(offer, answer.today)
     return f"{text} STALE" if answer.is_stale(offer) else text
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from cloudaccel.api import refreshing as api
+from cloudaccel.api.quoting import AHEAD
 from cloudaccel.api.renewing import ProviderRenewal, Renewed, renew_prices
 from cloudaccel.api.scheduling import ScheduleStatus, keep_fresh, schedule_status
 from cloudaccel.catalog.download import is_address
@@ -347,8 +348,10 @@ def _list_lines(lists: Sequence[api.ListStatus]) -> list[str]:
 
 def _age(p: api.ProviderStatus, today: date) -> str:
     newest = p.as_of_until or p.as_of
-    days = (today - date.fromisoformat(newest)).days if newest else -1
-    return f"{days} d" if days >= 0 else "?"
+    if not newest:
+        return "?"
+    days = (today - date.fromisoformat(newest)).days
+    return f"{days} d" if days >= 0 else AHEAD
 
 
 def _text(path: object) -> str | None:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from cloudaccel.api.judging import Rules, judge_by
-from cloudaccel.api.quoting import Quote
+from cloudaccel.api.quoting import Quote, age_days, age_text
 from cloudaccel.compliance import Judge, placement_of, shipped_packs
 from cloudaccel.compliance.packs import NOT_LAW_YET
 from cloudaccel.model import Offer
 from cloudaccel.model.verdict import ACCEPTED_RISK, COMPLIANT, DISCLAIMER, Verdict
 from cloudaccel.output.columns import display_name
 from cloudaccel.service.guard import known_packs
-from cloudaccel.service.page_table import age_text, money
+from cloudaccel.service.page_table import money
 
 _SHOWN = 4  # cheaper ones that are named; the others are counted
 _ALLOWED = (COMPLIANT, ACCEPTED_RISK)
@@ -68,6 +68,12 @@ def make_card(answer: Quote, judge: Judge | None) -> Card:
     )
 
 
+def _aged(offer: Offer, answer: Quote) -> str:
+    if age_days(offer, answer.today) is None:
+        return "dated after today" if offer.price.as_of else "of no date"
+    return f"{age_text(offer, answer.today)} old"
+
+
 def _why(answer: Quote, ranked: list[Offer], at: int | None, verdict: Verdict | None) -> list[str]:
     if at is None:
         if not ranked:
@@ -84,7 +90,7 @@ def _why(answer: Quote, ranked: list[Offer], at: int | None, verdict: Verdict | 
     sum_text = f"{money(hourly, best.price.currency)} an hour ÷ {best.count} accelerators"
     said.append(
         f"The price is {sum_text if best.count != 1 else 'for one accelerator'}, {best.price.status}, "
-        f"{age_text(best, answer)} old, from {best.price.source.name}."
+        f"{_aged(best, answer)}, from {best.price.source.name}."
     )
     if verdict is None:
         said.append("No rules were asked: choose them under “Rules” to see what is allowed.")

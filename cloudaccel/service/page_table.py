@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from cloudaccel.api.quoting import Quote, age_days
+from cloudaccel.api.quoting import Quote, age_days, age_text
 from cloudaccel.catalog.schema import APART
 from cloudaccel.cost.currency import tax_on
 from cloudaccel.facts import places
@@ -58,20 +58,12 @@ def country_title(code: str | None) -> str:
     return country.name if country else ""
 
 
-def age_text(offer: Offer, answer: Quote) -> str:
-    """``3 d``, or the interval where a source has none: ``117–420 d``."""
-    age = age_days(offer, answer.today)
-    if age is None:
-        return "no date"
-    return f"{age[0]} d" if age[0] == age[1] else f"{age[1]}–{age[0]} d"
-
-
 def _age(offer: Offer, answer: Quote) -> Cell:
     age = age_days(offer, answer.today)
     css = "old" if age is None or age[0] > _OLD_DAYS else "fresh" if age[0] <= _FRESH_DAYS else "aging"
     price = offer.price
     seen = f"seen {price.as_of}" + (f" to {price.as_of_until}" if price.as_of_until else "")
-    text = age_text(offer, answer) + (" STALE" if answer.is_stale(offer) else "")
+    text = age_text(offer, answer.today, undated="no date") + (" STALE" if answer.is_stale(offer) else "")
     return Cell(text, f"{seen if price.as_of else 'no source dates it'}, in {price.source.name}", css)
 
 

@@ -50,10 +50,16 @@ def under(clock: str, *words: str) -> tuple[int, str, str]:
 def test_a_clock_that_is_behind_is_said_and_gives_no_age_below_zero(cloud: FakeCloud, cache: Path) -> None:
     """He would have believed prices of next year to be of today."""
     assert cloud.url
+    code, out, _ = under(BACK, "quote", "H100:8", "--json")
+    prices = [offer["price"] for offer in json.loads(out)["offers"]]
+    ahead = [price for price in prices if price["as_of"] > (datetime.now(UTC) - timedelta(days=364)).date().isoformat()]
+    assert (code, {price["age_days"] for price in ahead}) == (0, {None})
     for words in (("quote", "H100:8", "--max-age", "30d"), ("refresh", "--status"), ("refresh", "oci")):
         code, out, err = under(BACK, *words)
         assert (code, "Check the clock" in err) == (0, True), (words, err)
         assert "(0 d old)" not in out
+        assert " 0 d" not in out
+        assert "ahead" in out or words == ("refresh", "oci")
     code, out, _ = under(BACK, "doctor")
     assert (code, "Set this machine's clock" in out) == (6, True)
     assert not list(cache.glob("*.damaged"))
