@@ -387,7 +387,9 @@ def _context(
         )
 
     most = None if given is None else given.most_by()
-    return Context(db, table, sizer, judged, channel=_channels(held=holding is not None), energy=_energy, most=most)
+    warnings = tuple if given is None else given.unused
+    channels = _channels(held=holding is not None)
+    return Context(db, table, sizer, judged, channel=channels, energy=_energy, most=most, warnings=warnings)
 
 
 def _cited(support: Support) -> str:
@@ -457,6 +459,9 @@ def _assumed(job: Job, setup: str | None, disk: object, transfer: object) -> Ite
     for assumption, given, applies in used:
         if applies:
             yield assumption if given is None else replace(assumption, value=str(given), source="given", flag="user")
+    if job.workload.serve is not None and job.model.published and "dtype" not in job.given:
+        source = f"as its weights are published; {job.model.note}"
+        yield Assumption("dtype", job.model.published, "", source, job.model.as_of, "--dtype")
 
 
 def lock_text(found: Plan) -> str:

@@ -5,7 +5,7 @@ A limit that nobody could tell stays unknown: it is neither enough nor too littl
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from functools import cache
@@ -46,14 +46,30 @@ class Given:
 
     source: str
     limits: Mapping[tuple[str, str, str], tuple[Decimal, Decimal]]
+    words: Mapping[tuple[str, str, str], str] = field(default_factory=dict[tuple[str, str, str], str])
+    met: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict[tuple[str, str], dict[str, str]])
 
     def of(self, provider: str, line: QuotaLine) -> QuotaLine:
         """`line` with its limit, if it is written down."""
+        self.met.setdefault((provider, line.region), {})[line.code] = line.name
         for word in (line.code, line.name):
             found = self.limits.get((provider, line.region, word.lower()))
             if found is not None and word:
                 return replace(line, limit=found[0], used=found[1], why="")
         return replace(line, why=line.why or f"not in {self.source}")
+
+    def unused(self) -> Iterator[str]:
+        """Limits that were typed and that counted nothing so far, each with what the quotas there are called."""
+        for (provider, region, code), word in self.words.items():
+            there = {k: v for (owner, place), lines in self.met.items() if (owner, place) == (provider, region)
+                     for k, v in lines.items()}  # fmt: skip
+            if code in {name.lower() for pair in there.items() for name in pair}:
+                continue
+            known = ", ".join(f"{k} ({v})" if k != v else k for k, v in sorted(there.items()))
+            said = (
+                f"what was looked at there counts against {known}" if there else "nothing that was looked at is there"
+            )
+            yield f"--quota {word} limits nothing: {said}"
 
     def most_by(self) -> Callable[[Offer], int | None]:
         """A function that says how many machines of an offer fit into the limits; None: none of them counts it."""
@@ -179,6 +195,7 @@ def read_given(words: Sequence[str]) -> Given | None:
     if not words:
         return None
     limits: dict[tuple[str, str, str], tuple[Decimal, Decimal]] = {}
+    typed: dict[tuple[str, str, str], str] = {}
     for word in words:
         found = _INLINE.fullmatch(word)
         if found is None:
@@ -186,7 +203,8 @@ def read_given(words: Sequence[str]) -> Given | None:
         else:
             where = (found["provider"], found["region"], found["code"].lower())
             limits[where] = (_figure(found["limit"], word), Decimal(0))
-    return Given(", ".join(words), limits)
+            typed[where] = word
+    return Given(", ".join(words), limits, typed)
 
 
 def _from_file(path: str) -> Iterator[tuple[tuple[str, str, str], tuple[Decimal, Decimal]]]:

@@ -535,9 +535,15 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
     beside = _on_demand_beside(session, answer.offers)
     for offer in answer.offers:
         if (on_demand := beside.get(offer.id)) is not None:
-            where = f"{offer.provider} {offer.region} {offer.instance}"
-            text = f"{where}: spot {offer.price.amount} is not below on-demand {on_demand}."
+            where = " ".join(filter(None, (offer.provider, offer.region, offer.zone, offer.instance)))
+            seen = f"seen {offer.price.as_of or 'on an unknown day'}, in {offer.price.source.name}"
+            text = f"{where}: spot {offer.price.amount} ({seen}) is not below on-demand {on_demand}: no saving."
             yield Notice(code="spot_not_cheaper", text=text, offer=offer.id)
+        if offer.accelerator_id is None:
+            where = f"{offer.provider} {offer.region} {offer.instance}"
+            named = "no source names its accelerator" if offer.accelerator_name == "unknown" else None
+            text = f"{where}: {named or f'its accelerator, {offer.accelerator_name!r}, is in no table'}."
+            yield Notice(code="accelerator_unknown", text=text, offer=offer.id)
     for term in answer.query.terms:
         if term.note:
             yield Notice(code="name", text=term.note)

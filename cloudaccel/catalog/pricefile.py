@@ -120,7 +120,7 @@ def _row(path: Path, line: int, cells: Mapping[str, str], warnings: list[str]) -
         warnings.append(f"{where}: provider {provider!r} is not in the table of providers; kept as it is.")
     region = cells.get("region") or "global"
     place = places.region(provider, region)
-    accelerator_id, count, memory = _accelerator(where, cells, warnings)
+    accelerator_id, count, memory, taken = _accelerator(where, cells, warnings)
     amount = _amount(where, cells)
     row.update(
         provider=provider,
@@ -143,7 +143,7 @@ def _row(path: Path, line: int, cells: Mapping[str, str], warnings: list[str]) -
         last_seen=cells.get("last_seen", ""),
         as_of=cells.get("as_of", "")[:10],
         source="file",
-        note="; ".join(filter(None, (cells.get("note", ""), cells.get("source", "") and f"from {cells['source']}"))),
+        note="; ".join(filter(None, (cells.get("note", ""), _from(cells), taken))),
     )
     row["market"], row["term"] = market_and_term(cells.get("market") or "on-demand", where)
     row.update({key: cells.get(key, "") or row[key] for key in ("term", "payment", "offering_class")})
@@ -155,7 +155,14 @@ def _row(path: Path, line: int, cells: Mapping[str, str], warnings: list[str]) -
     return row
 
 
-def _accelerator(where: str, cells: Mapping[str, str], warnings: list[str]) -> tuple[str | None, Fraction | None, str]:
+def _from(cells: Mapping[str, str]) -> str:
+    return f"from {cells['source']}" if cells.get("source") else ""
+
+
+def _accelerator(
+    where: str, cells: Mapping[str, str], warnings: list[str]
+) -> tuple[str | None, Fraction | None, str, str]:
+    """Id, count and memory of what a row names; and that one of several variants was taken, when it was."""
     raw = cells.get("accelerator", "")
     count = _count(where, cells.get("count", ""))
     memory = _memory(where, cells.get("mem_gb_each", ""))
@@ -163,17 +170,18 @@ def _accelerator(where: str, cells: Mapping[str, str], warnings: list[str]) -> t
         resolution = names.resolve(raw) if raw else None
     except UnknownName:
         warnings.append(f"{where}: accelerator {raw!r} is not in the table of accelerators; kept as it is.")
-        return None, count, memory
+        return None, count, memory, ""
     candidates = resolution.accelerator_ids if resolution else ()
     table = accelerators.by_id
     fitting = [i for i in candidates if memory and table(i).memory_gib == float(memory)] or list(candidates)
     if not fitting:
-        return None, count, memory
-    chosen = fitting[0]
+        return None, count, memory, ""
+    chosen, taken = fitting[0], ""
     if len(fitting) > 1:
         warnings.append(f"{where}: {raw!r} may be {' or '.join(fitting)}; taken as {chosen}. Write the full name.")
+        taken = f"{raw!r} is taken as {chosen}, and may be {' or '.join(fitting[1:])}"
     nominal = table(chosen).memory_gib
-    return chosen, count, memory or (f"{nominal:g}" if nominal else "")
+    return chosen, count, memory or (f"{nominal:g}" if nominal else ""), taken
 
 
 def _memory(where: str, text: str) -> str:
@@ -258,8 +266,9 @@ def _alternatives_settled(rows: list[tuple[int, Row]]) -> list[tuple[int, Row]]:
     for members in by_key.values():
         members.sort(key=lambda m: (m[1]["as_of"], Decimal(m[1]["price_per_hour"] or 0)), reverse=True)
         (line, first), *others = members
+        rule = ["the newer of two prices counts, of the same day the dearer"] if others else []
         also = [
             f"another source says {r['price_per_hour'] or 'no price'} ({r['as_of']}, {r['note']})" for _, r in others
         ]
-        settled.append((line, {**first, "note": "; ".join(filter(None, (first["note"], *also)))}))
+        settled.append((line, {**first, "note": "; ".join(filter(None, (first["note"], *also, *rule)))}))
     return settled

@@ -157,7 +157,8 @@ def _break_evens(found: Comparison) -> Iterator[str]:
             yield f"  breaks even with rent at   {points}"
             hours = [b for b in found.break_evens if b.first == way.label and b.unit == "hours"]
             points = "    ".join(f"{b.rent:.2f}: {b.text.partition(':')[0]}" for b in hours)
-            yield f"  simple payback, hours of full use, with rent at   {points}"
+            if hours:  # of a yearly sum nobody knows what is paid at first
+                yield f"  simple payback, hours of full use, with rent at   {points}"
 
 
 def _leader(at: Decimal, label: str) -> str:

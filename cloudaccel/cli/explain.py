@@ -9,6 +9,7 @@ from cloudaccel.errors import UnknownName
 from cloudaccel.model import Accelerator, Offer
 from cloudaccel.output.columns import part_text, plain
 from cloudaccel.output.explain_json import explanation_json
+from cloudaccel.workloads.portability import features_of
 
 EXAMPLES = """\
   cloudaccel explain H100                       the variants of a family
@@ -65,6 +66,7 @@ def _lines(e: api.Explanation) -> Iterator[str]:
         yield f"  spelled {spelling} there" + (f" ({identity})" if len(e.accelerators) > 1 else "")
     for accelerator in e.accelerators:
         yield from _accelerator(accelerator)
+        yield from _software(accelerator, alone=len(e.accelerators) == 1)
     yield from _offers(e)
 
 
@@ -99,6 +101,20 @@ def _accelerator(x: Accelerator) -> Iterator[str]:
     if x.note:
         yield f"      note       {x.note}"
     yield f"      source     {x.source} ({x.confidence}, {x.as_of})"
+
+
+def _software(x: Accelerator, *, alone: bool) -> Iterator[str]:
+    """What runs on it: dated facts, never a yes that nobody said."""
+    known = features_of(x)
+    said = [
+        f"{word}{', '.join(name for name, found in known if found.answer is answer)}"
+        for word, answer in (("", True), ("not ", False), ("unknown: ", None))
+        if any(found.answer is answer for _, found in known)
+    ]
+    yield f"      runs       {'; '.join(said)}"
+    for name, found in known:
+        if alone and found.source and not (found.answer and found.reason.startswith(f"{name} works on")):
+            yield f"                 {name}: {found.reason} ({found.source}, {found.as_of})"
 
 
 def _offers(e: api.Explanation) -> Iterator[str]:

@@ -220,6 +220,8 @@ def _save(text: str, where: str | None) -> str | None:
 
 
 def _exit_code(found: Plan, a: argparse.Namespace, max_increase: Decimal | None) -> int:
+    for warning in found.warnings:
+        common.note(f"warning: {warning}", quiet=a.quiet)
     if found.best is None:
         common.note(plan_table.why_not(found))
         if any("quota" in relaxation.reasons for relaxation in found.relaxations):

@@ -18,7 +18,7 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
     if shown:
         lines += [*_table(plan, shown), ""]
     lines += shown_lines(plan)
-    lines += _notes(plan)
+    lines += [*_notes(plan), *_data_turns(plan)]
     if plan.options:  # else why_not says it, on stderr
         lines += _rejected(plan)
         lines += [f"Or       {relaxation.text}" for relaxation in plan.relaxations]
@@ -268,6 +268,10 @@ def _notes(plan: Plan) -> Iterator[str]:
     for number, option in enumerate(plan.near, 1):
         for reason in () if plan.options else option.fit.reasons:
             about.setdefault(reason.text, []).append(f"·{number}")
+    best = plan.best
+    if best is not None and best.offer.availability == ("listed", None):
+        text = "listed with a price; no source has seen it for sale (--require-available leaves such offers out)"
+        about.setdefault(text, []).append("1")
     for text, numbers in list(about.items())[:_MOST_NOTES]:
         yield f"Note     {', '.join(numbers)}: {text}"
     if len(about) > _MOST_NOTES:
@@ -275,6 +279,26 @@ def _notes(plan: Plan) -> Iterator[str]:
 
 
 _MOST_NOTES = 5
+
+
+def _data_turns(plan: Plan) -> Iterator[str]:
+    """How long a run must be for the way that brings data in, or not, to change places with option 1."""
+    best = plan.best
+    if best is None or plan.workload.data_gb is None or plan.workload.serve is not None:
+        return
+    compute, beside = _compute_and_rest(best)
+    for other in plan.options[1:]:
+        more, rest = _compute_and_rest(other)
+        if (rest - beside) * (compute - more) > 0:  # dearer in the one and cheaper in the other
+            hours = best.hours * (rest - beside) / (compute - more)
+            which = "longer" if hours > best.hours else "shorter"
+            yield f"Data     {_place(other)} is cheaper for runs {which} than {duration(hours)}"
+            return
+
+
+def _compute_and_rest(option: Option) -> tuple[Decimal, Decimal]:
+    compute = option.lines[0].amount or Decimal(0)
+    return compute, (option.total or Decimal(0)) - compute
 
 
 def _elsewhere(plan: Plan) -> list[str]:

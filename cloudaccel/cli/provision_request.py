@@ -252,8 +252,9 @@ def _refuse_ambiguous(answer: quoting.Quote, any_variant: bool) -> None:
         seen = {o.accelerator_id for o in answer.offers if o.accelerator_id}
         named = [i for i in term.accelerator_ids if i in seen] or list(term.accelerator_ids)
         choices = [_spelled(i) + (f":{tail}" if tail else "") for i in named]
+        only = ", though only one is on offer there" if len(named) == 1 else ""
         raise AmbiguousName(
-            f"{term.text!r} covers {len(named)} accelerators, and machines are started of one: "
+            f"{term.text!r} covers {len(term.accelerator_ids)} accelerators{only}, and machines are started of one: "
             "name it, or add --any-variant.",
             choices=choices,
         )

@@ -193,7 +193,8 @@ def _exit_code(answer: api.Quote, strict: bool) -> int:
         # Something was on offer, and the rules leave none of it: another matter than nothing being on offer.
         return 4 if answer.judged is not None and answer.judged.verdicts else 3
     if strict and (
-        any(answer.is_stale(o) for o in answer.offers) or all(o.price.amount is None for o in answer.offers)
+        any(answer.is_stale(o) for o in answer.offers)
+        or all(o.price_per_accelerator_hour is None for o in answer.offers)
     ):
         return 6
     return 0

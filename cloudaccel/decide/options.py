@@ -228,6 +228,8 @@ def _one(where: str, key: str, text: str) -> tuple[Decimal, str]:
     if match is None:
         raise QueryError(f"--option {where!r}: {key}={text!r} is no number of 0 or more.")
     digits, scale, rest = match.groups()
+    if scale and scale + rest.strip() in NUMBERS.get(key, ()):  # 64kWh are 64 of a kWh, and not 64,000 of a Wh
+        scale, rest = "", scale + rest
     if scale and rest.lower().startswith("tok"):  # 0.9/Mtok has no scale; 400Mtok has
         rest = rest[3:]
     return Decimal(digits.replace("_", "")) * _SCALE[scale], rest.strip()

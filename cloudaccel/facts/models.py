@@ -38,7 +38,18 @@ _COUNTS = (
     "latent_rope_dim",
     "value_dim",
 )
-_TEXTS = ("id", "family", "architecture", "attention", "licence", "commercial_use", "source", "as_of", "note")
+_TEXTS = (
+    "id",
+    "family",
+    "architecture",
+    "attention",
+    "licence",
+    "commercial_use",
+    "source",
+    "as_of",
+    "note",
+    "published",
+)
 _COLUMNS = (*_COUNTS, *_TEXTS, "params_b", "params_active_b", "tied_embeddings", "gated", "released", "aliases")
 ATTENTION_KINDS = ("mha", "gqa", "mla", "sliding", "hybrid")
 _ALLOWED = {
@@ -46,6 +57,7 @@ _ALLOWED = {
     "commercial_use": frozenset({"yes", "no", "conditions", ""}),
     "tied_embeddings": frozenset({"y", "n"}),
     "gated": frozenset({"y", "n"}),
+    "published": frozenset({"fp8", ""}),
 }
 TOTAL_TOLERANCE = 0.025  # docs/explanation/sizing.md: 101 of 122 rows within it
 ACTIVE_TOLERANCE = 0.20  # makers leave embeddings or the head out of "active": up to 16 % (gpt-oss-20b)

@@ -215,6 +215,7 @@ class Plan:
     without_rules: Option | None = None
     if_settled: Option | None = None
     shown: Shown | None = None  # how sums are shown beside themselves; the sums are in the offers' currency
+    warnings: tuple[str, ...] = ()  # what was asked and did nothing
     reservation: Reservation | None = None  # in which the run is planned; its machines are the only option
 
     @property

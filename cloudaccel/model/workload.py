@@ -101,6 +101,7 @@ class ModelShape:
     source: str = ""
     as_of: str = ""
     note: str = ""
+    published: str = ""  # number format of its weights where they are smaller than 16 bits; empty when not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from cloudaccel.catalog.history import PriceVersion
 from cloudaccel.catalog.pricestats import PriceHistory
 from cloudaccel.model import Accelerator
 from cloudaccel.output.columns import plain
+from cloudaccel.workloads.portability import features_of
 
 
 def explanation_json(e: api.Explanation) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def explanation_json(e: api.Explanation) -> dict[str, Any]:
         "note": e.note or None,
         "spelling": e.spelling,
         "spellings": dict(e.spellings),
-        "accelerators": [accelerator_json(a) for a in e.accelerators],
+        "accelerators": [{**accelerator_json(a), "features": _features_json(a)} for a in e.accelerators],
         "offers": [
             {
                 "id": o.id, "provider": o.provider, "region": o.region, "zone": o.zone, "instance": o.instance,
@@ -42,6 +43,15 @@ def history_json(versions: Sequence[PriceVersion]) -> list[dict[str, Any]]:
         {"from": v.from_at, "until": v.until_at, "price_per_hour": plain(v.amount) or None, "source": v.source}
         for v in versions
     ]
+
+
+def _features_json(accelerator: Accelerator) -> list[dict[str, Any]]:
+    """What is known to run on it, or not to; an answer of null is unknown."""
+    return [
+        {"name": name, "answer": known.answer, "reason": known.reason, "source": known.source or None,
+         "as_of": known.as_of or None}
+        for name, known in features_of(accelerator)
+    ]  # fmt: skip
 
 
 def accelerator_json(accelerator: Accelerator) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def lock(plan: Plan) -> dict[str, Any]:
             "if_settled": option_json(plan.if_settled) if plan.if_settled else None,
         },
         "relaxations": [relaxation.text for relaxation in plan.relaxations],
+        "warnings": list(plan.warnings),
         "evaluated": plan.evaluated,
         "considered": {"columns": " ".join(CONSIDERED), "rows": [_considered(option) for option in plan.considered]},
     }  # fmt: skip
@@ -108,6 +109,7 @@ def option_json(option: Option) -> dict[str, Any]:
             "as_of": price.as_of, "as_of_until": price.as_of_until,
             "source": {"name": price.source.name, "path": price.source.path, "revision": price.source.revision},
         },
+        "availability": {"state": offer.availability.state, "last_seen": offer.availability.last_seen},
         "hours": _money(option.hours),
         "lines": [_line(line) for line in option.lines],
         "total": _money(option.total),

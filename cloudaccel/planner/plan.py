@@ -149,6 +149,7 @@ def _plan(request: Request, context: Context, field: Field, rejections: Rejectio
         without_rules=built.option(ruled_out[0]) if ruled_out[0] else None,
         if_settled=built.option(ruled_out[1]) if ruled_out[1] else None,
         reservation=None if request.held is None else request.held.reservation,
+        warnings=tuple(context.warnings()),
     )
 
 

@@ -1,7 +1,7 @@
 """What a plan is made from: the request, and those that the planner asks."""
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -76,6 +76,7 @@ class Context:
         channel: Callable[[Offer, int], str] | None = None,
         energy: Callable[[Offer, Accelerator, int, Decimal], Energy | None] | None = None,
         most: Callable[[Offer], int | None] | None = None,
+        warnings: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self.db = db
         self.accelerators = accelerators
@@ -83,4 +84,5 @@ class Context:
         self.judge = judge
         self.channel = channel
         self.energy = energy
+        self.warnings = warnings  # asked when the plan is made
         self.most = most  # machines that a quota leaves; None of an offer: no quota is known to count it

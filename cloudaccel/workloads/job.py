@@ -116,7 +116,10 @@ def parse_job(given: Mapping[str, Any]) -> Job:
         raise ConfigError(f"task is missing: one of {', '.join(TASKS)}.")
     try:
         values = {key: _KEYS[key](key, value) for key, value in keys.items()}
-        return Job(_workload(values), _model(values), dict(given))
+        model = _model(values)
+        if values["task"] == "serve" and model.published:  # nobody serves 8-bit weights in twice the memory unasked
+            values.setdefault("dtype", model.published)
+        return Job(_workload(values), model, dict(given))
     except QueryError as error:
         if error.exit_code != ConfigError.exit_code:
             raise

@@ -78,6 +78,14 @@ def feature_support(name: str, accelerator: Accelerator, task: str = "*") -> Sup
     return _look_up("feature", _SPELLINGS.get(key, key), accelerator, task)
 
 
+FEATURES = ("bf16", "fp8", "fp4", "flash-attn", "bitsandbytes")  # what people ask of an accelerator by name
+
+
+def features_of(accelerator: Accelerator) -> tuple[tuple[str, Support], ...]:
+    """What is known of `FEATURES` on an accelerator, each with source and date."""
+    return tuple((name, feature_support(name, accelerator)) for name in FEATURES)
+
+
 @lru_cache(maxsize=8192)
 def _look_up(subject: str, name: str, accelerator: Accelerator, task: str) -> Support:
     for fact in _facts()[subject]:

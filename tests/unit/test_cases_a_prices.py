@@ -46,6 +46,8 @@ def test_u02_spot_dearer_than_on_demand_is_no_saving(tmp_path: Path) -> None:
     answer = quote("A40", market="any", catalog=path)
     assert [o.market for o in answer.offers] == ["on_demand", "spot"]
     assert [n.code for n in answer.notices] == ["spot_not_cheaper"]
+    said = "runpod US a40: spot 0.49 (seen 2026-07-01, in prices.csv) is not below on-demand 0.44: no saving."
+    assert answer.notices[0].text == said
 
 
 def test_u03_an_old_price_is_marked_and_strict_ends_with_6(tmp_path: Path) -> None:
@@ -56,6 +58,9 @@ def test_u03_an_old_price_is_marked_and_strict_ends_with_6(tmp_path: Path) -> No
     assert "4.49" in answer.out
     assert "H100-PCIe" in answer.out
     assert run("--catalog", str(path), "quote", "H100", "--max-age", "24h").code == 0
+    vague = price_file(tmp_path, "runpod,US,,pod,H100,1,80,16,on-demand,4.49,USD,2026-07-01,table", name="vague.csv")
+    said = run("--catalog", str(vague), "quote", "H100", "--json").json["offers"][0]["price"]["note"]
+    assert "'H100' is taken as nvidia-h100-sxm-80gb, and may be nvidia-h100-pcie-80gb" in said
 
 
 def test_u04_an_unknown_price_is_null_and_last(tmp_path: Path) -> None:
@@ -116,6 +121,10 @@ def test_u11_an_unknown_family_is_unknown_and_named(tmp_path: Path) -> None:
     assert answer.code == 6
     assert answer.json["offers"][0]["price"]["price_per_hour"] is None
     assert "FooGPU 9000" in answer.err
+    priced = price_file(tmp_path, "gcp,us-east4,,a9-foogpu-8g,,,,96,on-demand,40,USD,2026-07-01,list", name="b.csv")
+    answer = run("--catalog", str(priced), "quote", "--instance", "a9-foogpu-8g", "--strict")
+    assert answer.code == 6
+    assert "a9-foogpu-8g: no source names its accelerator" in answer.err
 
 
 def test_u12_a_second_source_that_disagrees_is_shown(tmp_path: Path) -> None:
@@ -127,6 +136,7 @@ def test_u12_a_second_source_that_disagrees_is_shown(tmp_path: Path) -> None:
     answer = run("--catalog", str(path), "quote", "M60", "--market", "spot", "--explain")
     assert "0.016806" in answer.out
     assert "retail-api" in answer.out
+    assert "the newer of two prices counts, of the same day the dearer" in answer.out
     (offer,) = quote("M60", market="spot", catalog=path).offers
     assert offer.price.amount == Decimal("0.1116")  # on the same day the worse one counts
 

@@ -1,5 +1,6 @@
 """Published cases of names read wrongly, as far as a quote or an explanation shows them."""
 
+import re
 from pathlib import Path
 
 from cloudaccel.api.explaining import explain
@@ -95,3 +96,14 @@ def test_an_accelerator_that_nobody_lists_is_said_to_be_and_the_nearest_named() 
     assert answer.hints[-1].endswith("no seller in this catalog lists MI325X")
     assert answer.hints[0].startswith("MI3")
     assert not any("no seller" in hint for hint in quote("H100:8", max_price="0.1").hints)
+
+
+def test_u104_what_runs_on_it_has_source_and_date() -> None:
+    """He would have believed a frozen no of 2023: bitsandbytes came to MI300X later."""
+    said = run("explain", "MI300X").out
+    assert "runs       bf16, fp8, flash-attn, bitsandbytes; unknown: fp4" in said
+    assert re.search(r"bitsandbytes: official since 0\.50; .*\(huggingface\.co.*, 2026-11-25\)", said)
+    body = run("explain", "V100-SXM2-16GB", "--json").json
+    features = {f["name"]: f for f in body["names"][0]["accelerators"][0]["features"]}
+    assert (features["bf16"]["answer"], features["bitsandbytes"]["answer"]) == (False, True)
+    assert all(f["source"] and f["as_of"] for f in features.values() if f["answer"] is not None)

@@ -130,3 +130,68 @@ def test_a_lease_is_longer_than_the_run_with_its_start_up(catalog: Path, tmp_pat
     wanted_s = pytest.approx(float(high_h) * 1.2 * 3600 + 1800, abs=60)  # pyright: ignore[reportUnknownMemberType]
     assert parse_lock(body, "plan.json").lease_s == wanted_s
     assert deployment_of(body, accelerator_table()).lease_s == wanted_s
+
+
+def test_u42_a_model_published_in_fp8_is_served_in_fp8(tmp_path: Path) -> None:
+    """He would have believed that one machine of eight H200 cannot hold DeepSeek-R1, or that one of eight A100 can."""
+    path = price_file(
+        tmp_path,
+        "aws,us-east-1,,p5en.48xlarge,H200,8,141,192,on-demand,63.3,USD,2026-07-01,l",
+        "azure,eastus,,mi300x,MI300X,8,192,96,on-demand,48,USD,2026-07-01,l",
+        "aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,on-demand,55.04,USD,2026-07-01,l",
+        "aws,us-east-1,,p4de.24xlarge,A100-80GB-SXM,8,80,96,on-demand,27.447,USD,2026-07-01,l",
+    )
+    words = ("--task", "serve", "--model", "deepseek-r1", "--lock", "-", "--json")
+    body = planned(path, *words).json
+    shapes = {(o["accelerator"]["id"], o["nodes"]) for o in body["options"]}
+    assert shapes == {("nvidia-h200-sxm", 1), ("amd-mi300x", 1), ("nvidia-h100-sxm-80gb", 2)}
+    assert any("A100" in text and "no FP8 units" in text for row in body["rejected"] for text in row["examples"])
+    assert next(a["value"] for a in body["assumptions"] if a["name"] == "dtype") == "fp8"
+    given = planned(path, *words, "--dtype", "bf16").json
+    assert ("nvidia-h200-sxm", 1) not in {(o["accelerator"]["id"], o["nodes"]) for o in given["options"]}
+    assert not [a for a in given["assumptions"] if a["name"] == "dtype"]
+
+
+def test_u78_a_limit_that_limits_nothing_is_said() -> None:
+    """He would have believed that his plan keeps to four vCPUs, whose name nobody at the cloud knows."""
+    words = (*SERVE, "--dtype", "fp16", "--accel", "T4", "--provider", "aws", "--region", "us-west-2")
+    answer = planned(None, *words, "--quota", "aws:us-west-2:P_and_G=4")
+    assert answer.code == 0, answer.err
+    said = "--quota aws:us-west-2:P_and_G=4 limits nothing: what was looked at there counts against L-DB2E81BA"
+    assert said in answer.err
+    known = planned(None, *words, "--quota", "aws:us-west-2:L-DB2E81BA=4", "--json")
+    assert known.code == 7
+    assert known.json["warnings"] == []
+
+
+def test_u82_the_first_option_that_is_only_listed_says_so(tmp_path: Path) -> None:
+    """He would have believed that what a price list names can be had."""
+    path = price_file(
+        tmp_path,
+        "ovh,GRA11,,h100-380,H100-PCIe,1,80,30,on-demand,2.8,USD,2026-11-01,l,listed,",
+        "aws,us-east-1,,p5.4xlarge,H100-SXM,1,80,16,on-demand,6.88,USD,2026-11-01,l,offered,2026-11-20",
+        header=f"{HEADER},availability,last_seen_available",
+    )
+    said = planned(path, *SERVE)
+    assert "Note     1: listed with a price; no source has seen it for sale" in said.out
+    best = planned(path, *SERVE, "--require-available", "--json").json["chosen"]
+    assert (best["provider"], best["availability"]) == ("aws", {"state": "offered", "last_seen": "2026-11-20"})
+    assert "listed with a price" not in planned(path, *SERVE, "--require-available").out
+
+
+@pytest.mark.parametrize(("tokens", "first", "which"), [("40e9", "gcp", "longer"), ("400e9", "aws", "shorter")])
+def test_u92_the_length_at_which_bringing_the_data_pays_is_printed(
+    tmp_path: Path, tokens: str, first: str, which: str
+) -> None:
+    """He would have believed that the cheaper hour is the cheaper run, whatever it costs to bring 10 TB there."""
+    path = price_file(
+        tmp_path,
+        "aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,on-demand,45,USD,2026-11-01,l",
+        "gcp,us-central1,,a3-highgpu-8g,H100-SXM,8,80,208,on-demand,50,USD,2026-11-01,l",
+    )
+    job = ("--task", "pretrain", "--params", "7e9", "--tokens", tokens, "--mfu", "0.4", "--max-nodes", "1")
+    answer = planned(path, *job, "--data", "10TB@gcp:us-central1", "--lock", "-")
+    assert answer.code == 0, answer.err
+    (line,) = [line for line in answer.out.splitlines() if line.startswith("Data ")]
+    assert line.endswith(f"is cheaper for runs {which} than 7.5 d")  # 900 USD ÷ 5 USD an hour = 180 h
+    assert re.search(rf"^  1  {first} ", answer.out, re.MULTILINE)

@@ -52,6 +52,9 @@ def test_u61_break_even_use_and_the_curve() -> None:
     at_half = next(point for point in curve if Decimal(point["use"]) == Decimal("0.5"))
     assert isclose(Decimal(at_half["per_accelerator_hour"]), Decimal(160_000) / (8 * 8760) * 2, rel_tol=1e-9)
     assert Decimal(use["rent"]) == 3, "always beside the rent that it was compared with"
+    said = run("compare", "--option", "own:annual=160000,gpus=8", "--rents", "3.00").out
+    assert "breaks even with rent at   3.00: 76 % use" in said
+    assert "payback" not in said, "nobody knows what of a yearly sum is paid at first"
 
 
 OWN_ROWS = "provider,label,accelerator,market,hourly,as_of\n"
@@ -99,6 +102,8 @@ def test_u65_marginal_cost_is_labelled() -> None:
     assert isclose(Decimal(way["per_million"]), Decimal("0.0128"), abs_tol=0.0001)
     assert "marginal" in way["label"]
     assert "power only" in way["label"]
+    (spelled,) = compare(own.replace("=64,", "=64kWh,"), more=("--counted", "marginal"))["ways"]
+    assert spelled["per_million"] == way["per_million"], "64 of a kWh, and not 64,000 of a unit that nobody knows"
 
 
 def test_u53_use_is_a_factor_of_the_price_per_million() -> None:
