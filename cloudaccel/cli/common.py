@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
 from cloudaccel.cli import flags
 from cloudaccel.errors import CloudAccelError, QueryError, StorageError
@@ -81,8 +81,42 @@ class Parser(argparse.ArgumentParser):
             self._mixing = False
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
-        raise QueryError(f"{message}. See '{self.prog} --help'.")
+        """Refuse the command line; of a flag that is not there, name the one that was meant."""
+        raise QueryError(f"{message}.{self._meant(message)} See '{self.prog} --help'.")
+
+    def _meant(self, message: str) -> str:
+        kind, _, rest = message.partition(": ")
+        if kind != "unrecognized arguments" or not rest.startswith("--"):
+            return ""
+        from difflib import get_close_matches  # only for a command line that is wrong
+
+        wrong = rest.split()[0].partition("=")[0]
+        there = {flag for parser in (self, *actions_of(self).values()) for flag in parser._option_string_actions}
+        meant = ELSEWHERE.get(wrong, "")
+        near = (
+            [meant] if meant.partition(" ")[0] in there else get_close_matches(wrong, sorted(there), n=1, cutoff=0.75)
+        )
+        return f" Did you mean {near[0]}?" if near else ""
+
+
+# What other tools (sky, gpuhunt, aws, gcloud, kubectl) call the same thing.
+ELSEWHERE = {
+    "--cloud": "--provider", "--gpu": "--accel", "--gpus": "--accel", "--accelerator": "--accel",
+    "--accelerators": "--accel", "--spot": "--market spot", "--use-spot": "--market spot", "--zone": "--region",
+    "--instance-type": "--instance", "--machine-type": "--instance", "--num-nodes": "--max-nodes",
+    "--format": "--output", "--query": "--jq", "--qps": "--requests-per-s", "--rps": "--requests-per-s",
+    "--precision": "--dtype", "--max-model-len": "--context", "--autostop": "--lease", "--location": "--region",
+}  # fmt: skip
+
+
+def actions_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a verb's actions by name, where it has any."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        choices: object = action.choices
+        if isinstance(choices, dict):
+            found |= cast(dict[str, argparse.ArgumentParser], choices)
+    return found
 
 
 def verb_parser(verb: str, description: str, examples: str) -> argparse.ArgumentParser:
