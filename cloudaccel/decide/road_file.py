@@ -314,7 +314,9 @@ def _load(path: Path) -> dict[str, Any]:
         loaded = read(text)
     except ValueError as error:
         raise ConfigError(f"not readable as {path.suffix or 'YAML'} ({error}).") from error
-    return _mapping("roadmap", loaded)
+    if isinstance(loaded, dict) and loaded:
+        return _mapping("roadmap", loaded)
+    raise ConfigError(f"no roadmap. It is 'key: value' lines, with demand and options. {_WHERE}")
 
 
 def _yaml(text: str) -> Any:

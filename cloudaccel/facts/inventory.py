@@ -102,9 +102,11 @@ def _records(path: Path) -> list[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
     records: list[tuple[int, dict[str, str]]] = []
     try:
-        unknown = [name for name in reader.fieldnames or () if name not in COLUMNS]
-        if unknown or not reader.fieldnames:
-            raise ConfigError(f"inventory {path}: unknown column {unknown or '(none)'}. Known: {', '.join(COLUMNS)}.")
+        if not reader.fieldnames:
+            raise ConfigError(f"inventory {path} is empty. Write a header line and at least one machine under it.")
+        unknown = [name for name in reader.fieldnames if name not in COLUMNS]
+        if unknown:
+            raise ConfigError(f"inventory {path}: unknown column {', '.join(unknown)}. Known: {', '.join(COLUMNS)}.")
         for row in reader:
             if None in row or None in row.values():
                 raise ConfigError(f"inventory {path}, line {reader.line_num}: not as many cells as columns.")

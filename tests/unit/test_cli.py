@@ -182,6 +182,8 @@ def test_on_a_terminal_it_fits_and_is_coloured(catalog: str) -> None:
         (["plan", "--qps=5"], "unrecognized arguments: --qps=5. Did you mean --requests-per-s?"),
         (["provision", "up", "H100", "--autostop", "1h"], "Did you mean --lease?"),
         (["quote", "H100", "--zzz"], "unrecognized arguments: --zzz. See"),
+        (["roadmap", "/dev/null"], "no roadmap. It is 'key: value' lines"),
+        (["plan", "--inventory", "/dev/null", "--task", "serve", "--model", "llama-3-8b"], "/dev/null is empty"),
         (["--offline", "refresh"], "--offline was given"),
         (["refresh", "oci", "--from", "x"], "PROVIDER reads a seller's price list"),
         (["refresh", "oci", "--diff", "--out", "x"], "--diff writes nothing"),
