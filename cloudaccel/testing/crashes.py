@@ -237,6 +237,20 @@ class CrashContract:
     clock: VirtualClock
     edges: ClassVar[Mapping[str, int]] = {"up": 20, "down": 20}
 
+    def setup_method(self) -> None:
+        """No world yet."""
+        self._worlds: list[World] = []
+
+    def teardown_method(self) -> None:
+        """Close the worlds of the test."""
+        for world in self._worlds:
+            world.close()
+
+    def world(self, folder: Path) -> World:
+        """A new world over a new `provider`, which is closed after the test."""
+        self._worlds.append(open_world(folder, self.provider(), self.clock))
+        return self._worlds[-1]
+
     @abstractmethod
     def provider(self) -> Provider:
         """A new adapter, as a new process has it."""
@@ -254,7 +268,7 @@ class CrashContract:
 
     def _each_edge(self, folder: Path, prepare: Callable[[World], object], work: str) -> Iterator[tuple[str, World]]:
         """One world, in which a process has just been killed at the next edge of `work`; empty it each time."""
-        world = open_world(folder, self.provider(), self.clock)
+        world = self.world(folder)
         for at in range(1000):
             self.clock.sleep(BETWEEN_S)
             prepare(world)

@@ -8,7 +8,7 @@ import pytest
 
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.values import Candidate
-from cloudaccel.testing.crashes import LEASE_S, CrashContract, Fuse, Killed, VirtualClock, open_world, spec_for
+from cloudaccel.testing.crashes import LEASE_S, CrashContract, Fuse, Killed, VirtualClock, spec_for
 
 if TYPE_CHECKING:
     from cloudaccel_aws.fake import FakeAws
@@ -52,7 +52,7 @@ class TestAwsCrashes(CrashContract):
     )
     def test_groups_half_made_without_permission_are_gone_at_once(self, tmp_path: Path, step: str) -> None:
         """The listing does not show the group yet, and nothing else would remember that it was made."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         self.fake.faults.append(self._fault(step, code="UnauthorizedOperation", status=403, times=99))
         assert world.up(spec_for([self.candidate()])).exit_code == 7
         assert not self.live()
@@ -60,7 +60,7 @@ class TestAwsCrashes(CrashContract):
     @pytest.mark.parametrize("step", ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress", "CreatePlacementGroup"])
     def test_groups_whose_answers_are_lost_are_found(self, tmp_path: Path, step: str) -> None:
         """Lost answers while the groups are made, until patience is over: all is gone, or said not to be proved so."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         fault = self._fault(step, lost=True, times=999)
         self.fake.faults.append(fault)
         outcome = world.up(spec_for([self.candidate()]))
@@ -74,7 +74,7 @@ class TestAwsCrashes(CrashContract):
         self, tmp_path: Path, lag_s: float
     ) -> None:
         """Nobody would believe in that group: no answer told of it, no listing shows it, and the replay is refused."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         self.fake.lag_s = lag_s
         self.fake.faults.append(self._fault("CreateSecurityGroup", lost=True))
         self.fake.faults.append(
@@ -87,7 +87,7 @@ class TestAwsCrashes(CrashContract):
 
     def test_u95_a_killed_process_and_a_right_that_was_taken_away_leave_no_group(self, tmp_path: Path) -> None:
         """The group was made, its maker died, and whoever takes it down may make none: it is listed later."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         self.fake.lag_s = 240
         with pytest.raises(Killed):
             world.up(spec_for([self.candidate()]), Fuse(after="prepare"))
@@ -100,7 +100,7 @@ class TestAwsCrashes(CrashContract):
 
     def test_u95_a_call_that_is_sent_again_is_looked_for_from_then_on(self, tmp_path: Path) -> None:
         """A second process sends the call long after it was meant, and dies. The listing lags: it seemed never made."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         self.fake.lag_s = 240
         with pytest.raises(Killed):
             world.up(spec_for([self.candidate()]), Fuse(after="sending"))
@@ -113,7 +113,7 @@ class TestAwsCrashes(CrashContract):
 
     def test_what_was_begun_and_should_have_ended_by_now_is_begun_anew(self, tmp_path: Path) -> None:
         """The machines of an old request would switch themselves off at once, and be reported as started."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         with pytest.raises(Killed):
             world.up(spec_for([self.candidate()]), Fuse(after="sending"))
         self.clock.sleep(2 * LEASE_S)

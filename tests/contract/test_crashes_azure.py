@@ -9,7 +9,7 @@ import pytest
 
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.values import Candidate
-from cloudaccel.testing.crashes import CrashContract, VirtualClock, open_world, spec_for
+from cloudaccel.testing.crashes import CrashContract, VirtualClock, spec_for
 from tests.clouds import simulated
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TestAzureCrashes(CrashContract):
 
     def test_u95_what_a_read_does_not_show_yet_is_not_gone(self, tmp_path: Path) -> None:
         """A machine that could not be read yet was taken for one that Azure had refused: it ran on, known to nobody."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         self.fake.read_lag_s = 4
         outcome = world.up(spec_for([self.candidate()]))
         assert outcome.exit_code == 0, outcome.reason
@@ -47,7 +47,7 @@ class TestAzureCrashes(CrashContract):
         """The first was made and the second refused: that the first could not be read was taken for its end."""
         from cloudaccel_azure.fake import Fault
 
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         self.fake.read_lag_s = 4
         self.fake.faults.append(Fault("PUT virtualMachines", code="", lost=True))
         self.fake.faults.append(Fault("PUT virtualMachines", code="AuthorizationFailed", status=403, times=99))
@@ -59,7 +59,7 @@ class TestAzureCrashes(CrashContract):
         """Groups half made were reported as none, and the first of them stayed."""
         from cloudaccel_azure.fake import Fault
 
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         self.fake.read_lag_s = 4
         self.fake.faults.append(Fault("PUT availabilitySets", code="AuthorizationFailed", status=403, times=99))
         near = replace(self.candidate(), instance="Standard_ND96isr_H100_v5")

@@ -8,7 +8,7 @@ import pytest
 
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.values import Candidate, Limits
-from cloudaccel.testing.crashes import LEASE_S, CrashContract, Fuse, Killed, VirtualClock, open_world, spec_for
+from cloudaccel.testing.crashes import LEASE_S, CrashContract, Fuse, Killed, VirtualClock, spec_for
 from tests.clouds import simulated
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class TestGcpCrashes(CrashContract):
         assert hourly is not None
         limits = Limits(max_total=hourly * 2)
         spec = spec_for([self.candidate()], limits=limits)
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         with pytest.raises(Killed):
             world.up(spec, Fuse(after="create"))
         self.clock.sleep(3 * LEASE_S)
@@ -53,7 +53,7 @@ class TestGcpCrashes(CrashContract):
 
     def test_what_was_begun_and_should_have_ended_by_now_is_begun_anew(self, tmp_path: Path) -> None:
         """The old request, sent again, is refused for its deadline, and the run would have failed with that."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         with pytest.raises(Killed):
             world.up(spec_for([self.candidate()]), Fuse(after="sending"))
         self.clock.sleep(2 * LEASE_S)

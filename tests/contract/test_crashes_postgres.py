@@ -12,7 +12,6 @@ from tests.contract import test_crashes_aws, test_crashes_azure, test_crashes_gc
 from tests.postgres import Postgres, running
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
-_CLOUDS = (test_crashes_aws, test_crashes_azure, test_crashes_gcp)
 
 
 @pytest.fixture(scope="module")
@@ -41,16 +40,13 @@ class OnPostgres:
         engines: list[Any] = []
 
         def open_world(_: Path, provider: Provider, clock: crashes.VirtualClock, *, seed: int = 0) -> crashes.World:
-            engines.append(state.open_state(server.fresh(schema)))
+            engines.append(state.open_state(server.fresh(schema)))  # closed with its world
             return crashes.World(engines[-1], provider, clock, seed=seed)
 
-        for module in (crashes, *_CLOUDS):
-            monkeypatch.setattr(module, "open_world", open_world)
+        monkeypatch.setattr(crashes, "open_world", open_world)
         yield
         assert engines
         assert {engine.dialect.name for engine in engines} == {"postgresql"}
-        for engine in engines:
-            engine.dispose()
 
 
 class TestAwsOnPostgres(OnPostgres, test_crashes_aws.TestAwsCrashes):

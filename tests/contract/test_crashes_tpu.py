@@ -9,7 +9,7 @@ import pytest
 
 from cloudaccel.protocols import Provider
 from cloudaccel.provision.values import Candidate
-from cloudaccel.testing.crashes import CrashContract, VirtualClock, open_world, spec_for
+from cloudaccel.testing.crashes import CrashContract, VirtualClock, spec_for
 from tests.clouds import simulated
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class TestTpuCrashes(CrashContract):
     def test_no_capacity_moves_to_the_next_zone_and_leaves_no_request_behind(self, tmp_path: Path) -> None:
         """A request left in the queue starts, and bills, when nobody thinks of it any more."""
         self.fake.tpu.capacity["v5litepod-8", "us-central1-a"] = 0
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         outcome = world.up(spec_for([self.candidate()]))
         assert outcome.exit_code == 0, outcome.reason
         assert {zone for zone, _ in self.fake.tpu.queued} == {"us-central1-b"}
@@ -59,7 +59,7 @@ class TestTpuCrashes(CrashContract):
 
     def test_a_spot_slice_that_is_taken_back_is_ended_by_the_watch(self, tmp_path: Path) -> None:
         """A queued resource that was suspended stayed, and the run counted on."""
-        world = open_world(tmp_path, self.provider(), self.clock)
+        world = self.world(tmp_path)
         assert world.up(spec_for([replace(self.candidate(), market="spot")])).exit_code == 0
         self.fake.interrupt(next(iter(self._machines())))
         world.watch()
