@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -198,13 +199,15 @@ def _read(work: _Work, lists: Mapping[str, Prices], progress: Progress) -> Itera
     connection = connection_of(settings.load_settings())
     shared = {name: Shared() for name in lists}
     scopes: list[Scope] = []
-    asked = [fetch.Task(name, partial(_scopes, name, lists[name], connection, shared[name])) for name in lists]
-    for number, found in fetch.run_all(asked, deadline_s=fetch.DEADLINE_S):
-        name = asked[number].provider
-        if isinstance(found, CloudAccelError):
-            yield name, [fetch.Read(scope=Scope(provider=name, partition=""), error=found)]
-        else:
-            scopes.extend(found)
+    with ExitStack() as stack:
+        webs = {name: stack.enter_context(HttpWeb(name, connection, shared=shared[name])) for name in lists}
+        asked = [fetch.Task(name, prices.over(webs[name]).scopes) for name, prices in lists.items()]
+        for number, found in fetch.run_all(asked, deadline_s=fetch.DEADLINE_S):
+            name = asked[number].provider
+            if isinstance(found, CloudAccelError):
+                yield name, [fetch.Read(scope=Scope(provider=name, partition=""), error=found)]
+            else:
+                scopes.extend(found)
     waiting = {name: sum(scope.provider == name for scope in scopes) for name in lists}
     reads: dict[str, list[fetch.Read]] = {}
     taken = _taken(work, scopes)
@@ -230,11 +233,6 @@ def _read(work: _Work, lists: Mapping[str, Prices], progress: Progress) -> Itera
         reads.setdefault(scope.provider, []).append(read)
         if len(reads[scope.provider]) == waiting[scope.provider]:
             yield scope.provider, reads.pop(scope.provider)
-
-
-def _scopes(name: str, prices: Prices, connection: Connection, shared: Shared) -> Sequence[Scope]:
-    with HttpWeb(name, connection, shared=shared) as web:
-        return prices.over(web).scopes()
 
 
 def _taken(work: _Work, scopes: Sequence[Scope]) -> dict[Scope, tuple[Asked, ...]]:

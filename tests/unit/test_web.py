@@ -17,6 +17,7 @@ from cloudaccel.errors import (
     RequestInvalid,
 )
 from cloudaccel.testing.cloud import FakeCloud, Reply
+from tests.support import run
 
 pytestmark = pytest.mark.network
 HOME = "https://prices.acme.example"
@@ -156,3 +157,14 @@ def test_an_index_is_asked_for_once_in_one_refresh_and_a_long_page_by_each(cloud
     paths = [(asked.method, asked.path) for asked in cloud.asked]
     assert paths.count(("GET", "/index")) == 1
     assert paths.count(("GET", "/page")) == paths.count(("POST", "/index")) == 3
+
+
+def test_without_its_library_a_refresh_says_so_once_for_all_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(_name: str) -> None:
+        return None
+
+    monkeypatch.setattr("cloudaccel.catalog.web.find_spec", absent)
+    answer = run("refresh")
+    assert answer.code == 2
+    assert answer.err.startswith("error: prices are read with urllib3.")
+    assert answer.err.count("pip install 'cloudaccel[refresh]'") == 1
