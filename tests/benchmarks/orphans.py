@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,12 +71,19 @@ class Account:
         self.cloud.fake.calls.clear()
         if self.cloud.things():
             self.cloud.empty()
-            self._world = None
+            self.close()
         if self._world is None or self._number % HISTORIES_PER_JOURNAL == 0:
             self.cloud.empty()
+            self.close()
             self._world = open_world(self.folder, self.cloud.provider, self.clock, seed=self._number)
         self._number += 1
         return self._world
+
+    def close(self) -> None:
+        """Close the journal of the last installation."""
+        if self._world is not None:
+            self._world.close()
+        self._world = None
 
 
 def history(number: int, account: Account) -> Count:
@@ -164,8 +171,7 @@ def _do(world: World, step: str, spec: Spec, fuse: Fuse) -> None:
 def run(cloud: str, numbers: Sequence[int]) -> Count:
     """All of `numbers` on one cloud, one after the other."""
     count = Count()
-    with _folder() as folder:
-        account = Account(cloud, folder)
+    with _folder() as folder, closing(Account(cloud, folder)) as account:
         for number in numbers:
             count.add(history(number, account))
     return count
