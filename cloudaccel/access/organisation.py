@@ -83,6 +83,7 @@ class Organisation:
         self._read_at: float | None = None
         self._tried_at: float | None = None
         self._lock = threading.Lock()
+        self._issued_s = 0.0  # when the latest token that was taken was issued, by the issuer's clock
 
     def principal(self, token: str) -> Principal:
         """Who the token speaks for.
@@ -106,7 +107,18 @@ class Organisation:
             raise NotSignedIn(f"the token is not valid here: {_reason(error)}.") from None
         except (ValueError, TypeError, RecursionError):
             raise NotSignedIn("the token is not valid here: it cannot be read.") from None
+        self._check_issued(claims)
         return self._principal_of(claims)
+
+    def _check_issued(self, claims: Mapping[str, Any]) -> None:
+        """Refuse a token that had ended when the issuer signed a later one: this clock was set back since."""
+        issued: object = claims.get("iat")
+        with self._lock:
+            if isinstance(issued, int | float):
+                self._issued_s = max(self._issued_s, float(issued))
+            latest_s = self._issued_s
+        if float(claims["exp"]) + self._issuer.leeway_s <= latest_s:
+            raise NotSignedIn("the token is not valid here: it has expired, by the time of a later one.")
 
     def check(self) -> None:
         """Read the keys once, so that a wrong address is said at the start. Raises `ConfigError`."""

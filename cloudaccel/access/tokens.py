@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from cloudaccel.access import audit
 from cloudaccel.access.people import Principal, checked_principal, checked_project
 from cloudaccel.errors import QueryError, UnknownName
 
+_LOG = logging.getLogger("cloudaccel.service")
 _FORM = re.compile(r"cloudaccel_([0-9a-f]{8})_[0-9a-f]{48}")
 _USE_NOTED_EVERY = timedelta(minutes=1)
 LONGEST = timedelta(days=400)
@@ -44,11 +46,23 @@ class Token:
 
 
 class Tokens:
-    """The tokens of one installation. `now` gives the time, aware."""
+    """The tokens of one installation. `now` gives the time, aware.
+
+    A token ends by that, or by the time at which another one that still stands was last used, if that is later: a clock
+    that is set back makes no token valid again that was over. A use that was noted under a clock that was ahead counts
+    until that token is revoked.
+    """
 
     def __init__(self, engine: sa.Engine, now: Callable[[], datetime]) -> None:
         self._engine = engine
         self._now = now
+
+    def now(self) -> datetime:
+        """The time that tokens end by."""
+        used = state.token.c.last_used_at
+        with self._engine.connect() as db:
+            latest = db.execute(sa.select(sa.func.max(used)).where(state.token.c.revoked_at.is_(None))).scalar()
+        return self._now() if latest is None else max(self._now(), state.parse_utc(latest))
 
     def create(
         self, principal: str, scopes: frozenset[str], *, project: str, lasts_s: float, by: str, note: str = ""
@@ -61,6 +75,7 @@ class Tokens:
         if len(note) > 255:
             raise QueryError("note: at most 255 characters.")
         now = self._now()
+        self._check_lasting(now + timedelta(seconds=lasts_s))
         token_id = secrets.token_hex(4)
         secret = f"cloudaccel_{token_id}_{secrets.token_hex(24)}"
         values = {
@@ -76,6 +91,14 @@ class Tokens:
             )  # fmt: skip
             audit.append(db, entry, now)
         return secret, self.get(token_id)
+
+    def _check_lasting(self, until: datetime) -> None:
+        used = [token for token in self.all() if token.revoked_at is None and (token.last_used_at or until) > until]
+        if used:
+            raise QueryError(
+                f"it would be over at once: token {used[0].id} was used at {used[0].last_used_at:%Y-%m-%d %H:%MZ}, "
+                "after that. Set this machine's clock if it is behind; if it was ahead then, revoke that token."
+            )
 
     def all(self) -> tuple[Token, ...]:
         """Every token that was ever made, oldest first."""
@@ -120,6 +143,9 @@ class Tokens:
             return None
         token, now = _token(row), self._now()
         if token.state(now) != "valid":
+            return None
+        if token.state(self.now()) != "valid":
+            _LOG.warning("token %s is over by the last use of another: this machine's clock was set back", token.id)
             return None
         if token.last_used_at is None or token.last_used_at + _USE_NOTED_EVERY <= now:
             used = state.token.update().where(state.token.c.id == token.id).values(last_used_at=state.utc_text(now))

@@ -29,7 +29,7 @@ def reap_once(
             text = f"{found.provider} {found.region}: {found.detail} Until then nothing is ended for being overdue."
             _LOG.warning("reap: %s", text)
             facts = {"news": found.kind, "provider": found.provider, "gone": False}
-            alerting.tell(alerts, "runs", f"clock {found.provider}", text, facts)
+            alerting.tell(alerts, "runs", f"clock {found.provider} {clock.now():%Y-%m-%d}", text, facts)
         if not found.ours:
             continue
         if ends and found.is_overdue(clock.now()):

@@ -91,7 +91,7 @@ def _create(a: argparse.Namespace, engine: Any) -> int:
         note=a.note, lasts_s=units.parse_duration_s(a.expires or _DEFAULT_LIFE, "--expires"),
     )  # fmt: skip
     if a.output == "json":
-        answers.write(a, "token.create", {"token": secret, **_token_json(token)}, kept=True)
+        answers.write(a, "token.create", {"token": secret, **_token_json(token, _now())}, kept=True)
         return 0
     common.write(secret + "\n")
     common.note(
@@ -105,9 +105,10 @@ def _create(a: argparse.Namespace, engine: Any) -> int:
 def _list(a: argparse.Namespace, engine: Any) -> int:
     from cloudaccel.access.tokens import Tokens
 
-    tokens, now = Tokens(engine, _now).all(), _now()
+    known = Tokens(engine, _now)
+    tokens, now = known.all(), known.now()
     if a.output == "json":
-        answers.write(a, "token.list", {"tokens": [_token_json(t) for t in tokens]})
+        answers.write(a, "token.list", {"tokens": [_token_json(t, now) for t in tokens]})
         return 0
     rows = [
         [t.id, t.principal, t.project, " ".join(sorted(t.scopes)), t.state(now), _day(t.expires_at),
@@ -124,7 +125,7 @@ def _revoke(a: argparse.Namespace, engine: Any) -> int:
 
     token = Tokens(engine, _now).revoke(a.name, local_principal())
     if a.output == "json":
-        answers.write(a, "token.revoke", _token_json(token), kept=True)
+        answers.write(a, "token.revoke", _token_json(token, _now()), kept=True)
     else:
         common.write(f"token {token.id} for {token.principal} is revoked; services refuse it within 10 seconds\n")
     return 0
@@ -191,7 +192,7 @@ def _day(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment:%Y-%m-%d %H:%MZ}"
 
 
-def _token_json(token: Any) -> dict[str, Any]:
+def _token_json(token: Any, now: datetime) -> dict[str, Any]:
     names = (
         "id",
         "principal",
@@ -205,7 +206,7 @@ def _token_json(token: Any) -> dict[str, Any]:
     )
     values: dict[str, Any] = {name: getattr(token, name) for name in names}
     times = {k: v.isoformat().replace("+00:00", "Z") for k, v in values.items() if isinstance(v, datetime)}
-    return {**values, **times, "scopes": sorted(token.scopes), "state": token.state(_now())}
+    return {**values, **times, "scopes": sorted(token.scopes), "state": token.state(now)}
 
 
 def _project_json(project: Any) -> dict[str, Any]:

@@ -29,6 +29,7 @@ MOST_ATTEMPTS = 10  # the last one about 17 hours after the first
 _FIRST_WAIT_S = 60.0
 _LONGEST_WAIT_S = 4 * 3600.0
 _KEEP = timedelta(days=90)  # what was sent is forgotten after that; dead letters stay until they are removed
+_KEPT = 1000  # messages that are not forgotten, however old
 _PREFIX = "whsec_"
 
 
@@ -167,8 +168,13 @@ class Alerts:
                 self._settle(message, state="sent", error=None, sent_at=state.utc_text(self._now()))
                 arrived += 1
         with self._engine.begin() as db:
-            old = state.utc_text(self._now() - _KEEP)
-            db.execute(state.delivery.delete().where(state.delivery.c.state == "sent", state.delivery.c.sent_at < old))
+            sent = state.delivery.c.state == "sent"
+            # A clock that is ahead makes all of them old, and what was told would be told again: the last ones stay.
+            newest = sa.select(state.delivery.c.created_at).where(sent).order_by(state.delivery.c.created_at.desc())
+            before = db.execute(newest.limit(1).offset(_KEPT)).scalar()
+            if before is not None:
+                old = min(before, state.utc_text(self._now() - _KEEP))
+                db.execute(state.delivery.delete().where(sent, state.delivery.c.created_at < old))
         return arrived
 
     def _later(self, message: Message, error: str) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from cloudaccel.errors import CloudAccelError, StorageError
 TTL_S = 30.0  # after so long without a sign of life, another process may take the job over
 _AHEAD = timedelta(minutes=5)  # a time that far in the future was written under a clock that was ahead
 
+_LONG = timedelta(days=1)  # less than that is waited for, and not asked about at every turn
+_WITH_JITTER = 1.1  # an interval is planned longer by up to a twentieth
+
 
 class LeaseLost(CloudAccelError):
     """Another process does this job now; what this one has not written yet must stay unwritten."""
@@ -60,6 +63,16 @@ def _planned_anew(last: str | None, schedule: str, first: "First", now: datetime
     known = started if started is None or started <= now + _AHEAD else None
     planned = {"schedule": schedule, "next_at": state.utc_text(first(known, now))}
     return planned if known == started else {**planned, "started_at": None}
+
+
+def _is_ahead(row: Any, first: "First", now: datetime) -> bool:
+    """Whether the row was written under a clock that was ahead: as begun, or planned later than the schedule can."""
+    if (row["started_at"] or "") > state.utc_text(now + _AHEAD):
+        return True
+    planned = state.parse_utc(row["next_at"])
+    if planned - now < _LONG:
+        return False
+    return planned - now > (first(now, now) - now) * _WITH_JITTER + _AHEAD
 
 
 First = Callable[[datetime | None, datetime], datetime]
@@ -100,7 +113,7 @@ class Leases:
                     row.insert().values(name=job, schedule=schedule, token=0, next_at=state.utc_text(first(None, now)))
                 )
                 found = db.execute(sa.select(row).where(row.c.name == job)).mappings().one()
-            elif found["schedule"] != schedule or (found["started_at"] or "") > state.utc_text(now + _AHEAD):
+            elif found["schedule"] != schedule or _is_ahead(found, first, now):
                 planned = _planned_anew(found["started_at"], schedule, first, now)
                 db.execute(row.update().where(row.c.name == job).values(**planned))
                 found = {**found, **planned}

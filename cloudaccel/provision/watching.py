@@ -159,7 +159,8 @@ class Watcher:
         late = run.state in RUNNING and run.lease_until is not None and run.lease_until <= (skew.there or skew.here)
         over = f" By {skew.provider}'s its lease is over: provision down {run.id}." if late else ""
         return Notice(
-            kind="clock", run=run.id, key=f"clock:{run.id}", may_bill=may_bill(self._journal, run),
+            kind="clock", run=run.id, may_bill=may_bill(self._journal, run),
+            key=f"clock:{run.id}:{skew.there or skew.here:%Y-%m-%d}",
             text=f"{skew.text} Until then nothing of it is ended or started again for a time that has come.{over}",
         )  # fmt: skip
 

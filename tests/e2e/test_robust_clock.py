@@ -18,9 +18,10 @@ import pytest
 from cloudaccel import state
 from cloudaccel.access.tokens import Tokens
 from cloudaccel.catalog.notebook import Notebook
+from cloudaccel.errors import QueryError
 from cloudaccel.jobs.alerts import Alerts, Message
 from cloudaccel.jobs.leases import Leases
-from cloudaccel.jobs.schedule import first_run, parse_schedule, run_forever
+from cloudaccel.jobs.schedule import first_due, first_run, parse_schedule, run_forever
 from cloudaccel.protocols import Scope
 from cloudaccel.service.app import _too_old  # pyright: ignore[reportPrivateUsage]
 from cloudaccel.testing.cloud import FakeCloud
@@ -187,6 +188,89 @@ def test_a_message_that_was_planned_under_a_clock_ahead_is_sent_once(engine: sta
         sent.append(message.id)
 
     assert (alerts.deliver(send), alerts.deliver(send), len(sent)) == (1, 0, 1)
+
+
+def test_a_token_that_was_over_is_not_valid_again_by_a_clock_that_was_set_back(
+    engine: state.sa.Engine, clock: Clock
+) -> None:
+    """A token of a colleague who had left worked again, since the machine came up with the clock of last week."""
+    tokens = Tokens(engine, clock)
+    short, _ = tokens.create("ada", frozenset({"read"}), project="default", lasts_s=86_400, by="me")
+    long, other = tokens.create("bob", frozenset({"read"}), project="default", lasts_s=30 * 86_400, by="me")
+    clock.at = NOW + timedelta(days=7)
+    assert tokens.principal(short) is None
+    assert tokens.principal(long) is not None
+    clock.at = NOW
+    assert tokens.principal(short) is None
+    assert [token.state(tokens.now()) for token in tokens.all()] == ["expired", "valid"]
+    assert tokens.principal(long) is not None
+    with pytest.raises(QueryError, match=f"token {other.id} was used"):
+        tokens.create("eve", frozenset({"read"}), project="default", lasts_s=86_400, by="me")
+    tokens.revoke(other.id, "me")  # the clock was ahead then, and somebody says so
+    assert tokens.principal(short) is not None
+
+
+def test_a_run_that_ended_under_a_clock_ahead_does_not_put_off_the_next_one(
+    engine: state.sa.Engine, clock: Clock
+) -> None:
+    """The clock jumped while the lists were read, and prices would have stood still for ten years."""
+
+    def first(last: datetime | None, now: datetime) -> datetime:
+        return first_run(parse_schedule("6h"), last, now) or now
+
+    leases = Leases(engine, now=clock)
+    claim = leases.claim("refresh", "6h", first)
+    assert claim is not None
+    clock.at = NOW + YEARS
+    leases.done(claim, clock.at + timedelta(hours=6))
+    clock.at = NOW + timedelta(minutes=1)
+    assert leases.claim("refresh", "6h", first) is None
+    assert leases.jobs()[0].next_at == NOW + timedelta(hours=6)
+    clock.at = NOW + timedelta(hours=6, minutes=1)
+    assert leases.claim("refresh", "6h", first) is not None
+
+
+@pytest.mark.parametrize("words", ["7d", "0 6 * * 1"])
+def test_a_plan_of_next_week_stays_as_it_is(engine: state.sa.Engine, clock: Clock, words: str) -> None:
+    schedule = parse_schedule(words)
+
+    def first(last: datetime | None, now: datetime) -> datetime:
+        return first_due(schedule, last, now)
+
+    leases = Leases(engine, now=clock)
+    leases.claim("refresh", words, first)
+    planned = leases.jobs()[0].next_at
+    for _ in range(5):
+        clock.at += timedelta(minutes=1)
+        leases.claim("refresh", words, first)
+    assert words == "7d" or leases.jobs()[0].next_at == planned
+
+
+def test_what_was_told_is_not_told_again_after_a_clock_that_was_ahead(engine: state.sa.Engine, clock: Clock) -> None:
+    """All that was sent looked older than is remembered, and every alert came a second time."""
+    alerts = Alerts(engine, clock)
+    alert = alerts.add("runs", {}, "https://hooks.example.org/x", "plain")
+    assert alerts.tell(alert, "run 1", {})
+    for at in (NOW, NOW + YEARS, NOW, NOW - YEARS):
+        clock.at = at
+        alerts.deliver(lambda _alert, _message: None)
+        assert not alerts.tell(alert, "run 1", {})
+
+
+def test_only_the_last_messages_are_remembered_for_good(
+    engine: state.sa.Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudaccel.jobs.alerts._KEPT", 2)
+    alerts = Alerts(engine, clock)
+    alert = alerts.add("runs", {}, "https://hooks.example.org/x", "plain")
+    for number in range(5):
+        clock.at = NOW + timedelta(hours=number)
+        assert alerts.tell(alert, f"run {number}", {})
+    alerts.deliver(lambda _alert, _message: None)
+    assert len(alerts.messages("sent")) == 5
+    clock.at = NOW + timedelta(days=91)
+    alerts.deliver(lambda _alert, _message: None)
+    assert len(alerts.messages("sent")) in (2, 3)
 
 
 def test_a_token_is_over_by_the_clock_and_comes_back_with_it(engine: state.sa.Engine, clock: Clock) -> None:

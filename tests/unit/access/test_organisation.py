@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,22 @@ def test_address_of_the_keys_leads_nowhere_else() -> None:
                 caught.value.close()  # type: ignore[attr-defined]  # an HTTPError holds its answer open
         server.shutdown()
         thread.join()
+
+
+def test_a_token_that_was_over_is_not_valid_again_by_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old token, copied from a log, worked again once the machine's clock was two days behind."""
+    now, day = int(time.time()), 86_400
+    over = signed(iat=now - 3 * day, exp=now - day)
+    lasting = signed(iat=now - 3 * day, exp=now + 30 * day)
+    own = organisation()
+    own.principal(signed())
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cls.fromtimestamp(now - 2 * day, tz)
+
+    monkeypatch.setattr("jwt.api_jwt.datetime", Clock)
+    with pytest.raises(NotSignedIn, match="by the time of a later one"):
+        own.principal(over)
+    assert own.principal(lasting).name == "alice@example.org"
