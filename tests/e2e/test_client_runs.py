@@ -33,6 +33,7 @@ from cloudaccel.errors import (
     UnknownName,
 )
 from tests.e2e.test_client import serving
+from tests.loopback import on_loopback
 from tests.unit.service.test_runs import lock
 
 if TYPE_CHECKING:
@@ -123,16 +124,7 @@ def people(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator["FakeAws"]:
-    for module in ("boto3", "moto"):
-        pytest.importorskip(module)
-    from cloudaccel_aws.fake import FakeAws, Server
-
-    fake = FakeAws()
-    fake.forget()
-    with Server(fake) as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
+    with on_loopback("aws", monkeypatch) as fake:
         yield fake
 
 

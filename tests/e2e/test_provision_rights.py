@@ -1,14 +1,11 @@
 """What a launch is refused for before it is tried: rights that are missing, held capacity that ends too early."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.loopback import on_loopback
 from tests.support import Answer, run
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.network
 
@@ -28,12 +25,7 @@ def rehearse(what: str, provider: str, region: str, *words: str) -> Answer:
 
 def test_permissions_that_lack_in_google_cloud_are_named_before_a_launch(place: pytest.MonkeyPatch) -> None:
     """He would have believed that a rehearsal that says "permitted" has asked for his permissions."""
-    pytest.importorskip("google.cloud.compute_v1")
-    from cloudaccel_gcp.fake import FakeGcp, Server
-
-    fake: FakeGcp = FakeGcp()
-    with Server(fake) as server:
-        place.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
+    with on_loopback("gcp", place) as fake:
         assert rehearse("g2-standard-4", "gcp", "us-central1").code == 0
         fake.withheld = {"compute.instances.create", "compute.firewalls.create"}
         answer = rehearse("g2-standard-4", "gcp", "us-central1")
@@ -46,11 +38,7 @@ def test_permissions_that_lack_in_google_cloud_are_named_before_a_launch(place: 
 
 def test_a_tpu_slice_is_not_said_to_be_missing_in_a_region(place: pytest.MonkeyPatch) -> None:
     """He would have believed that the region has no TPU, when it only wants to hear that nothing ends one there."""
-    pytest.importorskip("google.cloud.compute_v1")
-    from cloudaccel_gcp.fake import FakeGcp, Server
-
-    with Server(FakeGcp()) as server:
-        place.setenv("CLOUDACCEL_GCP_ENDPOINT", server.url)
+    with on_loopback("gcp", place):
         refused = rehearse("v5litepod-8", "gcp", "us-central1")
         accepted = rehearse("v5litepod-8", "gcp", "us-central1", "--accept-no-deadline")
     assert (refused.code, accepted.code) == (7, 0)
@@ -63,16 +51,7 @@ def test_u66_a_reservation_that_ends_before_the_lease_is_refused(
     place: pytest.MonkeyPatch, ends: str, code: int
 ) -> None:
     """He would have believed that his machines stay in what he holds, and paid for them anew at its end."""
-    for module in ("boto3", "moto"):
-        pytest.importorskip(module)
-    from cloudaccel_aws.fake import FakeAws, Server
-
-    fake = FakeAws()
-    fake.forget()
-    with Server(fake) as server:
-        place.setenv("AWS_ENDPOINT_URL", server.url)
-        place.setenv("AWS_ACCESS_KEY_ID", "fake")
-        place.setenv("AWS_SECRET_ACCESS_KEY", "fake")
+    with on_loopback("aws", place) as fake:
         fake.reserve("cr-1", "p4d.24xlarge", "us-east-1a", 1, ends=ends)
         answer = rehearse("p4d.24xlarge", "aws", "us-east-1", "--reservation", "cr-1")
     assert answer.code == code, answer.out + answer.err

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +18,7 @@ from cloudaccel.api.quoting import age_days, quote
 from cloudaccel.catalog import store
 from cloudaccel.catalog.schema import SCHEMA_VERSION
 from cloudaccel.catalog.session import open_session
-from tests.support import HEADER, run
+from tests.support import HEADER, own_env, run
 
 GOOD = "aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,on-demand,55.04,USD,2026-07-20,list"
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
@@ -41,6 +42,24 @@ def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 def cache(tmp_path: Path) -> Path:
     """An empty cache folder."""
     return tmp_path / "cache"
+
+
+@pytest.fixture
+def built(cache: Path, built_cache: Path) -> Path:
+    """The bundled catalog in the cache folder: a copy of the one that is built for all tests."""
+    assert run("quote", "H100:8", "--limit", "1").code == 0
+    (path,) = built_cache.glob("bundled-*.sqlite")
+    cache.mkdir()
+    return Path(shutil.copy(path, cache))
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory, built_cache: Path) -> Path:
+    """The bundled prices as a folder to refresh from; nobody changes it."""
+    folder = tmp_path_factory.mktemp("snapshot") / "snap"
+    command = [sys.executable, "-m", "cloudaccel", "refresh", "--out", str(folder)]
+    subprocess.run(command, env=own_env(built_cache), capture_output=True, check=True, timeout=60)
+    return folder
 
 
 # -- files that people hand in -------------------------------------------------------------------------------------
@@ -103,16 +122,9 @@ def test_a_damaged_snapshot_changes_nothing(tmp_path: Path, cache: Path, monkeyp
 # -- the cache -----------------------------------------------------------------------------------------------------
 
 
-def built(cache: Path) -> Path:
-    code, _, err = finish(start("quote", "H100:8", "--json", cache=cache))
-    assert code == 0, err
-    (path,) = cache.glob("bundled-*.sqlite")
-    return path
-
-
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "zeroes", "end", "schema"])
-def test_a_damaged_cache_heals_itself(cache: Path, damage: str) -> None:
-    path = built(cache)
+def test_a_damaged_cache_heals_itself(cache: Path, built: Path, damage: str) -> None:
+    path = built
     data = path.read_bytes()
     if damage == "truncate":
         path.write_bytes(data[: len(data) // 2])
@@ -131,9 +143,8 @@ def test_a_damaged_cache_heals_itself(cache: Path, damage: str) -> None:
     assert finish(start("quote", "H100:8", "--json", cache=cache))[0] == 0
 
 
-def test_a_damaged_refreshed_catalog_is_kept_aside(tmp_path: Path, cache: Path) -> None:
-    assert finish(start("refresh", "--out", str(tmp_path / "snap"), cache=cache))[0] == 0
-    assert finish(start("refresh", "--from", str(tmp_path / "snap"), cache=cache))[0] == 0
+def test_a_damaged_refreshed_catalog_is_kept_aside(snapshot: Path, cache: Path) -> None:
+    assert finish(start("refresh", "--from", str(snapshot), cache=cache))[0] == 0
     path = cache / "catalog.sqlite"
     path.write_bytes(b"broken")
     code, _, err = finish(start("quote", "H100:8", cache=cache))
@@ -180,7 +191,7 @@ def test_left_over_building_files_are_swept(cache: Path) -> None:
     old.write_bytes(b"x")
     new.write_bytes(b"x")
     os.utime(old, (0, 0))
-    built(cache)
+    assert finish(start("quote", "H100:8", "--json", cache=cache))[0] == 0
     assert not old.exists()
     assert new.exists()  # another process may be writing it now
 
@@ -194,10 +205,11 @@ def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "mine"
 
 
-def test_damage_that_cannot_be_replaced_is_answered_from_memory(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = built(cache)
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 3] + bytes(len(data) - len(data) // 3))
+def test_damage_that_cannot_be_replaced_is_answered_from_memory(
+    cache: Path, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = built.read_bytes()
+    built.write_bytes(data[: len(data) // 3] + bytes(len(data) - len(data) // 3))
     monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(cache))
     monkeypatch.setattr(store, "_set_aside", lambda path: path)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     answer = quote("H100:8")
@@ -208,23 +220,21 @@ def test_damage_that_cannot_be_replaced_is_answered_from_memory(cache: Path, mon
 @pytest.mark.parametrize(
     "statement", ["DROP TABLE offer", "DELETE FROM meta WHERE key = 'catalog_id'", "DROP TABLE meta"]
 )
-def test_a_catalog_without_one_of_its_tables(cache: Path, statement: str) -> None:
-    path = built(cache)
-    with contextlib.closing(sqlite3.connect(path)) as db:
+def test_a_catalog_without_one_of_its_tables(cache: Path, built: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(built)) as db:
         db.execute(statement)
         db.commit()
-    named = run("--catalog", str(path), "quote", "H100:8")
+    named = run("--catalog", str(built), "quote", "H100:8")
     assert (named.code, "damaged" in named.err) == (6, True)
     code, out, err = finish(start("quote", "H100:8", "--json", cache=cache))
     assert (code, '"offers": [{' in out) == (0, True), err
 
 
-def test_a_wrong_question_breaks_no_catalog(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = built(cache)
+def test_a_wrong_question_breaks_no_catalog(cache: Path, built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(cache))
     with open_session() as session, pytest.raises(sqlite3.OperationalError):
         session.read(lambda db: db.execute("SELEKT 1"))
-    assert list(cache.iterdir()) == [path]
+    assert list(cache.iterdir()) == [built]
 
 
 @root
@@ -298,8 +308,8 @@ def test_interrupted_ends_with_130_and_leaves_nothing(cache: Path) -> None:
     assert not list(cache.iterdir())
 
 
+@pytest.mark.usefixtures("built")
 def test_a_reader_that_goes_away_is_no_error(cache: Path) -> None:
-    built(cache)
     command = f"{sys.executable} -m cloudaccel quote H100 --limit all --market any --json | head -c 10"
     answer = subprocess.run(
         ["sh", "-c", command], env={**os.environ, "CLOUDACCEL_CACHE_DIR": str(cache)}, capture_output=True, text=True,
@@ -318,9 +328,9 @@ def test_a_clock_before_the_catalog() -> None:
     assert "clock" in [notice.code for notice in answer.notices]
 
 
-def test_readers_never_notice_a_refresh(tmp_path: Path, cache: Path) -> None:
-    assert finish(start("refresh", "--out", str(tmp_path / "snap"), cache=cache))[0] == 0
-    writer = start("refresh", "--from", str(tmp_path / "snap"), cache=cache)
+@pytest.mark.usefixtures("built")
+def test_readers_never_notice_a_refresh(snapshot: Path, cache: Path) -> None:
+    writer = start("refresh", "--from", str(snapshot), cache=cache)
     readers = 0
     while writer.poll() is None:
         code, out, err = finish(start("quote", "H100:8", "--json", cache=cache))
@@ -331,9 +341,8 @@ def test_readers_never_notice_a_refresh(tmp_path: Path, cache: Path) -> None:
     assert (cache / "catalog.sqlite").exists()
 
 
-def test_two_refreshes_at_once(tmp_path: Path, cache: Path) -> None:
-    assert finish(start("refresh", "--out", str(tmp_path / "snap"), cache=cache))[0] == 0
-    writers = [start("refresh", "--from", str(tmp_path / "snap"), cache=cache) for _ in range(2)]
+def test_two_refreshes_at_once(snapshot: Path, cache: Path) -> None:
+    writers = [start("refresh", "--from", str(snapshot), cache=cache) for _ in range(2)]
     assert [finish(writer)[0] for writer in writers] == [0, 0]
     assert finish(start("quote", "H100:8", cache=cache))[0] == 0
     assert not list(cache.glob(".building-*"))
@@ -359,4 +368,6 @@ def test_a_profile_goes_over_the_file_and_one_that_is_not_there_is_said(tmp_path
 
 
 def test_the_schema_version_is_part_of_the_file_name(cache: Path) -> None:
-    assert built(cache).name.startswith(f"bundled-{SCHEMA_VERSION}-")
+    assert finish(start("quote", "H100:8", "--json", cache=cache))[0] == 0
+    (path,) = cache.glob("bundled-*.sqlite")
+    assert path.name.startswith(f"bundled-{SCHEMA_VERSION}-")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-group
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv"
 )
+
+
+@cache
+def may_import(*packages: str) -> bool:
+    """Whether nobody may read the packages of this environment."""
+    command = [*AS_NOBODY, sys.executable, "-B", "-c", f"import {', '.join(packages)}"]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60, cwd=Path(__file__).parents[2])
+    return done.returncode == 0
 
 
 class Place:
@@ -37,14 +46,6 @@ class Place:
             path.chmod(files)
         folder.chmod(own)
 
-    def may_import(self, *packages: str) -> bool:
-        """Whether that user may read the packages of this environment."""
-        command = [*AS_NOBODY, sys.executable, "-c", f"import {', '.join(packages)}"]
-        done = subprocess.run(
-            command, env=self.env, capture_output=True, check=False, timeout=60, cwd=Path(__file__).parents[2]
-        )
-        return done.returncode == 0
-
     def ask(self, *words: str) -> tuple[int, str, str]:
         done = subprocess.run(
             [*AS_NOBODY, sys.executable, "-m", "cloudaccel", *words], env=self.env, capture_output=True, text=True,
@@ -62,7 +63,7 @@ def place(built_cache: Path) -> Iterator[Place]:
     folder.chmod(0o755)
     found = Place(folder, built_cache)
     try:
-        if not found.may_import("cloudaccel", "platformdirs"):
+        if not may_import("cloudaccel", "platformdirs"):
             pytest.skip("another user may not run this interpreter or read this checkout here")
         yield found
     finally:
@@ -147,7 +148,7 @@ def test_a_journal_that_may_not_be_written(
 ) -> None:
     """He would have believed that nothing runs, had an empty journal been made beside it."""
     pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
-    if not place.may_import("sqlalchemy"):
+    if not may_import("sqlalchemy"):
         pytest.skip("another user may not read sqlalchemy here")
     monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(place.data))
     assert run("provision", "list").code == 0

@@ -2,11 +2,12 @@
 
 import re
 import shlex
-import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.loopback import on_loopback
+from tests.one_clock import OneClock
 from tests.support import run
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial" / "first-job.md"
@@ -19,19 +20,9 @@ def commands() -> list[str]:
 
 
 @pytest.mark.network
-def test_every_command_works_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in ("boto3", "moto", "sqlalchemy"):
-        pytest.importorskip(module)
-    from cloudaccel_aws.fake import FakeAws, Server
-
-    fake = FakeAws()
-    with Server(fake) as server:
-        urllib.request.urlopen(  # noqa: S310 - our own server
-            urllib.request.Request(f"{server.url}/moto-api/reset", method="POST")  # noqa: S310
-        ).close()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
+def test_every_command_works_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: OneClock) -> None:
+    pytest.importorskip("sqlalchemy")
+    with on_loopback("aws", monkeypatch, now=clock.now) as fake:
         monkeypatch.chdir(tmp_path)
         said = ""
         for command in commands():
