@@ -9,6 +9,7 @@ from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
 from cloudaccel.output.columns import accelerator_of, amount_in, display_name, part_text, plain
 from cloudaccel.planner.reasons import duration
+from cloudaccel.workloads.memory import saved
 
 
 def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
@@ -165,7 +166,9 @@ def _needs(plan: Plan) -> list[str]:
             f"Needs    {memory.step_gib:.1f} GiB an accelerator at work, {saving}"
             f"{memory.load_gib:.1f} at load (has {memory.available_gib:.1f}, on {what(option)})"
         )
-    if option is not None and workload.serve is not None:
+    if workload.serve is None:
+        lines.append(_saves(plan))
+    elif option is not None:
         lines += plan_serving.serves_lines(option, workload.serve)
     if option is not None and option.nodes > 1 and not _apart(option):
         lines.append(_links(option))
@@ -178,6 +181,21 @@ def _apart(option: Option) -> bool:
     """Whether its machines have nothing to say to each other: replicas that each fit into one."""
     serving, there = option.fit.serving, option.offer.count
     return serving is not None and there is not None and serving.accelerators_per_replica <= there
+
+
+def _saves(plan: Plan) -> str:
+    """What the run writes, and whether the disk that was asked for holds it."""
+    written, disk = saved(plan.workload, plan.model), plan.workload.disk_gb
+    checkpoint, whole = _gb(written.checkpoint_gb), _gb(written.model_gb)
+    text = f"Saves    {checkpoint} a checkpoint to go on from, {whole} the model in 16 bits"
+    if disk is None:
+        return f"{text}; on no disk that is paid here (--disk)"
+    least = max(written)
+    return text if disk >= least else f"{text}: more than --disk {_gb(disk)}"
+
+
+def _gb(size: float) -> str:
+    return f"{size:,.0f} GB" if size >= 10 else f"{size:.2g} GB"
 
 
 def _links(option: Option) -> str:

@@ -212,7 +212,7 @@ def _not_counted(candidates: Sequence[Candidate]) -> tuple[str, ...]:
     if not have & {"people", "staff", "labour", "ops"}:
         left.append("people: evaluation, on-call (--people)")
     if "data" not in have:
-        left.append("data work (--data)")
+        left.append("data work (--data-work)")
     left.append("storage and transfer of data, tax")
     return tuple(left)
 

@@ -63,6 +63,17 @@ def times(amount: Decimal | None, factor: int) -> Decimal | None:
     return None if amount is None else amount * factor
 
 
+def _over(amount: Decimal | None, size: float | None) -> Decimal | None:
+    """`amount` for one of `size`, to six digits after the point; None where either is unknown."""
+    return None if amount is None or not size else round(amount / Decimal(str(size)), 6)
+
+
+def _peak(offer: Offer) -> float | None:
+    """Dense 16-bit TFLOP/s of one whole accelerator, BF16 or, without it, FP16."""
+    row = accelerator_of(offer)
+    return None if row is None else row.peak_tflops_bf16_dense or row.peak_tflops_fp16_dense
+
+
 def _count(offer: Offer, _: View) -> Value:
     return None if offer.count is None else str(offer.count)
 
@@ -142,6 +153,8 @@ COLUMNS: Mapping[str, Column] = {
     "sold_per": _of_offer("sold_per"),
     "price": lambda offer, view: times(offer.price.amount, view.hours),
     "price_per_accelerator": lambda offer, view: times(offer.price_per_accelerator_hour, view.hours),
+    "price_per_gb": lambda offer, view: _over(times(offer.price.amount, view.hours), offer.total_memory_gib),
+    "price_per_tflop": lambda offer, view: _over(times(offer.price_per_accelerator_hour, view.hours), _peak(offer)),
     "request_price": lambda offer, view: times(offer.price.amount, view.hours * view.answer.nodes(offer)),
     "currency": _of_price("currency"),
     "list_price": lambda offer, view: times(listed_price(offer, view).amount, view.hours),
@@ -167,10 +180,14 @@ ALIASES = {
     "price_per_hour": "price",
     "hourly": "price",
     "price_per_accelerator_hour": "price_per_accelerator",
+    "price_per_gb_hour": "price_per_gb",
+    "price_per_tflop_hour": "price_per_tflop",
     "type": "instance",
     "age": "age_days",
 }
-PRICES = frozenset({"price", "price_per_accelerator", "request_price", "tax", "price_with_tax"})
+PRICES = frozenset(
+    {"price", "price_per_accelerator", "price_per_gb", "price_per_tflop", "request_price", "tax", "price_with_tax"}
+)
 
 DEFAULT_COLUMNS = (
     "provider", "partition", "region", "zone", "country", "instance", "accelerator", "accelerator_id", "count",
@@ -183,7 +200,7 @@ def heading(column: str, per: str) -> str:
     """The heading of a column in a CSV; prices carry their unit of time: ``price_per_hour``, ``price_per_month``."""
     if column not in PRICES and column != "list_price":
         return column
-    return f"{column}_{per}" if column == "price_per_accelerator" else f"{column}_per_{per}"
+    return f"{column}_{per}" if column.startswith("price_per_") else f"{column}_per_{per}"
 
 
 def part_text(part: PricePart) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cloudaccel.model.plan import CostLine, Option, Plan, Reservation
 from cloudaccel.model.workload import Fit
+from cloudaccel.workloads.memory import saved
 
 SCHEMA = "cloudaccel-lock/1"
 # Columns of `considered`, the proof that nothing comes before the choice; '-' is unknown, lists have commas.
@@ -42,6 +43,7 @@ def lock(plan: Plan) -> dict[str, Any]:
             {"reason": r.reason, "count": r.count, "unit": r.unit, "examples": list(r.examples)} for r in plan.rejected
         ],
         "hours": _hours(best.fit) if best else None,
+        "saves": _saves(plan) if workload.serve is None else None,
         "limits": {
             "budget": None if workload.budget is None else _money(workload.budget),
             "currency": workload.budget_currency,
@@ -61,6 +63,10 @@ def lock(plan: Plan) -> dict[str, Any]:
         "evaluated": plan.evaluated,
         "considered": {"columns": " ".join(CONSIDERED), "rows": [_considered(option) for option in plan.considered]},
     }  # fmt: skip
+
+
+def _saves(plan: Plan) -> dict[str, float]:
+    return {name: round(size, 2) for name, size in saved(plan.workload, plan.model)._asdict().items()}
 
 
 def _shown(plan: Plan) -> dict[str, Any] | None:

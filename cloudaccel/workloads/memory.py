@@ -103,6 +103,19 @@ def sizes(model: ModelShape, method: str, lora_rank: int) -> Sizes:
     )
 
 
+class Saved(NamedTuple):
+    """Sizes on disk in GB (10**9 bytes): a checkpoint to go on from, and the model that comes out, in 16 bits."""
+
+    checkpoint_gb: float
+    model_gb: float
+
+
+def saved(workload: Workload, model: ModelShape) -> Saved:
+    """What a run writes: of what is trained, 16-bit weights and the states of Adam (arXiv:1910.02054, section 3)."""
+    trained = sizes(model, workload.method, workload.lora_rank).trained
+    return Saved(trained * (2.0 + OPTIMIZER_BYTES) / 1e9, model.params * 2.0 / 1e9)
+
+
 def lora_parameters(model: ModelShape, rank: int) -> float:
     """Adapter parameters: rank * (inputs + outputs) of every linear matrix outside routed experts."""
     wide, narrow = model.heads * model.head_dim, model.kv_heads * model.head_dim

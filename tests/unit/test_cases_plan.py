@@ -195,3 +195,18 @@ def test_u92_the_length_at_which_bringing_the_data_pays_is_printed(
     (line,) = [line for line in answer.out.splitlines() if line.startswith("Data ")]
     assert line.endswith(f"is cheaper for runs {which} than 7.5 d")  # 900 USD ÷ 5 USD an hour = 180 h
     assert re.search(rf"^  1  {first} ", answer.out, re.MULTILINE)
+
+
+def test_u41_what_is_saved_is_sized_and_held_against_the_disk(catalog: Path) -> None:
+    """He would have believed that what fits while it trains also fits when it is saved."""
+    full = planned(catalog, *TUNE, "--method", "full", "--accel", "A100-80GB:8x4", "--disk", "500GB")
+    assert full.code == 0, full.err
+    # 68.98 billion parameters of 14 bytes: weights in 16 bits, and in Adam a copy and two moments in 32
+    assert (
+        "Saves    966 GB a checkpoint to go on from, 138 GB the model in 16 bits: more than --disk 500 GB" in full.out
+    )
+    enough = planned(catalog, *TUNE, "--method", "full", "--accel", "A100-80GB:8x4", "--disk", "1TB")
+    assert "more than --disk" not in enough.out
+    adapters = planned(catalog, *TUNE, "--method", "lora", "--accel", "A100-80GB:8", "--json").json["saves"]
+    assert adapters == {"checkpoint_gb": 2.9, "model_gb": 137.96}
+    assert planned(catalog, *SERVE, "--accel", "RTX3090", "--json").json["saves"] is None

@@ -189,3 +189,23 @@ def test_g14_a_quote_loads_no_heavy_library(catalog: str) -> None:
     assert not loaded & (set(heavy.split()) - ({"platformdirs"} if sys.platform != "linux" else set[str]()))
     modules = set(answer.stderr.splitlines()[-1].split())
     assert not modules & {"importlib.metadata", "urllib.request", "http.client", "email", "difflib", "tomllib"}
+
+
+def test_a_price_for_memory_and_for_speed_is_of_what_is_sold(tmp_path: Path) -> None:
+    """Six threads asked for the dollar by the GB and by the TFLOP/s; a share costs its share of both."""
+    path = price_file(
+        tmp_path,
+        "aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,on-demand,55.04,USD,2026-07-01,l",
+        "aws,us-east-1,,g6f.large,L4,1/8,3,2,on-demand,0.202,USD,2026-07-01,l",
+        "aws,us-east-1,,g7e.2xlarge,T4,1,16,2,on-demand,,USD,2026-07-01,l",
+    )
+    words = ("--columns", "instance,price_per_gb,price_per_tflop", "--allow-fraction", "--csv", "-q")
+    answer = run("--catalog", str(path), "quote", "H100-SXM,L4,T4", *words)
+    assert answer.out.splitlines() == [
+        "instance,price_per_gb_hour,price_per_tflop_hour",
+        "g6f.large,0.067333,0.013355",
+        "p5.48xlarge,0.086,0.006957",
+        "g7e.2xlarge,,",
+    ]
+    month = run("--catalog", str(path), "quote", "--instance", "p5.48xlarge", "--per", "month", *words).out
+    assert month.splitlines() == ["instance,price_per_gb_month,price_per_tflop_month", "p5.48xlarge,62.78,5.078261"]
