@@ -58,14 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(_lacking(error, arguments), arguments)
     except PermissionError as error:
         return _report(_forbidden(error), arguments)
-    except BrokenPipeError:
-        # The reader of a pipe has had enough (`| head`): nothing is wrong, and nothing more can be written.
+    except KeyboardInterrupt:
         from cloudaccel.cli import common
 
-        common.give_up_stdout()
-        return 0
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        common.note("interrupted")
+        common.flush()
         return 130
 
 
@@ -87,13 +84,22 @@ def _dispatch(arguments: list[str]) -> int:
         return _unknown_verb(verb)
     with _rare_collections(verb):
         module = import_module(f"cloudaccel.cli.{verb}")
-        parsed = module.parser().parse_args([*before, *after])
         from cloudaccel.cli import common
 
+        try:
+            parsed = module.parser().parse_args([*before, *after])
+        except SystemExit:  # --help
+            return _code(0)
         common.apply_globals(parsed)
-        code: int = module.run(parsed)
-        common.flush()
-        return code or (2 if getattr(parsed, "unfiltered", False) else 0)
+        return _code(module.run(parsed) or (2 if getattr(parsed, "unfiltered", False) else 0))
+
+
+def _code(code: int) -> int:
+    """The exit code, when all is written: an answer that never arrived is not a success."""
+    from cloudaccel.cli import common
+
+    common.flush()
+    return code or (2 if common.stdout.failed else 0)
 
 
 def _lacking(error: ModuleNotFoundError, arguments: list[str]) -> ConfigError:
@@ -142,8 +148,7 @@ def _without_verb(words: list[str]) -> int:
 
     if {"--version", "-h", "--help"} & set(words):
         common.write(f"cloudaccel {__version__}\n" if "--version" in words else usage())
-        common.flush()
-        return 0
+        return _code(0)
     common.note(f"error: name a verb.\n{usage()}")
     return 2
 
@@ -168,7 +173,9 @@ def _unknown_verb(verb: str) -> int:
 
     near = difflib.get_close_matches(verb, VERBS, n=2)
     meant = f" Did you mean {' or '.join(near)}?" if near else f" For prices: cloudaccel quote {verb}."
-    sys.stderr.write(f"error: there is no verb {verb!r}.{meant} Verbs: {', '.join(VERBS)}.\n")
+    from cloudaccel.cli import common
+
+    common.note(f"error: there is no verb {verb!r}.{meant} Verbs: {', '.join(VERBS)}.")
     return 2
 
 
@@ -179,6 +186,7 @@ def _report(error: CloudAccelError, arguments: Sequence[str]) -> int:
         import json
 
         common.write_data(json.dumps({"schema": "cloudaccel/v1", "error": common.error_json(error)}) + "\n")
+        common.flush()
     common.note_error(error)
     return error.exit_code
 

@@ -60,6 +60,8 @@ def write_text(a: argparse.Namespace, text: str, *, kept: bool = False) -> None:
     try:
         for line in _filtered(a.jq, text):
             common.write_data(line)
+            if common.stdout.reader_left:
+                return  # an expression may have no end
     except ValueError as error:
         said = f"--jq: {_said(error)}."
         if not kept:

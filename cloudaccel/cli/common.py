@@ -80,6 +80,10 @@ class Parser(argparse.ArgumentParser):
         finally:
             self._mixing = False
 
+    def print_help(self, file: Any = None) -> None:  # noqa: ARG002  # as argparse calls it
+        """Print it as any answer is printed."""
+        write(self.format_help())
+
     def error(self, message: str) -> NoReturn:
         """Refuse the command line; of a flag that is not there, name the one that was meant."""
         raise QueryError(f"{message}.{self._meant(message)} See '{self.prog} --help'.")
@@ -325,6 +329,32 @@ def _escaped(found: re.Match[str]) -> str:
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
 
 
+class Stdout:
+    """What became of stdout. A verb goes on to its end without it: what it does, and its exit code, are not the less.
+
+    Attributes
+    ----------
+    reader_left
+        Whoever read the pipe has had enough (``| head``): nothing is wrong. A verb that goes on for ever ends then.
+    failed
+        It could not be written to, which was said on stderr: a full disk. The exit code is then no 0.
+    """
+
+    reader_left = False
+    failed = False
+
+    def lose(self, error: OSError) -> None:
+        """Let what is still written go nowhere; Python would try it once more at its end, and complain."""
+        self.reader_left = isinstance(error, BrokenPipeError)
+        self.failed = not self.reader_left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if self.failed:
+            note(f"error: the answer cannot be written: {error.strerror}. Write it to a place with room.")
+
+
+stdout = Stdout()
+
+
 def flush() -> None:
     """Write out what is still waiting for stdout."""
     _put(sys.stdout, "")
@@ -336,17 +366,8 @@ def _put(out: TextIO, text: str) -> None:
         if not text:
             out.flush()
     except OSError as error:
-        if out is sys.stderr:
-            return  # nobody is left to be told
-        if isinstance(error, BrokenPipeError):
-            raise
-        give_up_stdout()
-        raise StorageError(f"the answer cannot be written: {error.strerror}. Write it to a place with room.") from error
-
-
-def give_up_stdout() -> None:
-    """Forget what could not be written; Python would try it once more at its end, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if out is sys.stdout:
+            stdout.lose(error)
 
 
 def note(text: str, *, quiet: bool = False) -> None:

@@ -39,7 +39,7 @@ def run(a: argparse.Namespace) -> int:
     try:
         serve(a.catalog)
     except* BrokenPipeError:  # the assistant is gone; nobody is left to answer
-        common.give_up_stdout()
+        common.stdout.lose(BrokenPipeError())
     return 0
 
 

@@ -5,7 +5,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -212,8 +211,8 @@ def _copy(number: int, process: "subprocess.Popen[str]") -> None:
         return
     with process.stdout as said:
         for line in said:
-            sys.stdout.write(f"[{number}] {line.rstrip()}\n")
-            sys.stdout.flush()
+            common.write(f"[{number}] {line.rstrip()}\n")
+            common.flush()
 
 
 def _code(returned: int) -> int:

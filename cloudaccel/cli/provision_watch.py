@@ -50,7 +50,7 @@ def _keep(a: argparse.Namespace, watcher: Watcher, line: WaitLine, interval_s: f
     common.note(f"looking at the runs every {a.interval}; Ctrl-C ends it.", quiet=a.quiet)
     said: set[str] = set()
     with _stopping() as stopped:
-        while not stopped():
+        while not stopped() and not common.stdout.reader_left:
             try:
                 look = watcher.look()
             except CloudAccelError as error:  # a database that is away: may be back at the next look
@@ -62,7 +62,7 @@ def _keep(a: argparse.Namespace, watcher: Watcher, line: WaitLine, interval_s: f
                 if news:
                     _say(a, look, news)
             until = time.monotonic() + interval_s
-            while not stopped() and time.monotonic() < until:
+            while not stopped() and not common.stdout.reader_left and time.monotonic() < until:
                 time.sleep(0.2)
 
 

@@ -191,6 +191,8 @@ def _keep_fresh(a: argparse.Namespace) -> int:
             common.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M}Z\n")
         _tell(done, a)
         common.flush()
+        if common.stdout.reader_left:
+            stop.set()
 
     try:
         keep_fresh(a.schedule, a.provider, stop=stop, told=told)

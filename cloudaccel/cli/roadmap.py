@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -56,7 +55,7 @@ def run(a: argparse.Namespace) -> int:
 @contextmanager
 def _quiet_solver() -> Generator[None]:
     """Sends what the solver's C++ prints by itself to stderr: stdout is for the answer. (HiGHS in scipy 1.17 does.)"""
-    sys.stdout.flush()
+    common.flush()
     kept = os.dup(1)
     try:
         os.dup2(2, 1)

@@ -71,6 +71,36 @@ def test_a_reader_that_has_enough(words: str) -> None:
     assert shell(f"cloudaccel {words} | head -1; exit ${{PIPESTATUS[0]}}").returncode == 0
 
 
+NOT_ALLOWED = "policy explain aws:us-east-1 --policy eu-gdpr --headquarters FR --users none"
+
+
+@on_unix
+@pytest.mark.parametrize("form", ["", "--json"])
+def test_what_was_found_is_in_the_exit_code_though_nobody_reads_on(form: str) -> None:
+    """`provision down RUN | head -1` said 0 while a machine may still have been billing."""
+    answer = shell(f"cloudaccel {NOT_ALLOWED} {form} | true; exit ${{PIPESTATUS[0]}}")
+    assert (answer.returncode, answer.stderr) == (4, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    ("words", "code"), [(NOT_ALLOWED, 4), (f"{NOT_ALLOWED} --json", 4), ("quote L4Os --json", 5), ("quote --help", 2)]
+)
+def test_a_full_disk_hides_no_other_exit_code(words: str, code: int) -> None:
+    """A full disk under `provision down` hid that something may still bill; an error under --json was a stack trace."""
+    answer = shell(f"cloudaccel {words} >/dev/full")
+    assert answer.returncode == code, answer.stderr
+    assert answer.stderr.count("the answer cannot be written: No space left on device") == 1
+    assert shell(f"cloudaccel {words} >/dev/full 2>/dev/full").returncode == code
+
+
+@on_unix
+def test_an_expression_without_an_end_ends_with_its_reader(catalog: str) -> None:
+    pytest.importorskip("jq")
+    command = f"cloudaccel --catalog {catalog} quote H100 --jq 'repeat(1)' | head -1; exit ${{PIPESTATUS[0]}}"
+    assert shell(command).returncode == 0
+
+
 @on_unix
 def test_warnings_into_a_broken_pipe() -> None:
     command = "cloudaccel quote H100 --market any --limit all 2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}"

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -349,3 +351,74 @@ def test_a_number_of_tokens_is_written_as_in_a_job() -> None:
     for wrong in ("2.5", "many"):
         answer = run(*words, "--input-tokens", wrong)
         assert (answer.code, "--input-tokens" in answer.err) == (2, True)
+
+
+# -- streams -----------------------------------------------------------------------------------------------------------
+
+WRITERS = [("quote", ""), ("policy explain", "--json"), ("token create", "--json")]  # each writes in its own way
+STREAMS = {  # what stands after the words → whether what cannot be written is no success
+    "{} | true; exit ${{PIPESTATUS[0]}}": False,
+    "{} >&-": False,
+    "{} 2>&-": False,
+    "{} 2>/dev/full": False,
+    "{} >/dev/full": True,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize(("name", "form"), WRITERS)
+def test_every_stream_may_be_cut_off(name: str, form: str, files: dict[str, Path]) -> None:
+    """A stack trace, or a 0 for an answer that never arrived."""
+    pytest.importorskip("jq")
+    good = ask(name, files, *form.split()).code
+    program = f"{shlex.quote(sys.executable)} -m cloudaccel {ASKED[name].format(**files)} {form}"
+    for stream, fails in STREAMS.items():
+        cut = subprocess.run(
+            ["bash", "-c", stream.format(program)], capture_output=True, text=True, check=False, errors="replace"
+        )
+        assert cut.returncode == (good or (2 if fails else 0)), (stream, cut.stderr)
+        assert "Traceback" not in cut.stderr
+        assert "Exception ignored" not in cut.stderr
+        assert cut.stderr.count("the answer cannot be written") == (1 if fails else 0)
+
+
+def on_a_terminal(words: list[str], columns: int) -> str:
+    """What a person sees whose window is so wide."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "cloudaccel", *words], stdout=child, stderr=subprocess.DEVNULL,
+        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+    ) as process:  # fmt: skip
+        os.close(child)
+        seen = b""
+        try:
+            while piece := os.read(parent, 65536):
+                seen += piece
+        except OSError:  # the other end is closed
+            pass
+        assert process.wait() in (0, 4)
+    os.close(parent)
+    return seen.decode().replace("\r", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a Unix terminal")
+@pytest.mark.parametrize("name", ["quote", "policy explain"])
+def test_poor_letters_and_narrow_windows_are_no_trouble(name: str, files: dict[str, Path]) -> None:
+    words = shlex.split(ASKED[name].format(**files))
+    code = ask(name, files).code
+    for columns in (40, 120):
+        assert "Traceback" not in on_a_terminal(words, columns)
+    poor = subprocess.run(
+        [sys.executable, "-m", "cloudaccel", *words, "--json"], capture_output=True, check=False,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )  # fmt: skip
+    assert poor.returncode == code
+    assert json.loads(poor.stdout.decode("ascii"))["schema"]
