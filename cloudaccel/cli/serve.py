@@ -210,8 +210,8 @@ def make_app(
                 from cloudaccel.service.runs import Runs
 
                 runs = Runs(engine, catalog=options["catalog"], packs=packs)
-                opened.callback(runs.close)
-                runs.keep()
+                opened.callback(runs.work.close)
+                runs.work.keep()
             stored = Stored(engine, None if runs is None else runs.spent)
         return create_app(
             sign_in=serve_sign_in.sign_in(ways, issuer, engine), runs=runs, stored=stored, money=Money(currency, tax),

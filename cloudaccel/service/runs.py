@@ -1,14 +1,12 @@
 """Runs for people who are signed in: inside a project's budget, agreed to by a second person, and written down.
 
 A request names a lock. Only what is asked is taken from it: price, image and verdict are found again from the catalog
-and the rules of now, and what it states about the organisation does not count. The work itself goes on in threads; when
-the process dies, the next look of any replica goes on with it, as with every run of the journal.
+and the rules of now, and what it states about the organisation does not count. The work goes on in threads: `work`.
 """
 
 import hashlib
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +18,7 @@ import sqlalchemy as sa
 
 from cloudaccel import registry, state
 from cloudaccel.access import audit
-from cloudaccel.access.people import NotAllowed, Principal, checked_project, is_local
+from cloudaccel.access.people import NotAllowed, Principal, checked_project
 from cloudaccel.access.projects import Project, Projects
 from cloudaccel.errors import CloudAccelError, LimitExceeded, QueryError
 from cloudaccel.output.runs import candidate_json
@@ -28,18 +26,14 @@ from cloudaccel.protocols import Provider
 from cloudaccel.provision import lease, money, standing
 from cloudaccel.provision.clock import Clock, SystemClock
 from cloudaccel.provision.cost import cost
-from cloudaccel.provision.journal import HoldLost, Journal
-from cloudaccel.provision.launch import Launcher
-from cloudaccel.provision.teardown import Ender
-from cloudaccel.provision.values import OVER, UNFINISHED, Run, Spec
+from cloudaccel.provision.journal import Journal
+from cloudaccel.provision.values import OVER, Run, Spec
 from cloudaccel.service.approvals import Approvals, NotThere, Settled
-from cloudaccel.service.guard import Busy, known_packs
+from cloudaccel.service.guard import known_packs
 from cloudaccel.service.run_request import DecideRequest, RunRequest, spec_of
+from cloudaccel.service.work import Work
 
 _LOG = logging.getLogger("cloudaccel.service")
-_MOST_AT_ONCE = 32  # launches and endings of one process
-_LOOK_EVERY_S = 60.0
-_LAST_LOOK_S = 5.0  # how long a look under way may take when the service ends
 
 
 class Repeated(QueryError):
@@ -76,16 +70,12 @@ class Runs:
         self._engine = engine
         self._catalog = catalog
         self._packs = known_packs(packs)
-        self._load = load
         self._clock = clock or SystemClock()
         self.journal = Journal(engine, self._clock)
         self.projects = Projects(engine, self._clock.now)
         self.approvals = Approvals(engine, self._clock.now)
-        self._at_work: dict[str, threading.Thread] = {}
-        self._lock = threading.Lock()
+        self.work = Work(self.journal, load, self._clock)
         self._over: dict[str, Decimal | None] = {}
-        self._keeper: threading.Thread | None = None
-        self._stop = threading.Event()
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -162,7 +152,7 @@ class Runs:
         beside: Callable[[sa.Connection, str], None] = lambda _db, _run: None,
     ) -> Asked:
         """Write the run with all that belongs to it in one transaction, and let a thread start it."""
-        self._room_for_work()
+        self.work.check_room()
         project = self.projects.get(who.project)
         ended = self._ended(project.name)
         most = cast(Decimal, spec.limits.max_total)
@@ -181,7 +171,7 @@ class Runs:
             run = self.journal.open_run(spec, principal=who.name, project=project.name, beside=together)
         except _Again as again:
             return again.asked
-        self._work(run.id, lambda: self._launch(run))
+        self.work.launch(run)
         return Asked(kind="run", id=run.id)
 
     # -- the second person --------------------------------------------------------------------------------------------
@@ -281,82 +271,11 @@ class Runs:
         run = self.run(run_id, who)
         if run.state in OVER and not self.journal.resources(run.id, live=True):
             return run
-        self._room_for_work()
+        self.work.check_room()
         self._note(who, "run.down", run.id, request_id)
         held = self.journal.update(self.journal.take(run), state="deleting")
-        self._work(f"{run.id} down", lambda: self._end(held))
+        self.work.end(held)
         return held
-
-    # -- the work -----------------------------------------------------------------------------------------------------
-
-    def keep(self, every_s: float = _LOOK_EVERY_S) -> None:
-        """Go on with launches that a dead process left, until `close`. What must end, a watch ends."""
-
-        def always() -> None:
-            while not self._stop.is_set():
-                try:
-                    self.look()
-                except Exception:  # the boundary of the thread: one bad look must not be the last
-                    _LOG.exception("a look over the runs failed")
-                self._stop.wait(every_s)
-
-        self._keeper = threading.Thread(target=always, name="runs", daemon=True)
-        self._keeper.start()
-
-    def close(self) -> None:
-        """End what `keep` began. Runs at work are not waited for: another process finds them in the journal."""
-        self._stop.set()
-        if self._keeper is not None:
-            self._keeper.join(_LAST_LOOK_S)
-
-    def look(self) -> None:
-        """One look for launches that nobody is at work on."""
-        for run in self.journal.runs(states=UNFINISHED):
-            # A local one waits for its person, and a restart for the watcher, which knows what is left of its lease.
-            ours = run.principal is not None and not is_local(run.principal) and run.spec.restart_of is None
-            if ours and run.id not in self._at_work and self.journal.is_free(run, believing=True):
-                claimed = self.journal.claim(run)
-                if claimed is not None:
-                    self._work(run.id, lambda r=claimed: self._launch(r))
-
-    def _launch(self, run: Run) -> None:
-        launcher = Launcher(self.journal, self._load, self._clock, standing=standing.of_settings())
-        outcome = launcher.up(run.spec, resume=run)
-        said = "running" if outcome.exit_code == 0 else outcome.reason
-        _LOG.info("run %s: %s", run.id, said)
-
-    def _end(self, held: Run) -> None:
-        try:
-            Ender(self.journal, self._load, self._clock).end(held, note="ended over HTTP")
-        finally:
-            self.journal.let_go(held)
-
-    def _work(self, name: str, work: Callable[[], None]) -> None:
-        def working() -> None:
-            try:
-                work()
-            except HoldLost:
-                pass  # somebody else has taken the run, and goes on with it
-            except Exception:  # the boundary of the thread: the journal has what was done, and the next look goes on
-                _LOG.exception("%s", name)
-            finally:
-                with self._lock:
-                    self._at_work.pop(name, None)
-
-        # Not waited for at the end of the process: whenever it dies, the journal knows all that was sent.
-        thread = threading.Thread(target=working, name=f"run {name}", daemon=True)
-        with self._lock:
-            self._at_work[name] = thread
-        thread.start()
-
-    def settle(self, timeout_s: float = 60.0) -> None:
-        """Wait until no thread is at work; for tests."""
-        for thread in list(self._at_work.values()):
-            thread.join(timeout_s)
-
-    def _room_for_work(self) -> None:
-        if len(self._at_work) >= _MOST_AT_ONCE:
-            raise Busy("too many runs are being started and ended. Ask again in a few seconds.")
 
     # -- money and the log --------------------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class Pair:
         with ThreadPoolExecutor(2 * EACH) as pool:
             answers = list(pool.map(ask, range(2 * EACH)))
         for world in (self.one, self.other):
-            world.runs.settle()
+            world.runs.work.settle()
         return answers
 
     def ready(self) -> list[Any]:

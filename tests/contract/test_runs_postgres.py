@@ -93,9 +93,9 @@ def _finished(*worlds: World) -> None:
     """Let replicas go on with what was broken off, as their looks do every minute."""
     for _ in range(20):
         for world in worlds:
-            world.runs.settle()
+            world.runs.work.settle()
             world.clock.sleep(600)  # a hold that nobody renews is over
-            world.runs.look()
-            world.runs.settle()
+            world.runs.work.look()
+            world.runs.work.settle()
         if all(run.state == "ready" for run in worlds[0].runs.journal.runs()):
             return

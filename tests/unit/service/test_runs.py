@@ -93,7 +93,7 @@ class World:
     def started(self, who: str = "alice", key: str = "key-00000001", **body: Any) -> str:
         answer = self.start(who, key, **body)
         assert answer.status_code == 202, answer.text
-        self.runs.settle()
+        self.runs.work.settle()
         return str(answer.json()["run"]["id"])
 
     def log(self) -> list[tuple[str, str, str]]:
@@ -105,7 +105,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    made.runs.settle()
+    made.runs.work.settle()
     made.client.close()
     made.engine.dispose()
 
@@ -121,7 +121,7 @@ def test_run_from_its_lock_to_its_end(world: World) -> None:
     assert [r["id"] for r in world.ask("GET", "/v1/runs", "reader").json()["runs"]] == [run_id]
     ended = world.ask("POST", f"/v1/runs/{run_id}/down", "alice")
     assert (ended.status_code, ended.json()["run"]["state"]) == (202, "deleting")
-    world.runs.settle()
+    world.runs.work.settle()
     assert world.ask("GET", f"/v1/runs/{run_id}", "alice").json()["run"]["state"] == "deleted"
     assert world.cloud.live() == []
     assert world.ask("GET", "/v1/runs", "alice").json()["runs"] == []
@@ -151,7 +151,7 @@ def test_same_key_starts_one_run(world: World) -> None:
 def test_same_key_sent_many_times_at_once_starts_one_run(world: World) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = [done.result() for done in [pool.submit(world.start) for _ in range(8)]]
-    world.runs.settle()
+    world.runs.work.settle()
     assert {a.status_code for a in answers} == {202}
     assert len({a.json()["run"]["id"] for a in answers}) == 1
     assert len(world.cloud.machines) == 1
@@ -162,7 +162,7 @@ def test_same_key_sent_many_times_at_once_is_not_refused_for_the_budget_that_it_
     world.runs.projects.put("vision", Decimal(15), None, "USD", by="test")
     with ThreadPoolExecutor(8) as pool:
         answers = [done.result() for done in [pool.submit(world.start) for _ in range(8)]]
-    world.runs.settle()
+    world.runs.work.settle()
     assert [a.json()["detail"] for a in answers if a.status_code != 202] == []
     assert len({a.json()["run"]["id"] for a in answers}) == 1
 
@@ -183,7 +183,7 @@ def test_budget_counts_what_open_runs_may_cost_and_what_ended_ones_did(world: Wo
     assert (third.status_code, third.json()["code"]) == (403, "limit")
     assert "20.00 of 25.00 is spent or promised" in third.json()["detail"]
     world.ask("POST", f"/v1/runs/{first}/down", "alice")
-    world.runs.settle()
+    world.runs.work.settle()
     assert world.start(key="key-third-2", max_total="10 USD").status_code == 202  # what it did not spend is free again
 
 
@@ -244,14 +244,14 @@ def decide(world: World, approval: str, who: str, approve: bool = True) -> Any:
 
 def test_dear_run_waits_for_a_second_person(world: World) -> None:
     approval = waiting(world)
-    world.runs.settle()
+    world.runs.work.settle()
     assert world.cloud.machines == {}
     shown = world.ask("GET", f"/v1/approvals/{approval}", "bob").json()["approval"]
     assert (shown["state"], shown["most"], shown["principal"]) == ("waiting", "30", "alice@example.org")
     assert shown["places"][0]["instance"] == lock()["chosen"]["instance"]
     answer = decide(world, approval, "bob")
     assert answer.status_code == 200, answer.text
-    world.runs.settle()
+    world.runs.work.settle()
     done = answer.json()["approval"]
     assert (done["state"], done["decided_by"], done["note"]) == ("approved", "bob@example.org", "for the demo")
     run = world.ask("GET", f"/v1/runs/{done['run']}", "alice").json()["run"]
@@ -294,7 +294,7 @@ def test_what_the_same_person_decides_twice_counts_once(world: World) -> None:
     approval = waiting(world)
     with ThreadPoolExecutor(6) as pool:
         answers = [d.result() for d in [pool.submit(decide, world, approval, "bob") for _ in range(6)]]
-    world.runs.settle()
+    world.runs.work.settle()
     assert [a.json()["detail"] for a in answers if a.status_code != 200] == []
     assert len({a.json()["approval"]["run"] for a in answers}) == 1
     assert len(world.cloud.machines) == 1
@@ -316,7 +316,7 @@ def test_two_who_agree_at_once_start_one_run(world: World) -> None:
     with ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(decide, world, approval, who) for who in ("bob", "root")]
         codes = sorted(done.result().status_code for done in asked)
-    world.runs.settle()
+    world.runs.work.settle()
     assert codes == [200, 409]
     assert len(world.cloud.machines) == 1
 
@@ -352,11 +352,11 @@ def test_launch_of_a_process_that_died_is_gone_on_with(world: World, monkeypatch
         """The process is gone before it did anything."""
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.runs, "_launch", dies)
+        patched.setattr(world.runs.work, "_launch", dies)
         run_id = world.started()
     assert world.cloud.machines == {}
-    world.runs.look()
-    world.runs.settle()
+    world.runs.work.look()
+    world.runs.work.settle()
     assert world.ask("GET", f"/v1/runs/{run_id}", "alice").json()["run"]["state"] == "ready"
     assert len(world.cloud.machines) == 1
 
@@ -366,8 +366,8 @@ def test_run_of_the_command_line_is_left_to_its_person(world: World) -> None:
     world.started()
     (service_run,) = world.runs.journal.runs()
     local = journal.open_run(service_run.spec, principal="local:dora", project="default")
-    world.runs.look()
-    world.runs.settle()
+    world.runs.work.look()
+    world.runs.work.settle()
     assert journal.run(local.id).state == "planned"
 
 
@@ -456,7 +456,7 @@ def test_metrics_tell_runs_and_spend(world: World) -> None:
     assert 'project="vision"' in spent
     assert float(spent.rpartition(" ")[2]) > 0.1
     world.ask("POST", f"/v1/runs/{run_id}/down", "alice")
-    world.runs.settle()
+    world.runs.work.settle()
     assert "cloudaccel_runs_that_may_bill 0.0" in world.ask("GET", "/metrics", "reader").text
 
 
