@@ -350,7 +350,7 @@ class Launcher:
             error, code, message, until = found
             kind = QuotaExceeded if error == "quota" else CapacityUnavailable
             raise kind(
-                f"not asked again before {until:%H:%M:%S}Z: {message}",
+                f"not asked again before {until:%Y-%m-%d %H:%M:%S}Z: {message}",
                 provider=candidate.provider, operation="blocked", code=code,
             )  # fmt: skip
 

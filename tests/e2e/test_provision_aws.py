@@ -117,6 +117,30 @@ def test_u80_capacity_moves_on_to_the_next_zone(cloud: "FakeAws") -> None:
     assert len(machines(cloud)) == 1
 
 
+def _zones_asked(cloud: "FakeAws") -> list[str]:
+    """Zones in which machines were asked for in earnest, in order."""
+    sent = [p for _, action, p in cloud.calls if action == "RunInstances" and p.get("DryRun") != "true"]
+    return [p["Placement.AvailabilityZone"] for p in sent]
+
+
+def test_u80_three_errors_have_three_reactions(cloud: "FakeAws") -> None:
+    """He would have believed that one text means one cause: a zone without the type was asked again and again."""
+    script(cloud, "RunInstances", code="Unsupported", status=400, times=99, where={"zone": "us-east-1a"})
+    script(
+        cloud, "RunInstances", code="InsufficientInstanceCapacity", status=500, times=1, where={"zone": "us-east-1b"}
+    )
+    for zone in ("us-east-1c", "us-east-1d", "us-east-1e", "us-east-1f"):
+        script(cloud, "RunInstances", code="InsufficientInstanceCapacity", status=500, times=99, where={"zone": zone})
+    answer = up("--wait", "10m")
+    assert answer.code == 0, answer.err
+    asked = _zones_asked(cloud)
+    assert asked.count("us-east-1a") == 1, "a zone that does not have the type is never asked again"
+    assert asked.count("us-east-1b") == 2, "one without capacity is asked again on the next round"
+    until = re.search(r"not asked again before (\d{4}-\d\d-\d\d) [\d:]+Z: aws: RunInstances: Unsupported", answer.err)
+    assert until is not None, "the hour alone looks past: it is tomorrow's"
+    assert provision("down", "--all", "--yes").code == 0
+
+
 def test_u81_no_capacity_ends_in_time_with_nothing_left(cloud: "FakeAws", clock: OneClock) -> None:
     script(cloud, "RunInstances", code="InsufficientInstanceCapacity", status=500, times=999)
     started = clock.seconds()
