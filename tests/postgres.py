@@ -39,6 +39,21 @@ class Postgres:
         log = str(self._folder / "log")
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-l", log, "-o", options, "-w", "-t", "60", "start")
 
+    @contextmanager
+    def guarded(self) -> Generator[None]:
+        """Have another process end the server and remove its files when this one ends, however that is."""
+        ending = 'read _; "$0" -D "$1/data" -m immediate stop; rm -rf "$1"'
+        command = ["sh", "-c", ending, str(self._binaries / "pg_ctl"), str(self._folder)]
+        with subprocess.Popen(
+            command, user=self._user, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd="/", start_new_session=True,
+        ) as guard:  # fmt: skip
+            assert guard.stdin is not None
+            try:
+                yield
+            finally:
+                guard.stdin.close()  # what it reads until we are gone
+
     def stop(self, mode: str = "fast") -> None:
         """Stop it; ``immediate`` is as if the machine had lost its power."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", mode, "-w", "stop")
@@ -70,14 +85,12 @@ def running() -> Generator[Postgres]:
     binaries = _binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL on this machine (initdb is not found)")
-    with tempfile.TemporaryDirectory(prefix="cloudaccel-pg") as name:
+    with tempfile.TemporaryDirectory(prefix="cloudaccel-pg", ignore_cleanup_errors=True) as name:
         server = Postgres(binaries, Path(name))
         server.create()
-        server.start()
-        try:
+        with server.guarded():
+            server.start()
             yield server
-        finally:
-            server.stop("immediate")
 
 
 def _free_port() -> int:
