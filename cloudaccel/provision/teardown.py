@@ -15,6 +15,7 @@ from cloudaccel.provision import identity
 from cloudaccel.provision.calls import AGAIN, Calls, machines
 from cloudaccel.provision.clock import Backoff, Clock
 from cloudaccel.provision.journal import Journal, request_from_json
+from cloudaccel.provision.skew import Clocks
 from cloudaccel.provision.values import OVER, Ending, Operation, Run, Tracked
 from cloudaccel.provision.waiting import Say, Waits, in_silence
 
@@ -44,6 +45,7 @@ class Ender:
         self._waits = Waits(clock, say)
         self._calls = Calls(self._waits, rng)
         self._wait_s = wait_s
+        self._began, self._clocks = clock.now(), Clocks(load, self._calls)
 
     def end(self, run: Run, *, final_state: str = "deleted", note: str = "") -> Ending:
         """Delete everything of `run`. The run must be held (`Journal.take`); a run that is over stays as it is.
@@ -81,6 +83,7 @@ class Ender:
     # -- one place ----------------------------------------------------------------------------------------------------
 
     def _clear(self, run: Run, instances: Instances, provider: str, region: str, until: datetime) -> None:
+        self._began, self._clocks = self._clock.now(), Clocks(self._load, self._calls)
         for operation in self._journal.operations(run.id, states=("intent", "sent")):
             if (operation.provider, operation.region) == (provider, region):
                 self._settle(run, instances, operation, until)
@@ -92,13 +95,24 @@ class Ender:
         for tracked in sorted((r for r in here if r.kind != "machine"), key=lambda r: RESOURCE_KINDS.index(r.kind)):
             self._remove(run, instances, tracked, until)
 
+    def _shown(self, made_at: datetime, instances: Instances, provider: str, region: str) -> datetime:
+        """When every listing shows what was made at `made_at`, by this clock.
+
+        Counted from the start of this clearing where the clock was set since, as far as that can be told: it is far
+        from the cloud's now, or `made_at` is still to come.
+        """
+        if made_at > self._clock.now() or self._clocks.at(provider, region).is_off:
+            made_at = self._began
+        return made_at + timedelta(seconds=instances.consistency_s)
+
     def _settle(self, run: Run, instances: Instances, operation: Operation, until: datetime) -> None:
         """Find out whether a call ran: look for its token for as long as a listing may lag."""
         if operation.state == "intent" or operation.sent_at is None:
             self._regroup(run, instances, operation)
             self._journal.settled(operation.token, "failed")  # it was never sent
             return
-        window = (operation.last_sent_at or operation.sent_at) + timedelta(seconds=instances.consistency_s)
+        sent_at = operation.last_sent_at or operation.sent_at
+        window = self._shown(sent_at, instances, operation.provider, operation.region)
         backoff = Backoff(1, 10, self._rng)
         while True:
             found = self._calls.read(lambda: instances.find(operation.token, region=operation.region))
@@ -169,7 +183,7 @@ class Ender:
 
     def _not_found(self, run: Run, instances: Instances, tracked: Tracked) -> bool:
         """A machine that is not listed: not yet, while a listing may lag; after that, not any more."""
-        if self._clock.now() < tracked.first_seen_at + timedelta(seconds=instances.consistency_s):
+        if self._clock.now() < self._shown(tracked.first_seen_at, instances, tracked.provider, tracked.region):
             with suppress(ProviderError):  # an end may be asked for before a listing shows the machine
                 instances.delete(tracked.id, region=tracked.region)
             return False
@@ -180,7 +194,6 @@ class Ender:
         resource = Resource(kind=tracked.kind, id=tracked.id, region=tracked.region, state="live", tags={}, bills=True)
         backoff = Backoff(1, 10, self._rng)
         asked = False
-        certain = tracked.first_seen_at + timedelta(seconds=instances.consistency_s)
         named = f"{tracked.kind.replace('_', ' ')} {tracked.id}"
         while True:
             what, at_most = f"{named} to go", until
@@ -188,6 +201,7 @@ class Ender:
                 self._calls.read(lambda: instances.remove(resource))
                 asked = True
             except InstanceNotFound:
+                certain = self._shown(tracked.first_seen_at, instances, tracked.provider, tracked.region)
                 lags = self._clock.now() < certain
                 what, at_most = f"listings to be sure of {named}, which they may not show yet", min(certain, until)
                 if asked or not lags or tracked.kind in ("disk", "interface"):

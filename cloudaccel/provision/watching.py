@@ -225,8 +225,8 @@ class Watcher:
         try:
             found = self._calls.read(lambda: instances.get(tracked.id, region=tracked.region))
         except InstanceNotFound:
-            shown = tracked.first_seen_at + timedelta(seconds=instances.consistency_s)
-            return None if self._clock.now() < shown else f"{tracked.id} is not there any more"
+            shown, now = tracked.first_seen_at + timedelta(seconds=instances.consistency_s), self._clock.now()
+            return None if tracked.first_seen_at <= now < shown else f"{tracked.id} is not there any more"
         return _why_ended(found, run, self._clock.now())
 
     def _end(self, run: Run, reason: str) -> Iterable[Notice]:

@@ -15,7 +15,7 @@ from cloudaccel.provision.journal import Journal
 from cloudaccel.provision.reap import Finding, Reaper
 from cloudaccel.provision.standing import Standing
 from cloudaccel.provision.watching import Look, Watcher, exit_code
-from cloudaccel.testing.crashes import VirtualClock, World, open_world
+from cloudaccel.testing.crashes import Fuse, Killed, VirtualClock, World, open_world
 from tests.clouds import Simulated, simulated
 
 pytestmark = pytest.mark.network  # importing an SDK tries a socket
@@ -180,3 +180,28 @@ def test_the_time_is_known_of_a_cloud_that_refuses(place: Place) -> None:
     said = instances.time(region=region)
     assert said is not None
     assert abs(said - place.clock.true.now()) < timedelta(seconds=2)
+
+
+def _not_said(_: object, *, region: str) -> None:
+    """The time of a cloud that says none."""
+
+
+@pytest.mark.parametrize("off", [HOUR, -YEARS, YEARS])
+@pytest.mark.parametrize("then", [True, False])
+def test_a_clock_that_was_set_proves_nothing_gone(
+    place: Place, off: timedelta, then: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process died as its machine began, and by a clock that was set an hour ahead every listing had to show it: it
+    was called gone. What was seen by a clock that was ahead `then` was not proved gone for as long."""
+    assert not place.world.down()
+    place.cloud.fake.lag_s = place.cloud.lags_s[-1]
+    place.clock.off = off if then else timedelta()
+    if then:  # as an adapter would let it begin that does not say its time
+        monkeypatch.setattr(type(place.cloud.provider.instances), "time", _not_said)
+    with pytest.raises(Killed):
+        place.world.up(_spec(place.cloud), Fuse(after="create"))
+    monkeypatch.undo()
+    place.clock.off = timedelta() if then else off
+    assert not place.world.down()
+    place.clock.true.sleep(600)
+    assert not place.cloud.machines()
