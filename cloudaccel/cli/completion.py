@@ -44,9 +44,18 @@ def whole_parser() -> argparse.ArgumentParser:
     common.add_globals(whole)
     verbs = whole.add_subparsers(dest="verb", metavar="VERB")
     for verb, line in VERBS.items():
-        module = import_module(f"cloudaccel.cli.{verb}")
-        verbs.add_parser(verb, help=line, parents=[module.parser()], conflict_handler="resolve")
+        verbs.add_parser(verb, help=line, parents=_parsers(verb), conflict_handler="resolve")
     return whole
+
+
+def _parsers(verb: str) -> list[argparse.ArgumentParser]:
+    """The parser of a verb; none where the packages of its extra are not installed, and only its name is completed."""
+    try:
+        return [import_module(f"cloudaccel.cli.{verb}").parser()]
+    except ModuleNotFoundError as error:
+        if (error.name or "cloudaccel").partition(".")[0].startswith("cloudaccel"):
+            raise
+        return []
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, argparse.Action]]:

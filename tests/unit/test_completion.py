@@ -145,3 +145,13 @@ def test_what_is_offered_is_known() -> None:
         assert places.resolve_countries(area)
     for market in completion.markets():
         assert run("quote", "H100", "--market", market, "--limit", "1", "--offline").code in (0, 3), market
+
+
+def test_a_verb_whose_packages_are_not_installed_is_completed_by_name() -> None:
+    """`pip install cloudaccel` alone could complete nothing, and said to install the extra of another verb."""
+    without = "import sys\nfor name in ('sqlalchemy', 'yaml', 'scipy', 'pydantic', 'jq'): sys.modules[name] = None\n"
+    code = without + "from cloudaccel.cli import main\nsys.exit(main(['completion', 'bash']))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    for word in ("provision", "--residency", "nebius"):
+        assert word in answer.stdout
