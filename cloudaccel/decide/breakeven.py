@@ -89,7 +89,14 @@ def in_tokens(one: Candidate, other: Candidate) -> BreakEven | None:
     small = min(capacities) * Decimal("1e-6")
     if one.cost(one.likely(), small) is None or other.cost(other.likely(), small) is None:
         return None
-    if _difference(one, other, small) > 0:
+    first = _difference(one, other, small)
+    if first == 0:  # the same at little volume: that is no break-even, the first volume at which they differ is
+        later = (_difference(one, other, point * _JUST_ABOVE) for point in _points(capacities))
+        parted = next((difference for difference in later if difference), None)
+        if parted is None:
+            return None
+        first = -parted
+    if first > 0:
         one, other = other, one
     at = _first_crossing(one, other, capacities)
     rent = next((c.rent_per_accelerator_hour for c in (one, other) if c.rent_per_accelerator_hour), None)
@@ -108,16 +115,23 @@ def _first_crossing(one: Candidate, other: Candidate, capacities: list[Decimal])
 
     Costs are straight between multiples of a capacity and step up after them, when another copy is needed.
     """
-    points = sorted({capacity * k for capacity in capacities for k in range(1, _MOST_STEPS + 1)})
-    points = [p for p in points if p <= max(capacities) * _MOST_STEPS][:_MOST_STEPS]
     start = min(capacities) * Decimal("1e-6")
-    for end in points:
-        if _difference(one, other, start) >= 0:
+    apart = _difference(one, other, start) != 0
+    for end in _points(capacities):
+        at_start, at_end = _difference(one, other, start), _difference(one, other, end)
+        if at_start > 0 or (apart and at_start == 0):
             return start
-        if _difference(one, other, end) >= 0:
+        if at_end > 0 or (apart and at_end == 0):
             return find_root(lambda x: _difference(one, other, x), start, end)
+        apart = apart or at_end != 0
         start = end * _JUST_ABOVE
     return None
+
+
+def _points(capacities: list[Decimal]) -> list[Decimal]:
+    """Volumes after which another copy of something is needed, rising."""
+    points = sorted({capacity * k for capacity in capacities for k in range(1, _MOST_STEPS + 1)})
+    return [p for p in points if p <= max(capacities) * _MOST_STEPS][:_MOST_STEPS]
 
 
 def _volume_text(one: Candidate, other: Candidate, at: Decimal | None) -> str:

@@ -57,6 +57,16 @@ def test_u61_break_even_use_and_the_curve() -> None:
     assert "payback" not in said, "nobody knows what of a yearly sum is paid at first"
 
 
+def test_u61_ways_that_cost_the_same_at_first_break_even_where_they_part() -> None:
+    """Believed: the dearer break-even is at 0 tokens, since at one copy each two machines cost the same."""
+    ways = ("rent:H100@2.50,throughput=700tok/s", "rent:H200@2.50,throughput=900tok/s")
+    for options in (ways, ways[::-1]):
+        (turn,) = compare(*options, more=("--demand", "100M-tokens/month"))["break_evens"]
+        assert (turn["first"], turn["second"]) == ("RENT H100", "RENT H200")
+        assert isclose(Decimal(turn["at"]), 700 * 3600 * 730, rel_tol=1e-6)  # where a second H100 is needed
+    assert compare(ways[0], ways[0], more=("--demand", "100M-tokens/month"))["break_evens"] == []
+
+
 OWN_ROWS = "provider,label,accelerator,market,hourly,as_of\n"
 
 
