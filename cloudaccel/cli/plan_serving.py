@@ -28,6 +28,8 @@ def serves_lines(option: Option, demand: ServeDemand) -> list[str]:
         return []
     cards = serving.accelerators_per_replica
     shape = f"each on {cards} accelerators" if cards > 1 else "each on 1 accelerator"
+    stages = option.fit.shape.pp if option.fit.shape else 1
+    shape += f" in a pipeline of {stages} stages" if stages > 1 else ""
     count = serving.replicas or (option.fit.shape.dp if option.fit.shape else 1)
     between = f"{serving.output_tokens_per_s_low:,.0f} to {serving.output_tokens_per_s_high:,.0f}"
     rate = f"{serving.output_tokens_per_s:,.0f} output tokens/s ({between}) with {serving.batch:,} requests at once"

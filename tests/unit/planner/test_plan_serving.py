@@ -135,3 +135,10 @@ def test_a_certificate_draws_the_speed_of_serving(capsys: pytest.CaptureFixture[
         answers.append(json.loads(capsys.readouterr().out)["certificate"])
     assert [answer["speed_sampled"] for answer in answers] == [True, False]
     assert any(fact["name"].startswith("speed of") for fact in answers[0]["facts"])
+
+
+def test_a_pipeline_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Believed wrongly: five machines of one card each serve like one machine with five."""
+    job = ["plan", "--task", "serve", "--model", "llama-3-70b", "--accel", "H100-SXM:1", "--lock", "-"]
+    assert main(job) == 0
+    assert " accelerators in a pipeline of " in capsys.readouterr().out
