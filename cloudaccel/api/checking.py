@@ -99,7 +99,7 @@ def _prices(named: str | Path | None) -> Iterator[Check]:
     finally:
         catalog.close()
     if state == "ok":
-        text = f"{path or 'in memory'}, every page whole, {offers:,} offers. {' '.join(warnings)}"
+        text = ". ".join([f"{path or 'in memory'}, every page whole, {offers:,} offers", *warnings])
         yield Check("catalog", "note" if warnings else "ok", text)
     else:
         yield Check("catalog", "bad", f"{path} is damaged: {state}", "Remove the file; it is built again.")
