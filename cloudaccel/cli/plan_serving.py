@@ -57,12 +57,7 @@ def explained(plan: Plan, option: Option) -> list[str]:
     demand, serving = plan.workload.serve, option.fit.serving
     if demand is None or serving is None or not serving.batch:
         return []
-    stages = option.fit.shape.pp if option.fit.shape else 1
-    through = f" ÷ {stages} stages" if stages > 1 else ""
-    batch_s = f"{serving.batch} × {serving.ttft_s:.3f} s of prefill{through}"
-    steps_s = f"{demand.output_tokens} × {serving.tpot_s:.4f} s a step"
-    made = f"{serving.output_tokens_per_s:,.0f} output tokens/s"
-    lines = [f"  one replica: {serving.batch} × {demand.output_tokens} tokens ÷ ({batch_s} + {steps_s}) = {made}"]
+    lines = [f"  one replica: {_made(option, demand, serving)} = {serving.output_tokens_per_s:,.0f} output tokens/s"]
     asked = asked_output_per_s(demand)
     if asked is not None:
         lines.append(
@@ -70,6 +65,17 @@ def explained(plan: Plan, option: Option) -> list[str]:
             f"{demand.utilisation:g} used) → {serving.replicas}, on {option.nodes} × {option.offer.count} accelerators"
         )
     return lines + _costs(option, demand, serving)
+
+
+def _made(option: Option, demand: ServeDemand, serving: Serving) -> str:
+    measured = next((a.value for a in option.fit.assumptions if a.name == "measured"), None)
+    if measured is not None:
+        return f"{serving.accelerators_per_replica} accelerators × {measured:g} measured"
+    stages = option.fit.shape.pp if option.fit.shape else 1
+    through = f" ÷ {stages} stages" if stages > 1 else ""
+    batch_s = f"{serving.batch} × {serving.ttft_s:.3f} s of prefill{through}"
+    steps_s = f"{demand.output_tokens} × {serving.tpot_s:.4f} s a step"
+    return f"{serving.batch} × {demand.output_tokens} tokens ÷ ({batch_s} + {steps_s})"
 
 
 def _costs(option: Option, demand: ServeDemand, serving: Serving) -> list[str]:

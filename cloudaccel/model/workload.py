@@ -270,6 +270,8 @@ class Serving:
         One replica at its best batch within the latency target.
     batch
         Sequences in flight in one replica.
+    prefill_share
+        Of the time of a batch that its prefills take; the rest makes tokens.
     kv_tokens_low, kv_tokens
         Tokens that the cache of one replica holds: with a safety margin, and without.
     """
@@ -283,6 +285,7 @@ class Serving:
     output_tokens_per_s_high: float
     input_tokens_per_s: float
     batch: int
+    prefill_share: float
     ttft_s: float
     tpot_s: float
     kv_bytes_per_token: float

@@ -123,6 +123,7 @@ class Speed(NamedTuple):
     batch: int
     ttft_s: float
     tpot_s: float
+    prefill_share: float  # of the time of a batch
 
     def in_time(self, demand: ServeDemand) -> bool:
         """Whether both latency targets are met, of those that are set."""
@@ -378,6 +379,7 @@ def _serving(case: Case, replica: Replica, speed: Speed | None) -> Serving:
         output_tokens_per_s_high=output * case.rates.high,
         input_tokens_per_s=speed.input_per_s if speed else 0.0,
         batch=speed.batch if speed else 0,
+        prefill_share=speed.prefill_share if speed else 0.0,
         ttft_s=speed.ttft_s if speed else 0.0,
         tpot_s=speed.tpot_s if speed else 0.0,
         kv_bytes_per_token=kv.per_token,
@@ -428,10 +430,10 @@ def replica_speed(case: Case, replica: Replica) -> Speed | None:
 
     batch = _batch_within(step, most, demand.tpot_s)
     tpot = step(batch)
-    output = batch * demand.output_tokens / (batch * ttft / replica.pp + demand.output_tokens * tpot)
-    if case.measured is not None:
-        output = case.measured * replica.cards
-    return Speed(output, output * demand.input_tokens / demand.output_tokens, batch, ttft, tpot)
+    prefills = batch * ttft / replica.pp
+    seconds = prefills + demand.output_tokens * tpot
+    output = batch * demand.output_tokens / seconds if case.measured is None else case.measured * replica.cards
+    return Speed(output, output * demand.input_tokens / demand.output_tokens, batch, ttft, tpot, prefills / seconds)
 
 
 def _exchange_s(case: Case, tp: int) -> float:

@@ -87,7 +87,7 @@ def token_costs(price_per_hour: Decimal, serving: Serving, demand: ServeDemand) 
     """
     per_s = price_per_hour / _SECONDS
     batch_s = Decimal(str(serving.batch * demand.output_tokens / serving.output_tokens_per_s))
-    prefill_s = batch_s - Decimal(str(demand.output_tokens * serving.tpot_s))
+    prefill_s = batch_s * Decimal(str(serving.prefill_share))
     read = Decimal(serving.batch) * Decimal(str(demand.input_tokens * (1 - demand.cached_share)))
     made = Decimal(serving.batch * demand.output_tokens)
     everything = Decimal(serving.batch * (demand.input_tokens + demand.output_tokens))

@@ -122,6 +122,10 @@ def test_a_measured_rate_replaces_the_estimate(capsys: pytest.CaptureFixture[str
     assert measured["output_tokens_per_s"] == 100 * measured["accelerators_per_replica"]
     assert measured["replicas"] > estimated["replicas"]
     assert measured["ttft_s"] == estimated["ttft_s"]
+    assert main([*job[:-1], "--measured", "100", "--explain"]) == 0
+    text = capsys.readouterr().out
+    assert f"one replica: {measured['accelerators_per_replica']} accelerators × 100 measured = " in text
+    assert "of time at work -" not in text
     assert main([*job, "--mfu", "0.4"]) == 2
     assert "--measured" in capsys.readouterr().err
 
