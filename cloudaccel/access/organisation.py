@@ -10,14 +10,16 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import jwt
-from jwt.types import Options
 
 from cloudaccel.access.people import SCOPES, NotSignedIn, Principal, checked_principal, checked_project
 from cloudaccel.errors import ConfigError, QueryError
+
+if TYPE_CHECKING:
+    from jwt.types import Options  # pyjwt 2.10 has none
 
 _LOG = logging.getLogger("cloudaccel.service")
 # Signed with a private key that only the issuer has. What a shared secret signs (HS…) anybody who checks could forge.
