@@ -204,7 +204,7 @@ def test_u106_a_price_that_nobody_loaded_is_unknown() -> None:
     assert run("compare", "--option", "managed:ml.brandnew").code == 3
 
 
-# -- session 3 of CLI.md -----------------------------------------------------------------------------------------------
+# -- a worked example: API, rent or own --------------------------------------------------------------------------------
 
 API, RENT = "api:price=0.90/Mtok", "rent:H100-SXM:2@datacrunch,throughput=1500tok/s"
 OWN = "own:8xH100,capex=379500,{residual},years=3,kw=10.2,pue=1.3,kwh=0.15,colo=120/kW-month,staff=30000/y"
@@ -213,7 +213,7 @@ SESSION = ("--demand", "400M-tokens/month", "--model", "llama-3.1-70b", "--dtype
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Path:
-    row = "datacrunch,FIN-01,,2H100.80S,H100-SXM,2,80,,on-demand,4.38,USD,2026-09-24,CLI.md"
+    row = "datacrunch,FIN-01,,2H100.80S,H100-SXM,2,80,,on-demand,4.38,USD,2026-09-24,worked example"
     return price_file(tmp_path, row)
 
 

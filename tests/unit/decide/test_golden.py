@@ -9,7 +9,7 @@ import pytest
 from tests.support import price_file, run
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "decide"
-ROW = "datacrunch,FIN-01,,2H100.80S,H100-SXM,2,80,,on-demand,4.38,USD,2026-09-24,CLI.md"
+ROW = "datacrunch,FIN-01,,2H100.80S,H100-SXM,2,80,,on-demand,4.38,USD,2026-09-24,worked example"
 OWN = (
     "own:8xH100,capex=379500,residual=10%..20%..30%,years=3,kw=10.2,pue=1.3,kwh=0.10..0.15..0.25,"
     "colo=120/kW-month,staff=30000/y"
