@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +43,31 @@ def run(*words: str) -> Answer:
         except SystemExit as stop:  # argparse ends --help and wrong flags so
             code = int(stop.code or 0)
     return Answer(code, out.getvalue(), err.getvalue())
+
+
+def on_a_terminal(*words: str, columns: int = 80, env: Mapping[str, str]) -> tuple[int, str]:
+    """The exit code of a command of ``cloudaccel``, and what a person sees whose window is so wide."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "cloudaccel", *words], stdout=child, stderr=subprocess.DEVNULL,
+        env={**os.environ, **env},
+    ) as process:  # fmt: skip
+        os.close(child)
+        seen = b""
+        try:
+            while piece := os.read(parent, 65536):
+                seen += piece
+        except OSError:  # the other end is closed
+            pass
+        code = process.wait()
+    os.close(parent)
+    return code, seen.decode()
 
 
 def holds_self_test_of_a_fake(cloud: str, data: Path) -> None:

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import cast
 
 from cloudaccel.cli import VERBS, common
 from cloudaccel.errors import ConfigError
@@ -60,13 +59,9 @@ def _parsers(verb: str) -> list[argparse.ArgumentParser]:
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.ArgumentParser, argparse.Action]]:
     """Every flag and word of a parser and of those under it."""
-    for action in parser._actions:
-        choices: object = action.choices
-        if isinstance(choices, dict):
-            for below in cast(dict[str, argparse.ArgumentParser], choices).values():
-                yield from _actions(below)
-        else:
-            yield parser, action
+    yield from ((parser, action) for action in parser._actions if not isinstance(action.choices, dict))
+    for below in common.actions_of(parser).values():
+        yield from _actions(below)
 
 
 # -- values ------------------------------------------------------------------------------------------------------------

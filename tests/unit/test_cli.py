@@ -14,7 +14,7 @@ from cloudaccel.cli import completion as completion_verb
 from cloudaccel.cli import doctor as doctor_verb
 from cloudaccel.cli import explain as explain_verb
 from cloudaccel.cli import quote as quote_verb
-from tests.support import price_file, run
+from tests.support import on_a_terminal, price_file, run
 
 ROW = "aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,on-demand,55.04,USD,2026-07-20,list"
 PROGRAM = f"{shlex.quote(sys.executable)} -m cloudaccel"
@@ -158,28 +158,11 @@ def test_piped_output_is_not_cut_and_not_coloured(tmp_path: Path) -> None:
 
 @on_unix
 def test_on_a_terminal_it_fits_and_is_coloured(catalog: str) -> None:
-    import fcntl
-    import pty
-    import struct
-    import termios
-
     def looks(**variables: str) -> str:
-        parent, child = pty.openpty()
-        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        words = [sys.executable, "-m", "cloudaccel", "--catalog", catalog, "quote", "H100:8", "--max-age", "1d"]
-        with subprocess.Popen(
-            words, stdout=child, stderr=subprocess.DEVNULL, env={**os.environ, **variables}
-        ) as process:
-            os.close(child)
-            seen = b""
-            try:
-                while piece := os.read(parent, 65536):
-                    seen += piece
-            except OSError:  # the other end is closed
-                pass
-            assert process.wait() == 0
-        os.close(parent)
-        return seen.decode()
+        words = ("--catalog", catalog, "quote", "H100:8", "--max-age", "1d")
+        code, seen = on_a_terminal(*words, env=variables)
+        assert code == 0
+        return seen
 
     colourful = looks(TERM="xterm")
     assert "\x1b[1m" in colourful

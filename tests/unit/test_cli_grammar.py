@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from cloudaccel.cli import VERBS, common
 from cloudaccel.cli import flags as common_flags
-from tests.support import Answer, price_file, run
+from tests.support import Answer, on_a_terminal, price_file, run
 from tests.unit.decide.test_judged import road
 from tests.unit.test_focus import bill
 
@@ -61,11 +60,8 @@ def surfaces() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for verb in VERBS:
         parser: argparse.ArgumentParser = import_module(f"cloudaccel.cli.{verb}").parser()
         yield verb, parser
-        for action in parser._actions:
-            choices: object = action.choices
-            if isinstance(choices, dict):
-                for name, sub in cast(dict[str, argparse.ArgumentParser], choices).items():
-                    yield f"{verb} {name}", sub
+        for name, sub in common.actions_of(parser).items():
+            yield f"{verb} {name}", sub
 
 
 def flags(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
@@ -383,31 +379,6 @@ def test_every_stream_may_be_cut_off(name: str, form: str, files: dict[str, Path
         assert cut.stderr.count("the answer cannot be written") == (1 if fails else 0)
 
 
-def on_a_terminal(words: list[str], columns: int) -> str:
-    """What a person sees whose window is so wide."""
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    parent, child = pty.openpty()
-    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with subprocess.Popen(
-        [sys.executable, "-m", "cloudaccel", *words], stdout=child, stderr=subprocess.DEVNULL,
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
-    ) as process:  # fmt: skip
-        os.close(child)
-        seen = b""
-        try:
-            while piece := os.read(parent, 65536):
-                seen += piece
-        except OSError:  # the other end is closed
-            pass
-        assert process.wait() in (0, 4)
-    os.close(parent)
-    return seen.decode().replace("\r", "")
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a Unix terminal")
 @pytest.mark.parametrize("name", ["quote", "policy explain"])
@@ -415,7 +386,9 @@ def test_poor_letters_and_narrow_windows_are_no_trouble(name: str, files: dict[s
     words = shlex.split(ASKED[name].format(**files))
     code = ask(name, files).code
     for columns in (40, 120):
-        assert "Traceback" not in on_a_terminal(words, columns)
+        shown, seen = on_a_terminal(*words, columns=columns, env={"TERM": "xterm", "NO_COLOR": "1"})
+        assert shown in (0, 4)
+        assert "Traceback" not in seen
     poor = subprocess.run(
         [sys.executable, "-m", "cloudaccel", *words, "--json"], capture_output=True, check=False,
         env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
