@@ -21,6 +21,14 @@ _LOG = logging.getLogger("cloudaccel.service")
 _FORM = re.compile(r"cloudaccel_([0-9a-f]{8})_[0-9a-f]{48}")
 _USE_NOTED_EVERY = timedelta(minutes=1)
 LONGEST = timedelta(days=400)
+# Of all tokens that still stand; read with the one that is asked about, for every request asks.
+_STANDING = state.token.alias()
+_LAST_USE = (
+    sa.select(sa.func.max(_STANDING.c.last_used_at))
+    .where(_STANDING.c.revoked_at.is_(None))
+    .scalar_subquery()
+    .label("last_use")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +67,8 @@ class Tokens:
 
     def now(self) -> datetime:
         """The time that tokens end by."""
-        used = state.token.c.last_used_at
         with self._engine.connect() as db:
-            latest = db.execute(sa.select(sa.func.max(used)).where(state.token.c.revoked_at.is_(None))).scalar()
-        return self._now() if latest is None else max(self._now(), state.parse_utc(latest))
+            return _later(self._now(), db.execute(sa.select(_LAST_USE)).scalar())
 
     def create(
         self, principal: str, scopes: frozenset[str], *, project: str, lasts_s: float, by: str, note: str = ""
@@ -136,7 +142,8 @@ class Tokens:
         if form is None:
             return None
         with self._engine.connect() as db:
-            row = db.execute(sa.select(state.token).where(state.token.c.id == form[1])).mappings().first()
+            asked = sa.select(state.token, _LAST_USE).where(state.token.c.id == form[1])
+            row = db.execute(asked).mappings().first()
         # Compared even when there is none, so that the time to answer does not tell which ids exist.
         is_known = hmac.compare_digest("0" * 64 if row is None else row["hash"], _hash(secret))
         if row is None or not is_known:
@@ -144,7 +151,7 @@ class Tokens:
         token, now = _token(row), self._now()
         if token.state(now) != "valid":
             return None
-        if token.state(self.now()) != "valid":
+        if token.state(_later(now, row["last_use"])) != "valid":
             _LOG.warning("token %s is over by the last use of another: this machine's clock was set back", token.id)
             return None
         if token.last_used_at is None or token.last_used_at + _USE_NOTED_EVERY <= now:
@@ -162,6 +169,10 @@ def is_token(text: str) -> bool:
 def _hash(secret: str) -> str:
     # One round is enough: what is hashed is random, 192 bits, and no word that a person chose.
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _later(now: datetime, last_use: str | None) -> datetime:
+    return now if last_use is None else max(now, state.parse_utc(last_use))
 
 
 def _token(row: Any) -> Token:
