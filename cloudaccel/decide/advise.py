@@ -161,10 +161,13 @@ def _flips(known: Mapping[str, str], choices: Mapping[str, tuple[Choice, ...]]) 
     for name, question in questions().items():
         answers = _other_answers(name, known)
         for decision, before in choices.items():
+            now = _best(before)
             led = [(answer, _best(_choices(decision, {**known, name: answer}))) for answer in answers]
             for n, (answer, way) in enumerate(led):
-                if way not in (None, _best(before)) and (question.kind == "word" or _is_turn(led, n, known.get(name))):
-                    yield Flip(name, answer, decision, str(way))
+                if way is None or way == now:
+                    continue
+                if question.kind == "word" or _is_turn(led, n, known.get(name)):
+                    yield Flip(name, answer, decision, way)
 
 
 def _is_turn(led: Sequence[tuple[str, str | None]], n: int, known: str | None) -> bool:

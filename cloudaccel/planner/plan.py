@@ -54,11 +54,11 @@ def _node_counts(
     thin = _thin(request, hardware)
     if thin is not None:
         steps = [n for n in steps if n == 1]
-    if request.workload.serve is not None and not asked and steps:
-        steps = sorted({1, _machines_that_serve(context, hardware, steps[-1])})  # one may do, tightly
+    serving = request.workload.serve is not None
+    walk = _serving_steps(context, hardware, steps[-1]) if serving and not asked and steps else iter(steps)
     fits: list[tuple[int, Fit]] = []
     refused: Fit | None = None
-    for nodes in steps:
+    for nodes in walk:
         fit = context.size(accelerator, count, nodes, hardware.machine)
         if fit.verdict != "no":
             fits.append((nodes, fit))
@@ -66,7 +66,7 @@ def _node_counts(
             if _enough(request, fits):
                 break
         else:
-            refused = fit if request.workload.serve is not None else refused or fit
+            refused = fit if serving else refused or fit
             if fits or _hopeless(fit):
                 break
     if fits:
@@ -89,10 +89,14 @@ def _no_hours(fit: Fit) -> str:
     return f"it fits; {why}. --measured N, of a short run, tells them"
 
 
-def _machines_that_serve(context: Context, hardware: Hardware, most: int) -> int:
-    """The fewest machines that carry the load, up to `most`."""
-    serving = context.size(hardware.accelerator, hardware.count, most, hardware.machine).serving
-    return most if serving is None else min(most, serving.machines)
+def _serving_steps(context: Context, hardware: Hardware, most: int) -> Iterator[int]:
+    """One machine, which may do; then, when that is not enough, the fewest that carry the load, up to `most`."""
+    yield 1
+    if most > 1:
+        serving = context.size(hardware.accelerator, hardware.count, most, hardware.machine).serving
+        needed = most if serving is None else min(most, serving.machines)
+        if needed > 1:
+            yield needed
 
 
 def _thin(request: Request, hardware: Hardware) -> str | None:
