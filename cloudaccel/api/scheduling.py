@@ -15,12 +15,14 @@ from cloudaccel.api.renewing import Renewed, check_reading, renew_prices
 from cloudaccel.catalog.locking import locked
 from cloudaccel.catalog.notebook import Notebook
 from cloudaccel.errors import CloudAccelError, QueryError
+from cloudaccel.files import replace_text
 from cloudaccel.jobs import parse_schedule, run_forever
 from cloudaccel.jobs.schedule import Schedule, first_run
 from cloudaccel.untrusted import json_of
 
 _LOCK = "schedule.lock"
 _STATE = "schedule.json"
+_TRIES = 5  # `schedule_status` holds the lock for a moment too
 _UNREADABLE = (CloudAccelError, OSError, ValueError, KeyError, TypeError, OverflowError)  # a note that is none
 
 
@@ -74,14 +76,18 @@ def keep_fresh(
     def planned(moment: datetime | None) -> None:
         _write(cache / _STATE, asked.text, moment)
 
-    with locked(cache / _LOCK, wait=False) as held:
-        if not held:
-            raise QueryError("another process already refreshes this catalog on a schedule; see refresh --status.")
-        try:
-            run_forever(work, asked, stop, first_at=first_run(asked, _last(cache), datetime.now(UTC)), planned=planned)
-        finally:
-            with suppress(OSError):
-                (cache / _STATE).unlink()
+    for _ in range(_TRIES):
+        with locked(cache / _LOCK, wait=False) as held:
+            if held:
+                try:
+                    first_at = first_run(asked, _last(cache), datetime.now(UTC))
+                    run_forever(work, asked, stop, first_at=first_at, planned=planned)
+                finally:
+                    with suppress(OSError):
+                        (cache / _STATE).unlink()
+                return
+        stop.wait(0.1)
+    raise QueryError("another process already refreshes this catalog on a schedule; see refresh --status.")
 
 
 def _keep_fresh_together(
@@ -147,4 +153,4 @@ def _write(path: Path, schedule: str, moment: datetime | None) -> None:
         "next_at": None if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds"),
     }  # fmt: skip
     with suppress(OSError):  # for show only: a full disk must not end the schedule
-        path.write_text(json.dumps(state), encoding="utf-8")
+        replace_text(path, json.dumps(state))

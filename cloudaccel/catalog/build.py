@@ -27,10 +27,10 @@ from cloudaccel.catalog.schema import (
     SCHEMA_VERSION,
 )
 from cloudaccel.errors import StorageError
+from cloudaccel.files import UNFINISHED
 from cloudaccel.model import Source, offer_id
 from cloudaccel.model.money import from_nano, parse_amount, to_nano
 
-_BUILDING = ".building-"
 _LEFT_OVER_S = 86_400
 _INSERT_OFFER = f"INSERT INTO offer VALUES (?,?{',?' * 24})"
 
@@ -312,7 +312,7 @@ def _temporary_beside(target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=_BUILDING, suffix=".sqlite")
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=UNFINISHED, suffix=".sqlite")
     except OSError as error:
         raise _storage_error(target, error) from error
     os.close(handle)
@@ -321,7 +321,7 @@ def _temporary_beside(target: Path) -> Path:
 
 def _sweep(folder: Path) -> None:
     """Remove what builds that were killed left behind; a younger file may belong to a build that is under way."""
-    for left_over in folder.glob(f"{_BUILDING}*"):
+    for left_over in folder.glob(f"{UNFINISHED}*"):
         with suppress(OSError):
             if time.time() - left_over.stat().st_mtime > _LEFT_OVER_S:
                 left_over.unlink()

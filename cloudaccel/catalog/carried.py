@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from cloudaccel.catalog.sealed import sealed, unsealed
 from cloudaccel.catalog.web import Asked
+from cloudaccel.files import replace_text
 
 _NAME = "carried.json"
 
@@ -54,7 +55,7 @@ def read(cache: Path) -> Carried | None:
 def write(cache: Path, carried: Carried) -> None:
     """Note it; where that fails, the next time takes longer."""
     with suppress(OSError):
-        (cache / _NAME).write_text(sealed(asdict(carried)), encoding="utf-8")
+        replace_text(cache / _NAME, sealed(asdict(carried)))
 
 
 __all__ = ["Carried", "hash_of", "read", "write"]

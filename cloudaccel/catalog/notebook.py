@@ -3,16 +3,14 @@
 A file of its own beside the catalog: losing it loses no price, so one that is not as it was written counts as empty.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cloudaccel.catalog.sealed import sealed, unsealed
 from cloudaccel.errors import StorageError
+from cloudaccel.files import replace_text
 from cloudaccel.protocols import Scope
 
 NAME = "refresh.json"
@@ -68,17 +66,7 @@ class Notebook:
         """Write it, whole or not at all. Raises `StorageError`."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".building-", suffix=".json")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    file.write(sealed({"schema": _SCHEMA, "scopes": self._scopes}))
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(name, self._path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(name)
-                raise
+            replace_text(self._path, sealed({"schema": _SCHEMA, "scopes": self._scopes}), lasting=True)
         except OSError as error:
             raise StorageError(
                 f"notes of the refresh cannot be written to {self._path}: {error.strerror or error}. Free some space, "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
 from cloudaccel.cli import flags
 from cloudaccel.errors import CloudAccelError, QueryError, StorageError
+from cloudaccel.files import replace_text
 
 if TYPE_CHECKING:
     from cloudaccel.api.judging import Rules
@@ -295,8 +296,8 @@ def write(text: str, stream: "object | None" = None) -> None:
     _put(out, text)
 
 
-def save(path: str, text: str) -> None:
-    """Write a file that a flag names.
+def save(path: str | Path, text: str, *, otherwise: str = "Name another place.") -> None:
+    """Write a file that a flag names, and the folders it lies in; `otherwise` is what to do where that fails.
 
     Raises
     ------
@@ -304,9 +305,10 @@ def save(path: str, text: str) -> None:
         If it cannot be written.
     """
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        replace_text(Path(path), text)
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}. Name another place.") from error
+        raise StorageError(f"{path} cannot be written: {error.strerror}. {otherwise}") from error
 
 
 def write_data(text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cloudaccel.api import planning as api
 from cloudaccel.api.quoting import LINKS
 from cloudaccel.cli import answers, common, flags, plan_certificate, plan_export, plan_quota, plan_table
-from cloudaccel.errors import ConfigError, QueryError, StorageError
+from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.model.certificate import Certificate
 from cloudaccel.model.plan import Option, Plan
 from cloudaccel.untrusted import json_of
@@ -186,36 +186,21 @@ def _write_more(found: Plan, a: argparse.Namespace) -> None:
     if a.html:
         from cloudaccel.cli.plan_html import render
 
-        _write(Path(a.html), render(found))
+        common.save(a.html, render(found))
     if a.launch and found.best is not None:
         from cloudaccel.workloads.launch import launch
 
         target = a.target or ("vllm" if found.workload.serve is not None else "fsdp")
         best = found.best
         text = launch(target, found.workload, found.model, best.fit, per_node=int(best.offer.count or 1))
-        _write(Path(a.launch) / TARGETS.get(target, target), text)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}. Name another place.") from error
+        common.save(Path(a.launch) / TARGETS.get(target, target), text)
 
 
 def _save(text: str, where: str | None) -> str | None:
     if where == "-":
         return None
     path = Path(where or LOCK_NAME)
-    try:
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"the lock cannot be written to {path}: {error.strerror}. Name another with --lock, or '-'."
-        ) from error
+    common.save(path, text, otherwise="Name another with --lock, or '-'.")
     return str(path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cloudaccel.api import exporting
 from cloudaccel.cli import common
-from cloudaccel.errors import QueryError, StorageError
+from cloudaccel.errors import QueryError
 from cloudaccel.model.plan import Plan
 
 
@@ -28,15 +28,7 @@ def write(found: Plan | str, a: argparse.Namespace) -> None:
             common.write(exported.text)
         else:
             path = Path(a.export_to) / exported.file
-            _save(path, exported.text)
+            common.save(path, exported.text, otherwise="Name another with --export-to.")
             common.note(f"{path} written; nothing was started.")
         for warning in exported.warnings:
             common.note(f"note: {exported.file}: {warning}.")
-
-
-def _save(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}. Name another with --export-to.") from error

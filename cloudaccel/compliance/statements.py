@@ -1,9 +1,7 @@
 """The file of what you stated: contracts signed, licences held, risks accepted; each with a last day. Never shipped."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -13,6 +11,7 @@ from typing import Any, cast
 from cloudaccel.compliance.circumstances import Assertion, Waiver, countries_of
 from cloudaccel.compliance.placement import ROLES
 from cloudaccel.errors import ConfigError, QueryError, StorageError
+from cloudaccel.files import replace_text
 from cloudaccel.untrusted import json_of
 
 SCHEMA = "cloudaccel.statements/1"
@@ -84,13 +83,7 @@ def write_statements(path: Path, stated: Stated) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(json.dumps(to_json(stated), ensure_ascii=False, indent=1) + "\n")
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        replace_text(path, json.dumps(to_json(stated), ensure_ascii=False, indent=1) + "\n")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}. Name another with --statements.") from error
 

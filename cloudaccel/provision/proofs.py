@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel import settings
+from cloudaccel.files import replace_text
 from cloudaccel.untrusted import json_of
 
 STEPS = ("create", "lost_answer", "lease", "deadline", "teardown")
@@ -51,7 +52,7 @@ def write_record(record: Record) -> Path:
     if before is not None and before.real and not record.real:
         return file
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    replace_text(file, json.dumps(asdict(record), indent=1) + "\n")
     return file
 
 

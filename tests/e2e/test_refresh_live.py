@@ -357,6 +357,7 @@ def test_a_schedule_runs_at_the_start_shows_the_next_run_and_ends_on_sigterm(clo
         until = time.monotonic() + 30
         while h100()["price_per_hour"] != "88" and time.monotonic() < until:
             time.sleep(0.2)
+        until = time.monotonic() + 30
         while "at work" in (status := run("refresh", "--status")).out and time.monotonic() < until:
             time.sleep(0.2)  # the prices are there a moment before it says when it comes again
         assert f"schedule '6h' by process {keeper.pid}, next at" in status.out
