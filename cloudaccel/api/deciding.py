@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudaccel.api.finding import hours_finder, price_finder, speed_finder
 from cloudaccel.api.money import read_money
+from cloudaccel.cost.lines import CURRENCY
 from cloudaccel.decide.compare import compare as _compare
 from cloudaccel.decide.judged import JudgeFor, judge_for
 from cloudaccel.decide.options import OptionSpec, parse_number, parse_option, parse_rates
@@ -21,13 +22,17 @@ from cloudaccel.model.decision import Comparison, Estimate
 
 if TYPE_CHECKING:
     from cloudaccel.api.judging import Rules
+    from cloudaccel.cost.currency import Rates
     from cloudaccel.facts.inventory import OwnedMachine
     from cloudaccel.model import Offer
     from cloudaccel.model.advice import Advice
     from cloudaccel.model.roadmap import Roadmap
 
-_DEMAND = re.compile(r"^([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?)\s*([kMB]?)[\s-]*(?:tok|tokens)\s*/\s*(?:month|mo)$")
-_SCALE = {"": 1, "k": 1_000, "M": 1_000_000, "B": 1_000_000_000}
+_DEMAND = re.compile(
+    r"^([0-9][0-9_.]*(?:[eE]\+?[0-9]+)?)\s*([kMBT]?)[\s-]*(?:tok|tokens)\s*/\s*(month|mo|day|d|year|y)$"
+)
+_SCALE = {"": 1, "k": 1_000, "M": 1_000_000, "B": 1_000_000_000, "T": 1_000_000_000_000}
+_A_MONTH = {"m": Decimal(1), "d": Decimal(HOURS_PER_MONTH) / 24, "y": 1 / Decimal(12)}  # by the first letter
 _MIX = ("in", "cached", "out")
 SCOPES = ("full", "marginal")
 REQUEST = (1024, 256)  # tokens in and out of a request when nobody says
@@ -76,7 +81,7 @@ def compare(
     options
         ``kind:what,key=value,…``, as after ``--option``.
     demand
-        ``400M-tokens/month``.
+        ``400M-tokens/month``, ``10B-tokens/day``.
     hours
         Hours a month that rented machines are on; None: all 730.
     years
@@ -114,7 +119,7 @@ def compare(
         months=_number("--years", years) * 12,
         mix=_mix(mix),
         everyone=_everyone(people, data_work, day),
-        place=Place(country=country, rates=parse_rates("--fx", fx)),
+        place=_place(country, parse_rates("--fx", fx), money.rates),
         scope=counted,
         today=day,
         find_price=price_finder(price_file, catalog, today, judge, money.file),
@@ -125,7 +130,7 @@ def compare(
     )
     compared = _compare(
         _told_apart([make_candidate(spec, around) for spec in specs]), tokens_per_month=tokens,
-        demand_text=demand or f"{around.hours:g} h/month", months=around.months,
+        demand_text=_demand_text(demand, tokens) or f"{around.hours:g} h/month", months=around.months,
         rents=_rents(rents), with_swings=sensitivity, samples=samples, seed=seed,
         shared=_shared(day, around, model, years=years, hours=hours, tokens_in=input_tokens, tokens_out=output_tokens),
     )  # fmt: skip
@@ -202,8 +207,24 @@ def _tokens(demand: str | None) -> Decimal | None:
         return None
     match = _DEMAND.match(demand.strip())
     if match is None:
-        raise QueryError(f"--demand: {demand!r} is no demand. Write it as 400M-tokens/month.")
-    return _number("--demand", match.group(1).replace("_", "")) * _SCALE[match.group(2)]
+        raise QueryError(f"--demand: {demand!r} is no demand. Write it as 400M-tokens/month, or 10B-tokens/day.")
+    tokens = _number("--demand", match.group(1).replace("_", "")) * _SCALE[match.group(2)]
+    return tokens if match.group(3)[0] == "m" else (tokens * _A_MONTH[match.group(3)[0]]).quantize(Decimal(1))
+
+
+def _demand_text(demand: str | None, tokens: Decimal | None) -> str | None:
+    """As it was typed; by the month too, where it was by something else."""
+    if demand is None or tokens is None or demand.rstrip().endswith(("month", "mo")):
+        return demand
+    return f"{demand} ({tokens / 1_000_000:,.6g} M a month)"
+
+
+def _place(country: str | None, given: Mapping[str, Decimal], file: "Rates | None") -> Place:
+    """Where owned machines stand, with the rates that were given, else those of a file of the ECB."""
+    if given or file is None:
+        return Place(country=country, rates=given)
+    rates = {code: rate for code in file.per_euro if (rate := file.rate(code, CURRENCY)) is not None}
+    return Place(country=country, rates=rates, rates_said=f"by {file.source} of {file.as_of}")
 
 
 def _mix(text: str | None) -> Mapping[str, Decimal]:

@@ -105,7 +105,7 @@ def _found(offer: Offer, nodes: int) -> Found:
         "price", price, price, price, "USD/h", f"{offer.price.source.name}: {where}, {offer.price.status}", seen,
         offer.price.status == "exact", "price=",
     )  # fmt: skip
-    commitment = "none" if offer.term is None else _bound(offer, price)
+    commitment = "none" if offer.term is None else _bound(offer)
     upfront = offer.price.upfront if offer.market == "reserved" else None  # a block's fee is in its hours already
     return Found(
         price=estimate,
@@ -114,6 +114,7 @@ def _found(offer: Offer, nodes: int) -> Found:
         commitment=commitment,
         market=offer.market,
         bound=offer.term is not None,
+        term_hours=_term_hours(offer.term) if offer.term else None,
         upfront=replace(
             estimate, name="upfront", low=upfront * nodes, likely=upfront * nodes, high=upfront * nodes, unit="USD"
         )
@@ -131,12 +132,14 @@ def _negotiated(offer: Offer) -> str:
     return ", adjusted" if offer.price.note.startswith("adjusted by ") else ""
 
 
-def _bound(offer: Offer, price: Decimal) -> str:
-    """Term and payment of a commitment, with all that it will have cost."""
-    term = offer.term or ""
-    hours = Decimal(int(term[:-1])) * {"y": 8760, "m": 730, "d": 24, "h": 1}[term[-1]]
+def _bound(offer: Offer) -> str:
+    """Term and payment of a commitment."""
     paid = f" {offer.payment.replace('_', ' ')}" if offer.payment else ""
-    return f"{term}{paid}, {price * hours:,.0f} in all"
+    return f"{offer.term or ''}{paid}"
+
+
+def _term_hours(term: str) -> Decimal:
+    return Decimal(int(term[:-1])) * {"y": 8760, "m": 730, "d": 24, "h": 1}[term[-1]]
 
 
 def _first(ids: frozenset[str]) -> Accelerator:
@@ -187,14 +190,18 @@ def speed_finder(
     return find
 
 
-def hours_finder(model: str | None, dtype: str | None, day: str) -> Callable[[OptionSpec], Estimate | Unknown]:
-    """Sizes a training run: accelerator-hours with their interval, from tokens, model and accelerators."""
+def hours_finder(
+    model: str | None, dtype: str | None, day: str
+) -> Callable[[OptionSpec, Offer | None], Estimate | Unknown]:
+    """Sizes a run: accelerator-hours with their interval, from tokens, model, accelerators and their network."""
 
-    def find(spec: OptionSpec) -> Estimate | Unknown:
+    def find(spec: OptionSpec, offer: Offer | None) -> Estimate | Unknown:
         name, params, tokens = spec.words.get("model", model), spec.likely("params"), spec.likely("tokens")
         if tokens is None or not spec.what or (name is None and params is None):
             return Unknown("tokens, model or accelerators are missing")
         # Imported here: the sizing tables are heavy, and most comparisons state their hours.
+        from cloudaccel.facts.machines import network_gbit_per_s
+        from cloudaccel.model.workload import Machine
         from cloudaccel.workloads import size
         from cloudaccel.workloads.job import parse_job
 
@@ -205,13 +212,17 @@ def hours_finder(model: str | None, dtype: str | None, day: str) -> Callable[[Op
         accelerator = _first(ids)
         # Chips of a slice are joined whole; of anything else, eight stand in a machine.
         per_node = count if accelerator.kind == "tpu" else min(count, 8)
-        fit = size(job.workload, job.model, accelerator, per_node=per_node, nodes=max(1, count // per_node))
+        network = None if offer is None else network_gbit_per_s(offer.provider, offer.instance)
+        machine = Machine(network, None if offer is None else offer.memory_gib)
+        nodes = max(1, count // per_node)
+        fit = size(job.workload, job.model, accelerator, per_node=per_node, nodes=nodes, machine=machine)
         hours = (fit.hours_low, fit.hours_likely, fit.hours_high)
         if fit.verdict == "no" or None in hours:
             why = fit.reasons[0].text if fit.reasons else "its speed is not known"
             return Unknown(f"on {count} x {accelerator.id}: {why}")
         low, likely, high = (Decimal(str(round((h or 0) * count, 1))) for h in hours)
         source = f"sized on {count} x {accelerator.id}, {(fit.hours_likely or 0) / 24:.1f} days; measure it"
-        return Estimate("accel-hours", low, likely, high, "h", source, day, False, "accel-hours=")
+        note = "; ".join(reason.text for reason in fit.reasons)
+        return Estimate("accel-hours", low, likely, high, "h", source, day, False, "accel-hours=", note=note)
 
     return find

@@ -36,6 +36,7 @@ def way_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
         ["per month", *(_money(w.per_month) for w in ways)],
         ["paid once", *(_money(_sum(w.once)) if w.once else "—" for w in ways)],
         [f"total, {found.months:f} months", *(_money(w.total, unknown=w.unknown is not None) for w in ways)],
+        *_paid_rows(found),
         ["per million tokens", *(_money(w.per_million) for w in ways)],
         ["idle part of a month", *(_money(w.idle_per_month) for w in ways)],
         ["load", *("—" if w.load is None else f"{_copies(w)}{w.load * 100:.1f} %" for w in ways)],
@@ -49,6 +50,14 @@ def way_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
     rows += _shown_rows(found)
     kept = [row for row in rows if any(cell != "—" for cell in row[1:])]
     return ["", *(w.label for w in ways)], kept
+
+
+def _paid_rows(found: Comparison) -> list[list[str]]:
+    """Money that is out when the horizon ends, where that is something else than the total."""
+    if all(w.money_out == w.total for w in found.ways):
+        return []
+    cells = [_money(w.money_out, unknown=w.unknown is not None) for w in found.ways]
+    return [["money out by then", *cells]]
 
 
 def _shown_rows(found: Comparison) -> list[list[str]]:
@@ -151,8 +160,10 @@ def _break_evens(found: Comparison) -> Iterator[str]:
     for way in found.ways:
         own = [b for b in found.break_evens if b.first == way.label and b.unit == "use"]
         if own:
-            at_60 = (way.per_accelerator_hour or Decimal(0)) / Decimal("0.6")
-            yield f"{way.label}: {_money(way.per_accelerator_hour)} $/accel-h at 100 % use, {_money(at_60)} at 60 %."
+            use = way.use or Decimal("0.6")
+            at_use = f"{_money((way.per_accelerator_hour or Decimal(0)) / use)} at {float(use) * 100:g} %"
+            many = f" x{way.copies}" if way.copies > 1 else ""
+            yield f"{way.label}{many}: {_money(way.per_accelerator_hour)} $/accel-h at 100 % use, {at_use}."
             points = "    ".join(f"{b.rent:.2f}: {b.text.partition(':')[0]}" for b in own)
             yield f"  breaks even with rent at   {points}"
             hours = [b for b in found.break_evens if b.first == way.label and b.unit == "hours"]

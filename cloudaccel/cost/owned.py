@@ -22,6 +22,8 @@ HOURS_PER_YEAR = _MONTHS * _HOURS
 
 # What a cost that comes back is charged by.
 PERIODS = ("y", "month", "term", "kW-month", "fraction/y", "accel-y", "h", "accel-h")
+# Lines of the price of the machines, spread over their life: all others are running costs.
+CAPITAL = ("capital", "resale")
 # Shares of the servers' price, and money per kW, that come on top of the servers.
 ADDED_SHARES = ("network", "storage", "spares")
 
@@ -154,7 +156,7 @@ def running_per_month(owned: Owned, values: Values | None = None) -> Decimal | N
     """Cost per month without the capital; None when a part is unknown."""
     total = Decimal(0)
     for line in monthly_lines(owned, values):
-        if line.name in ("capital", "resale"):
+        if line.name in CAPITAL:
             continue
         if line.amount is None:
             return None
@@ -178,7 +180,7 @@ def cost_by_year(owned: Owned, values: Values | None = None) -> tuple[YearCost, 
     rate, years = v.get("wacc", Decimal(0)), int(v["years"].to_integral_value(rounding=ROUND_CEILING))
     capex = capex_lines(owned, v)
     costs = [YearCost(0, capex, capex_of(owned, v) or Decimal(0), capex_of(owned, v) or Decimal(0))]
-    monthly = tuple(line for line in monthly_lines(owned, v) if line.name not in ("capital", "resale"))
+    monthly = tuple(line for line in monthly_lines(owned, v) if line.name not in CAPITAL)
     year_lines = tuple(Line(line.name, (*line.factors, Factor(_MONTHS, "months"))) for line in monthly)
     for year in range(1, years + 1):
         lines, total = year_lines, running * _MONTHS

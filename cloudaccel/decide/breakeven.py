@@ -4,7 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from cloudaccel.cost.npv import payback_hours
-from cloudaccel.cost.owned import HOURS_PER_YEAR, capex_of, monthly_lines, per_accelerator_hour, running_per_month
+from cloudaccel.cost.owned import CAPITAL, HOURS_PER_YEAR, capex_of, monthly_lines, per_accelerator_hour
 from cloudaccel.decide.ways import MILLION, Candidate
 from cloudaccel.model import HOURS_PER_MONTH
 from cloudaccel.model.decision import BreakEven, total_of_lines
@@ -43,21 +43,21 @@ def break_even_use(cost_per_month: Decimal, accelerators: int, rent: Decimal) ->
     return find_root(lambda use: per_accelerator_hour(cost_per_month, accelerators, use) - rent, least, Decimal(1))
 
 
-def owned_against_rent(candidate: Candidate, rent: Decimal, named: str) -> BreakEven | None:
-    """The use at which owning costs what a rent does; None when nothing is owned or its cost is unknown."""
+def owned_against_rent(candidate: Candidate, rent: Decimal, named: str, copies: int = 1) -> BreakEven | None:
+    """The use at which owning so many copies costs what a rent does; None where no cost of owning is known."""
     machines = candidate.owned
     if machines is None or candidate.unknown is not None or machines.counted == "marginal":
         return None
-    month = total_of_lines(monthly_lines(machines, candidate.likely()))
+    month = total_of_lines(candidate.for_copies(monthly_lines(machines, candidate.likely()), copies))
     if month is None:
         return None
-    use = break_even_use(month, machines.accelerators, rent)
-    full = per_accelerator_hour(month, machines.accelerators)
+    use = break_even_use(month, machines.accelerators * copies, rent)
+    full = per_accelerator_hour(month, machines.accelerators * copies)
     text = f"{use * 100:.0f} % use" if use is not None else f"never: {full:.2f} per accelerator-hour at full use"
     return BreakEven(candidate.label, named, "use", use, rent, text)
 
 
-def payback(candidate: Candidate, rent: Decimal, named: str) -> BreakEven | None:
+def payback(candidate: Candidate, rent: Decimal, named: str, copies: int = 1) -> BreakEven | None:
     """Hours of full use after which the price of the machines is earned back: capex / (rent - running cost).
 
     Simple payback, without interest or resale, as makers of servers publish it.
@@ -66,12 +66,13 @@ def payback(candidate: Candidate, rent: Decimal, named: str) -> BreakEven | None
     if machines is None or candidate.unknown is not None:
         return None
     values = candidate.likely()
-    capex, running = capex_of(machines, values), running_per_month(machines, values)
+    capex, lines = capex_of(machines, values), monthly_lines(machines, values)
+    running = total_of_lines(candidate.for_copies(tuple(x for x in lines if x.name not in CAPITAL), copies))
     if capex is None or running is None:
         return None
-    hourly = running / HOURS_PER_MONTH
-    hours = payback_hours(capex, rent_per_hour=rent * machines.accelerators, opex_per_hour=hourly)
-    text = f"never: running costs {hourly:,.2f} per hour, the rent {rent * machines.accelerators:,.2f}"
+    hourly, rented = running / HOURS_PER_MONTH, rent * machines.accelerators * copies
+    hours = payback_hours(capex * copies, rent_per_hour=rented, opex_per_hour=hourly)
+    text = f"never: running costs {hourly:,.2f} per hour, the rent {rented:,.2f}"
     if hours is not None:
         text = f"{hours:,.0f} h ({hours / HOURS_PER_YEAR * 12:.1f} months)"
         if "years" in values and hours > values["years"] * HOURS_PER_YEAR:
@@ -137,11 +138,12 @@ def _points(capacities: list[Decimal]) -> list[Decimal]:
 def _volume_text(one: Candidate, other: Candidate, at: Decimal | None) -> str:
     if at is None:
         full: list[str] = []
-        for candidate in (one, other):
-            capacity = candidate.capacity(candidate.likely())
-            cost = candidate.cost(candidate.likely(), capacity or MILLION)
+        sizes = [candidate.capacity(candidate.likely()) for candidate in (one, other)]
+        for candidate, capacity in zip((one, other), sizes, strict=True):
+            tokens = capacity or next(filter(None, sizes), MILLION)  # of an API as many as the other makes when full
+            cost = candidate.cost(candidate.likely(), tokens)
             if cost is not None:
-                full.append(f"{candidate.label} {cost / (capacity or MILLION) * MILLION:.2f}")
+                full.append(f"{candidate.label} {cost / tokens * MILLION:.2f}")
         return f"never: per million tokens when full, {', '.join(full)}"
     text = f"{at / 1_000_000_000:.2f} B tokens/month"
     values = other.likely()

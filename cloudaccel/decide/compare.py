@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
-from cloudaccel.cost.owned import cost_by_year, facility_of, per_accelerator_hour
+from cloudaccel.cost.npv import discount_factor
+from cloudaccel.cost.owned import CAPITAL, Owned, Values, cost_by_year, facility_of, per_accelerator_hour, residual_of
 from cloudaccel.decide import breakeven, sensitivity
 from cloudaccel.decide.judged import may_be_chosen
 from cloudaccel.decide.ways import MILLION, Candidate
-from cloudaccel.model.decision import BreakEven, Comparison, Estimate, Line, Way, total_of_lines
+from cloudaccel.model import HOURS_PER_MONTH
+from cloudaccel.model.decision import BreakEven, Comparison, Estimate, Facility, Line, Way, YearCost, total_of_lines
 from cloudaccel.model.unknown import Unknown
 
 CURVE_STEPS = 20
@@ -44,7 +46,7 @@ def compare(
     ways = tuple(_with_premium(way, vm) for way in ways)
     rivals = [c.serves for c in candidates] if any(c.serves for c in candidates) else [True] * len(candidates)
     ranked = sorted((way.total, i) for i, way in enumerate(ways) if way.total is not None and rivals[i])
-    allowed = [c for c in candidates if may_be_chosen(c.verdict)]
+    allowed = [c for c, rival in zip(candidates, rivals, strict=True) if rival and may_be_chosen(c.verdict)]
     volumes = _volumes(candidates, tokens_per_month)
     return Comparison(
         demand_text=demand_text,
@@ -54,15 +56,13 @@ def compare(
         ways=ways,
         cheapest=next((i for _, i in ranked if may_be_chosen(ways[i].verdict)), None),
         without_rules=ranked[0][1] if ranked else None,
-        break_evens=tuple(_break_evens(candidates, rents)),
+        break_evens=tuple(_break_evens(candidates, rents, tokens_per_month)),
         curves={c.label: curve for c in candidates if (curve := _curve(c))},
         volumes=volumes,
         leaders=_leaders({c.label: volumes[c.label] for c in allowed if c.label in volumes}),
         shared=tuple(shared),
-        swings=sensitivity.swings(allowed, tokens_per_month, months) if with_swings else (),
-        spreads=sensitivity.monte_carlo(allowed, tokens_per_month, months, samples=samples, seed=seed)
-        if samples
-        else (),
+        swings=sensitivity.swings(allowed, tokens_per_month) if with_swings else (),
+        spreads=sensitivity.monte_carlo(allowed, tokens_per_month, samples=samples, seed=seed) if samples else (),
         seed=seed if samples else None,
         not_counted=_not_counted(candidates),
         notes=tuple(notes),
@@ -82,24 +82,79 @@ def _way(c: Candidate, demanded: Decimal | None, months: Decimal) -> Way:
     load = tokens / (capacity * copies) if tokens is not None and capacity else None
     made = tokens if tokens is not None else capacity * c.use if capacity and c.use else None
     machines = None if c.unknown is not None else c.owned
-    full_month = month / copies if month is not None else None
+    total = None if month is None or paid is None or unknown is not None else month * months + paid
+    all_in = None if total is None else total / months  # with what is paid once, spread over the horizon
     return Way(
-        kind=c.kind, label=c.label, lines=lines, once=once, per_month=month, unknown=unknown,
-        total=None if month is None or paid is None or unknown is not None else month * months + paid,
-        per_million=month / made * MILLION if month is not None and made and (lines or not once) else None,
+        kind=c.kind, label=c.label, lines=lines, once=once, per_month=month if lines else None, unknown=unknown,
+        total=total, money_out=_money_out(c, values, copies, months, total),
+        per_million=all_in / made * MILLION if all_in is not None and made and lines else None,
         idle_per_month=month * (1 - load) if month is not None and load is not None else None,
         load=load, copies=copies, capacity_tokens_per_month=capacity, accelerators=c.accelerators,
-        per_accelerator_hour=_per_hour(c, full_month), commitment=c.commitment, lead_time=c.lead_time,
-        inputs=c.inputs, years=cost_by_year(machines, values) if machines else (),
-        facility=facility_of(machines, values["rack_kw"], values) if machines else None,
-        not_counted=c.not_counted, notes=c.notes, verdict=c.verdict,
+        per_accelerator_hour=_per_hour(c, values, copies), use=c.use, commitment=c.commitment(copies),
+        lead_time=c.lead_time, inputs=c.inputs, years=_years(c, values, copies) if machines else (),
+        facility=_facility(machines, values, copies) if machines else None,
+        not_counted=c.not_counted, notes=(*c.notes, *_bound_beyond(c, values, copies, months)), verdict=c.verdict,
     )  # fmt: skip
 
 
-def _per_hour(c: Candidate, month: Decimal | None) -> Decimal | None:
-    if c.owned is not None and month is not None and c.owned.counted == "full":
-        return per_accelerator_hour(month, c.owned.accelerators)
-    return c.rent_per_accelerator_hour
+def _per_hour(c: Candidate, values: Values, copies: int) -> Decimal | None:
+    """Of an accelerator at full use: what is owned without the people beside it, as a rent is without them."""
+    if c.owned is None or c.owned.counted != "full":
+        return c.rent_per_accelerator_hour
+    month = None if c.unknown is not None else total_of_lines(_machines_only(c, values, copies))
+    return None if month is None else per_accelerator_hour(month, c.owned.accelerators * copies)
+
+
+def _machines_only(c: Candidate, values: Values, copies: int) -> tuple[Line, ...]:
+    return tuple(line for line in c.for_copies(c.monthly(values, None), copies) if line.name not in c.beside)
+
+
+def _years(c: Candidate, values: Values, copies: int) -> tuple[YearCost, ...]:
+    """Money out by year for so many copies of what is owned."""
+    found: list[YearCost] = []
+    for year in cost_by_year(c.owned, values) if c.owned else ():
+        lines = c.for_copies(year.lines, copies)
+        total = total_of_lines(lines) or Decimal(0)
+        found.append(
+            YearCost(year.year, lines, total, total * discount_factor(values.get("wacc", Decimal(0)), year.year))
+        )
+    return tuple(found)
+
+
+def _facility(machines: Owned, values: Values, copies: int) -> Facility | None:
+    all_of_them = replace(machines, systems=machines.systems * copies)
+    drawn = {**values, "kw": values["kw"] * copies} if "kw" in values else values
+    return facility_of(all_of_them, values["rack_kw"], drawn)
+
+
+def _money_out(c: Candidate, values: Values, copies: int, months: Decimal, total: Decimal | None) -> Decimal | None:
+    """What has been paid when the horizon ends: of what is owned, its price at the start and not by the month.
+
+    Machines whose life ends before the horizon are sold for their residual, and bought again at the same price.
+    """
+    capex = next((y.total for y in _years(c, values, copies) if y.year == 0), Decimal(0)) if c.owned else Decimal(0)
+    if total is None or c.owned is None or not capex or c.owned.counted != "full":
+        return total
+    lives = months / (values["years"] * _MONTHS_PER_YEAR)
+    bought, sold = int(lives.to_integral_value(rounding=ROUND_CEILING)), int(lives)
+    spread = sum((x.amount or Decimal(0) for x in c.lines(values, None) if x.name in CAPITAL), Decimal(0))
+    once_each = capex * bought - residual_of(c.owned, values) * copies * sold
+    return total - spread * copies * months + once_each
+
+
+def _bound_beyond(c: Candidate, values: Values, copies: int, months: Decimal) -> Iterator[str]:
+    """What a commitment, or what is owned, goes on for when the horizon ends before it."""
+    if c.term_hours is not None and (left := c.term_hours - months * HOURS_PER_MONTH) > 0:
+        rest = values["price"] * left * copies
+        yield f"bound for {left / HOURS_PER_MONTH:.4g} months after the horizon: {rest:,.2f} more, in no total"
+    if (
+        c.owned is not None
+        and c.owned.counted == "full"
+        and "years" in values
+        and "capital" in {line.name for line in c.monthly(values, None)}
+        and months < (life := values["years"] * _MONTHS_PER_YEAR)
+    ):
+        yield f"bought for {life:f} months: the total has {months:f} of them, so it holds if they stay in use after it"
 
 
 def _missing(lines: tuple[Line, ...], once: tuple[Line, ...]) -> Unknown:
@@ -116,7 +171,9 @@ def _with_premium(way: Way, vm: Way | None) -> Way:
     return replace(way, premium=(added, added / vm.per_month))
 
 
-def _break_evens(candidates: Sequence[Candidate], rents: Sequence[Decimal]) -> Iterator[BreakEven]:
+def _break_evens(
+    candidates: Sequence[Candidate], rents: Sequence[Decimal], demanded: Decimal | None
+) -> Iterator[BreakEven]:
     for i, one in enumerate(candidates):
         for other in candidates[i + 1 :]:
             found = breakeven.in_tokens(one, other)
@@ -124,8 +181,10 @@ def _break_evens(candidates: Sequence[Candidate], rents: Sequence[Decimal]) -> I
                 yield found
     named = _rents(candidates, rents)
     for c in candidates:
+        copies = c.copies(c.likely(), demanded)
         for rent, label in named.items():
-            for found in (breakeven.owned_against_rent(c, rent, label), breakeven.payback(c, rent, label)):
+            use, hours = breakeven.owned_against_rent, breakeven.payback
+            for found in (use(c, rent, label, copies), hours(c, rent, label, copies)):
                 if found is not None:
                     yield found
 
@@ -141,11 +200,10 @@ def _rents(candidates: Sequence[Candidate], rents: Sequence[Decimal]) -> Mapping
 
 def _curve(c: Candidate) -> tuple[tuple[Decimal, Decimal], ...]:
     """Cost of a delivered accelerator-hour over use: pairs of share and USD, for what is owned."""
-    month = c.cost(c.likely(), None)
-    if c.owned is None or month is None or c.owned.counted == "marginal":
+    full = _per_hour(c, c.likely(), 1) if c.owned is not None and c.owned.counted == "full" else None
+    if full is None:
         return ()
-    steps = (Decimal(i) / CURVE_STEPS for i in range(1, CURVE_STEPS + 1))
-    return tuple((use, per_accelerator_hour(month, c.owned.accelerators, use)) for use in steps)
+    return tuple((use, full / use) for use in (Decimal(i) / CURVE_STEPS for i in range(1, CURVE_STEPS + 1)))
 
 
 def _volumes(
@@ -213,7 +271,7 @@ def _not_counted(candidates: Sequence[Candidate]) -> tuple[str, ...]:
         left.append("people: evaluation, on-call (--people)")
     if "data" not in have:
         left.append("data work (--data-work)")
-    left.append("storage and transfer of data, tax")
+    left.append("storage and transfer of data, tax, changes of prices over the horizon")
     return tuple(left)
 
 

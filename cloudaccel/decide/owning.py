@@ -29,6 +29,7 @@ class Place:
 
     country: str | None = None
     rates: Mapping[str, Decimal] | None = None  # currency -> USD for one unit
+    rates_said: str = "as given by you"  # who says so, and of which day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class OwnedCase:
     unknown: Unknown | None
     not_counted: tuple[str, ...]
     notes: tuple[str, ...]
+    staff_by_systems: bool = False  # the people come from the table, which has few for many systems
 
 
 def named_accelerators(what: str) -> tuple[frozenset[str], int]:
@@ -94,6 +96,7 @@ def owned_case(spec: OptionSpec, place: Place, scope: str) -> OwnedCase:
         owned=case, system=system, unknown=unknown,
         accelerator_ids=frozenset({system.accelerator_id}) if system and "server" in inputs else ids,
         not_counted=_left_out(case, scope), notes=tuple(notes),
+        staff_by_systems=fill and "staff" not in given,
     )  # fmt: skip
 
 
@@ -186,11 +189,16 @@ def _tariff(inputs: dict[str, Estimate], spec: OptionSpec, place: Place, fill: b
         if rate is None:
             return Unknown(
                 f"the electricity tariff of {row.name} is in {row.currency} ({row.price.likely} per kWh)",
-                f"give the rate {row.currency}USD=… (--fx, or fx in a roadmap), or kwh= in USD",
+                f"give the rate {row.currency}USD=… (--fx, or fx in a roadmap), the ECB's (--fx-file), or kwh= in USD",
             )
         low, likely, high = (value * rate for value in (price.low, price.likely, price.high))
         price = replace(
-            price, low=low, likely=likely, high=high, unit="USD per kWh", source=f"{price.source}, at {rate} USD"
+            price,
+            low=low,
+            likely=likely,
+            high=high,
+            unit="USD per kWh",
+            source=f"{price.source}, at {rate} USD for one {row.currency} {place.rates_said}",
         )
     inputs["kwh"] = price
     return None
@@ -218,7 +226,9 @@ def _fill(
         _recurring(inputs, periodic, "colo", "kW-month", table["colo"])
     _recurring(inputs, periodic, "staff", "y", _staff(systems))
     if systems == 1:
-        notes.append("one system: no network between systems and no shared storage is counted (network=, storage=)")
+        notes.append(
+            "one system a copy: no network between systems and no shared storage is counted (network=, storage=)"
+        )
 
 
 def _recurring(inputs: dict[str, Estimate], periodic: dict[str, str], name: str, per: str, estimate: Estimate) -> None:
@@ -244,6 +254,13 @@ def _staff(systems: int) -> Estimate:
     )
     low, likely, high = values
     return Estimate("staff", low, likely, high, "USD/y", source, least.as_of, False, "staff=")
+
+
+def staff_times(systems: int, copies: int) -> Decimal:
+    """How many times the people of `systems` so many copies of them take: by the table, one person runs many."""
+    table = owned.owning()
+    least, each = table["staff_minimum_fte"].likely, table["machines_per_fte"].likely
+    return max(least, systems * copies / each) / max(least, systems / each)
 
 
 def _left_out(case: Owned, scope: str) -> tuple[str, ...]:

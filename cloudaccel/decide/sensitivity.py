@@ -8,28 +8,10 @@ from cloudaccel.decide.breakeven import find_root
 from cloudaccel.decide.ways import Candidate
 from cloudaccel.model.decision import Estimate, Spread, Swing
 
-# Costs of one month and what is paid once, spread over the horizon: what ways are ranked by.
-CostOf = Mapping[str, Decimal]
 
-
-def monthly_cost(
-    candidate: Candidate, values: Mapping[str, Decimal], tokens: Decimal | None, months: Decimal
-) -> Decimal | None:
-    """Cost of a month with what is paid once spread over `months`; None when a part is unknown."""
-    month = candidate.cost(values, tokens)
-    if month is None:
-        return None
-    once = Decimal(0)
-    for line in candidate.paid_once(values, tokens):
-        if line.amount is None:
-            return None
-        once += line.amount
-    return month + once / months
-
-
-def swings(candidates: Sequence[Candidate], tokens: Decimal | None, months: Decimal) -> tuple[Swing, ...]:
+def swings(candidates: Sequence[Candidate], tokens: Decimal | None) -> tuple[Swing, ...]:
     """Every input that has a range, taken to both ends with the others likely, widest swing first."""
-    base = {c.label: monthly_cost(c, c.likely(), tokens, months) for c in candidates}
+    base = {c.label: c.cost(c.likely(), tokens) for c in candidates}
     known = {label: cost for label, cost in base.items() if cost is not None}
     found: list[Swing] = []
     for candidate in candidates:
@@ -37,7 +19,7 @@ def swings(candidates: Sequence[Candidate], tokens: Decimal | None, months: Deci
             continue
         for name, estimate in candidate.inputs.items():
             if estimate.is_range:
-                found.append(_swing(candidate, name, estimate, known, tokens, months))
+                found.append(_swing(candidate, name, estimate, known, tokens))
     return tuple(sorted((s for s in found if s.size), key=lambda s: -s.size))
 
 
@@ -47,14 +29,13 @@ def _swing(
     estimate: Estimate,
     known: Mapping[str, Decimal],
     tokens: Decimal | None,
-    months: Decimal,
 ) -> Swing:
     likely = candidate.likely()
-    low = monthly_cost(candidate, {**likely, name: estimate.low}, tokens, months) or Decimal(0)
-    high = monthly_cost(candidate, {**likely, name: estimate.high}, tokens, months) or Decimal(0)
+    low = candidate.cost({**likely, name: estimate.low}, tokens) or Decimal(0)
+    high = candidate.cost({**likely, name: estimate.high}, tokens) or Decimal(0)
     first = min(known, key=lambda label: known[label])
     flips = any(min(k := {**known, candidate.label: v}, key=lambda label: k[label]) != first for v in (low, high))
-    at = _flip_point(candidate, name, estimate, known, tokens, months) if flips else None
+    at = _flip_point(candidate, name, estimate, known, tokens) if flips else None
     return Swing(candidate.label, name, estimate.low, estimate.high, low, high, flips, at)
 
 
@@ -64,7 +45,6 @@ def _flip_point(
     estimate: Estimate,
     known: Mapping[str, Decimal],
     tokens: Decimal | None,
-    months: Decimal,
 ) -> Decimal | None:
     """The value of the input at which the way costs what the cheapest of the others does."""
     others = [cost for label, cost in known.items() if label != candidate.label]
@@ -73,14 +53,14 @@ def _flip_point(
     rival, likely = min(others), candidate.likely()
 
     def difference(value: Decimal) -> Decimal:
-        return (monthly_cost(candidate, {**likely, name: value}, tokens, months) or Decimal(0)) - rival
+        return (candidate.cost({**likely, name: value}, tokens) or Decimal(0)) - rival
 
     found = find_root(difference, estimate.low, estimate.high)
     return found if found is not None and abs(difference(found)) < rival / 1000 else None
 
 
 def monte_carlo(
-    candidates: Sequence[Candidate], tokens: Decimal | None, months: Decimal, *, samples: int, seed: int
+    candidates: Sequence[Candidate], tokens: Decimal | None, *, samples: int, seed: int
 ) -> tuple[Spread, ...]:
     """Costs per month over `samples` draws of every ranged input (triangular over low, likely, high).
 
@@ -89,7 +69,7 @@ def monte_carlo(
     An input of the same name and range in several ways is drawn once for all: the electricity is the same.
     """
     generator = random.Random(seed)  # noqa: S311  (no secret hangs on it)
-    priced = [c for c in candidates if monthly_cost(c, c.likely(), tokens, months) is not None]
+    priced = [c for c in candidates if c.cost(c.likely(), tokens) is not None]
     if not priced:
         return ()
     draws: dict[str, list[Decimal]] = {c.label: [] for c in priced}
@@ -99,7 +79,7 @@ def monte_carlo(
         costs: dict[str, Decimal] = {}
         for c in priced:
             values = {name: _draw(estimate, drawn, generator) for name, estimate in c.inputs.items()}
-            costs[c.label] = monthly_cost(c, values, tokens, months) or Decimal(0)
+            costs[c.label] = c.cost(values, tokens) or Decimal(0)
             draws[c.label].append(costs[c.label])
         won[min(costs, key=lambda label: costs[label])] += 1
     return tuple(_spread(label, sorted(costs), won[label] / samples) for label, costs in draws.items())

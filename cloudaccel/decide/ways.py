@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
+from functools import partial
 
-from cloudaccel.cost.owned import Owned, monthly_lines
+from cloudaccel.cost.owned import Owned, capex_of, monthly_lines
 from cloudaccel.decide.judged import JudgeFor, verdict_of_option
 from cloudaccel.decide.options import PERIODIC, TRAINED, OptionSpec
-from cloudaccel.decide.owning import Place, named_accelerators, owned_case
+from cloudaccel.decide.owning import Place, named_accelerators, owned_case, staff_times
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.model import HOURS_PER_MONTH, Offer
 from cloudaccel.model.decision import Estimate, Factor, Line, total_of_lines
@@ -18,13 +19,15 @@ Values = Mapping[str, Decimal]
 MILLION = Decimal(1_000_000)
 _HOURS = Decimal(HOURS_PER_MONTH)
 _S_PER_H = Decimal(3600)
+_PER_MACHINE = 8  # accelerators, of what has no machine that large
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """A price that somebody found: of `accelerators` for one hour, with who offers it and how it binds.
 
-    `bound` is set for a commitment, whose every hour is paid, used or not; `upfront` is paid once beside the hours.
+    `bound` is set for a commitment, whose every hour is paid, used or not, for `term_hours`; `upfront` is paid once
+    beside the hours.
     """
 
     price: Estimate
@@ -36,10 +39,11 @@ class Found:
     bound: bool = False
     upfront: Estimate | None = None
     offer: Offer | None = None
+    term_hours: Decimal | None = None
 
 
 PriceFinder = Callable[[OptionSpec], "Found | Unknown"]
-HoursFinder = Callable[[OptionSpec], "Estimate | Unknown"]
+HoursFinder = Callable[[OptionSpec, Offer | None], "Estimate | Unknown"]
 SpeedFinder = Callable[[frozenset[str], int], "Estimate | Unknown"]
 
 
@@ -61,7 +65,7 @@ class Circumstances:
         Costs that every option bears unless it states its own: ``people``, ``data`` … with their units.
     find_price, find_speed, find_hours
         Look a rent up in the catalog; size a model on accelerators (tokens per second of all of them); size a training
-        run (accelerator-hours).
+        run on the machines of an offer, None: of nobody in particular (accelerator-hours).
     judge
         Rules to judge every way by; None: nothing is judged.
     """
@@ -86,7 +90,9 @@ class Candidate:
     """A way as a function: `monthly` gives the lines of one copy from values of `inputs` and tokens per month.
 
     `throughput` is an input name; capacity is what it makes in the hours that the machines are on. `serves` is False
-    for a run whose serving is not counted: it is no rival of ways that serve.
+    for a run whose serving is not counted: it is no rival of ways that serve. `commitment` says what so many copies
+    bind to. `at_scale` has the lines that do not grow with the copies: how often so many take the line of one.
+    `term_hours` is how long a commitment binds, `horizon` the months over which what is paid once is spread.
     """
 
     kind: str
@@ -98,7 +104,10 @@ class Candidate:
     hours: Decimal = _HOURS
     use: Decimal | None = None
     rent_per_accelerator_hour: Decimal | None = None
-    commitment: str = "none"
+    commitment: Callable[[int], str] = lambda _copies: "none"
+    term_hours: Decimal | None = None
+    horizon: Decimal = Decimal(12)
+    at_scale: Mapping[str, Callable[[int], Decimal]] = field(default_factory=dict[str, Callable[[int], Decimal]])
     lead_time: str = "minutes"
     owned: Owned | None = None
     unknown: Unknown | None = None
@@ -109,6 +118,7 @@ class Candidate:
     accelerator_ids: frozenset[str] = frozenset()
     offer: Offer | None = None
     verdict: Verdict | None = None
+    beside: frozenset[str] = frozenset()  # lines of people beside the machines, which are no cost of the machines
 
     def likely(self) -> dict[str, Decimal]:
         """The likely value of every input."""
@@ -128,11 +138,20 @@ class Candidate:
 
     def lines(self, values: Values, tokens: Decimal | None) -> tuple[Line, ...]:
         """Lines of a month for as many copies as the demand needs."""
-        lines = self.monthly(values, tokens)
-        copies = self.copies(values, tokens)
+        return self.for_copies(self.monthly(values, tokens), self.copies(values, tokens))
+
+    def for_copies(self, lines: tuple[Line, ...], copies: int) -> tuple[Line, ...]:
+        """Lines of one copy as those of so many: people beside a way are there once."""
         if copies == 1:
             return lines
-        return tuple(Line(line.name, (*line.factors, Factor(Decimal(copies), "copies"))) for line in lines)
+        return tuple(self._grown(line, copies) for line in lines)
+
+    def _grown(self, line: Line, copies: int) -> Line:
+        times = self.at_scale[line.name](copies) if line.name in self.at_scale else Decimal(copies)
+        if times == 1:
+            return line
+        unit = "copies" if times == copies else f"times, for {copies} copies"
+        return Line(line.name, (*line.factors, Factor(times, unit)))
 
     def paid_once(self, values: Values, tokens: Decimal | None) -> tuple[Line, ...]:
         """Lines that are paid once; what is paid up front for machines, for each copy."""
@@ -143,8 +162,12 @@ class Candidate:
         )
 
     def cost(self, values: Values, tokens: Decimal | None) -> Decimal | None:
-        """Cost of a month; None when a part is unknown."""
-        return None if self.unknown is not None else total_of_lines(self.lines(values, tokens))
+        """Cost of a month, with what is paid once spread over the horizon; None when a part is unknown.
+
+        It is what ways are ranked by, and what breaks even: the total over the horizon, by the month.
+        """
+        month, once = total_of_lines(self.lines(values, tokens)), total_of_lines(self.paid_once(values, tokens))
+        return None if self.unknown is not None or month is None or once is None else month + once / self.horizon
 
 
 def make_candidate(spec: OptionSpec, around: Circumstances) -> Candidate:
@@ -156,7 +179,7 @@ def make_candidate(spec: OptionSpec, around: Circumstances) -> Candidate:
         If the option lacks something that nobody can invent, such as the throughput of machines that are to serve.
     """
     makers = {"api": _api, "own": _own, **dict.fromkeys(TRAINED, _trained)}
-    made = makers.get(spec.kind, _rented)(spec, around)
+    made = replace(makers.get(spec.kind, _rented)(spec, around), horizon=around.months)
     if around.judge is None:
         return made
     verdict = verdict_of_option(around.judge, spec, made.accelerator_ids, around.place.country, made.offer)
@@ -217,12 +240,11 @@ def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
     inputs = {key: spec.numbers[key] for key in ("use",) if key in spec.numbers}
     unknown = found if isinstance(found, Unknown) else None
     accelerators = count
-    label, commitment = f"{spec.kind.upper()} {_shown(spec)}", "none"
+    label = f"{spec.kind.upper()} {_shown(spec)}"
     if isinstance(found, Found):
         inputs["price"] = found.price
         accelerators = found.accelerators or count
         ids = found.accelerator_ids or ids
-        commitment = found.commitment
     _add_throughput(inputs, spec, ids, accelerators, around)
     hours = spec.likely("hours") or around.hours
     upfront = spec.numbers.get("upfront")
@@ -233,7 +255,6 @@ def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
         upfront = upfront or found.upfront
     if upfront is not None:
         inputs["upfront"] = upfront
-        commitment = f"{upfront.likely:,.0f} up front" + ("" if commitment == "none" else f", {commitment}")
 
     def monthly(values: Values, _tokens: Decimal | None) -> tuple[Line, ...]:
         return (Line("rent", _rent_factors(spec, accelerators, values.get("price"), hours)),)
@@ -245,10 +266,30 @@ def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
     candidate = Candidate(
         kind=spec.kind, label=spec.words.get("label") or label, inputs=inputs, monthly=monthly, once=once,
         accelerators=accelerators, hours=hours, use=spec.likely("use"), rent_per_accelerator_hour=each,
-        commitment=commitment, unknown=unknown, notes=(found.label,) if isinstance(found, Found) else (),
+        commitment=_binding(found if isinstance(found, Found) else None, upfront),
+        term_hours=found.term_hours if isinstance(found, Found) else None,
+        unknown=unknown, notes=(found.label,) if isinstance(found, Found) else (),
+        not_counted=_INTERRUPTED if market == "spot" else (),
         accelerator_ids=ids, offer=found.offer if isinstance(found, Found) else None,
     )  # fmt: skip
     return _with_everyone(candidate, spec, around)
+
+
+_INTERRUPTED = ("interruptions: work that is lost and done again, and hours in which there is no machine",)
+
+
+def _binding(found: "Found | None", upfront: Estimate | None) -> Callable[[int], str]:
+    """What a rent binds to: what is paid at the start, the term, and all that the commitment will have cost."""
+
+    def said(copies: int) -> str:
+        words = [] if upfront is None else [f"{upfront.likely * copies:,.0f} up front"]
+        if found is not None and found.commitment != "none":
+            words.append(found.commitment)
+            if found.term_hours is not None:
+                words.append(f"{found.price.likely * found.term_hours * copies:,.0f} in all")
+        return ", ".join(words) or "none"
+
+    return said
 
 
 def _shown(spec: OptionSpec) -> str:
@@ -345,8 +386,6 @@ def _own(spec: OptionSpec, around: Circumstances) -> Candidate:
     inputs = dict(machines.inputs)
     if "tokens" not in spec.numbers and case.unknown is None:
         _add_throughput(inputs, spec, case.accelerator_ids, machines.accelerators, around)
-    capex = inputs.get("capex")
-    years = inputs.get("years")
     label = f"OWN {spec.what.replace('x', '×', 1) if spec.what[:1].isdigit() else spec.what}".strip()
     if machines.systems > 1:
         label += f" ×{machines.systems}"
@@ -357,16 +396,22 @@ def _own(spec: OptionSpec, around: Circumstances) -> Candidate:
     def monthly(values: Values, _tokens: Decimal | None) -> tuple[Line, ...]:
         return monthly_lines(machines, values)
 
-    upfront = capex.likely if capex else inputs["server"].likely * machines.systems if "server" in inputs else None
-    commitment = (
-        "the machines" if upfront is None or years is None else f"{years.likely} years, {upfront:,.0f} up front"
-    )
+    capex, years = capex_of(machines), inputs.get("years")
+
+    def commitment(copies: int) -> str:
+        return (
+            "the machines"
+            if capex is None or years is None
+            else f"{years.likely} years, {capex * copies:,.0f} up front"
+        )
+
+    scaled = {"staff": partial(staff_times, machines.systems)} if case.staff_by_systems else {}
     return _with_everyone(
         Candidate(
             kind="own", label=spec.words.get("label") or label, inputs=inputs, monthly=monthly,
             accelerators=machines.accelerators, use=spec.likely("use"), commitment=commitment,
             lead_time=_lead_time(inputs.get("lead_weeks")),
-            owned=machines, unknown=case.unknown, own_tokens=spec.likely("tokens"),
+            owned=machines, at_scale=scaled, unknown=case.unknown, own_tokens=spec.likely("tokens"),
             not_counted=case.not_counted, notes=case.notes, accelerator_ids=case.accelerator_ids,
         ),
         spec, around,
@@ -386,8 +431,6 @@ def _lead_time(weeks: Estimate | None) -> str:
 def _trained(spec: OptionSpec, around: Circumstances) -> Candidate:
     """A run that is paid once: accelerator-hours times a rate, with data and people beside it."""
     inputs = {key: spec.numbers[key] for key in ("accel-hours", "rate", "data", "labour") if key in spec.numbers}
-    if "accel-hours" not in inputs:
-        inputs["accel-hours"] = _sized_hours(spec, around)
     unknown: Unknown | None = None
     notes: tuple[str, ...] = ()
     offer: Offer | None = None
@@ -397,6 +440,9 @@ def _trained(spec: OptionSpec, around: Circumstances) -> Candidate:
             unknown = rate
         else:
             inputs["rate"], notes, offer = rate.price, (rate.label,), rate.offer
+    if "accel-hours" not in inputs:
+        inputs["accel-hours"] = sized = _sized_hours(spec, around, offer)
+        notes = (*notes, *filter(None, (sized.note,)))
 
     def once(values: Values) -> tuple[Line, ...]:
         hours = Factor(values["accel-hours"], "accelerator-hours")
@@ -416,6 +462,14 @@ def _trained(spec: OptionSpec, around: Circumstances) -> Candidate:
     )  # fmt: skip
 
 
+def _in_machines(what: str) -> str | None:
+    """``H100-SXM:1024`` as machines of eight, ``H100-SXM:8x128``; None for what is no whole number of them."""
+    name, _colon, count = what.rpartition(":")
+    if not name or not count.isdecimal() or int(count) <= _PER_MACHINE or int(count) % _PER_MACHINE:
+        return None
+    return f"{name}:{_PER_MACHINE}x{int(count) // _PER_MACHINE}"
+
+
 def _ids_named(spec: OptionSpec) -> frozenset[str]:
     try:
         return named_accelerators(spec.what)[0] if spec.what else frozenset()
@@ -423,8 +477,8 @@ def _ids_named(spec: OptionSpec) -> frozenset[str]:
         return frozenset()
 
 
-def _sized_hours(spec: OptionSpec, around: Circumstances) -> Estimate:
-    sized = around.find_hours(spec)
+def _sized_hours(spec: OptionSpec, around: Circumstances, offer: Offer | None) -> Estimate:
+    sized = around.find_hours(spec, offer)
     if isinstance(sized, Unknown):
         raise QueryError(
             f"--option {spec.text!r}: how long is the run? Give accel-hours=, or the accelerators with tokens= and "
@@ -437,6 +491,8 @@ def _rate_of(spec: OptionSpec, around: Circumstances) -> "Found | Unknown":
     if not spec.what:
         return Unknown("no rate per accelerator-hour", "give rate=…/accel-h, or name the accelerator")
     found = around.find_price(spec)
+    if isinstance(found, Unknown) and (parts := _in_machines(spec.what)) is not None:
+        found = around.find_price(replace(spec, what=parts))
     if isinstance(found, Unknown) or not found.accelerators:
         return found
     p, n = found.price, found.accelerators
@@ -475,7 +531,13 @@ def _with_shared(candidate: Candidate, own: Mapping[str, tuple[Estimate, str]], 
         return (*before_once(values), *extra)
 
     inputs = {**candidate.inputs, **{k: e for k, (e, _per) in added.items()}}
-    return replace(candidate, inputs=inputs, monthly=monthly, once=once)
+    beside = {k: _once_for_all for k, (_e, per) in added.items() if k in shared or (k == "people" and per != "once")}
+    at_scale = {**candidate.at_scale, **beside}
+    return replace(candidate, inputs=inputs, monthly=monthly, once=once, at_scale=at_scale, beside=frozenset(beside))
+
+
+def _once_for_all(_copies: int) -> Decimal:
+    return Decimal(1)
 
 
 def _extra(name: str, value: Decimal, per: str) -> Line:

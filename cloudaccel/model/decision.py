@@ -127,6 +127,12 @@ class Way:
         Paid once: data, people, a training run.
     total
         Over the horizon: once + per month x months.
+    money_out
+        What has been paid when the horizon ends: the same, but for what is owned, which is paid at the start.
+    per_million
+        Of the total over the horizon, what is paid once included.
+    use
+        Share of the hours that was stated; None: not stated.
     load
         Share of its capacity that the demand uses; None when it has no capacity or there is no demand.
     copies
@@ -154,6 +160,8 @@ class Way:
     per_accelerator_hour: Decimal | None = None
     commitment: str = "none"
     lead_time: str = "minutes"
+    money_out: Decimal | None = None
+    use: Decimal | None = None
     premium: tuple[Decimal, Decimal] | None = None
     unknown: Unknown | None = None
     inputs: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])

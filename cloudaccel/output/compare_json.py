@@ -60,8 +60,9 @@ def _way(way: Way) -> dict[str, Any]:
     plain = {
         name: getattr(way, name)
         for name in (
-            "kind", "label", "per_month", "total", "per_million", "idle_per_month", "load", "copies",
-            "capacity_tokens_per_month", "accelerators", "per_accelerator_hour", "commitment", "lead_time",
+            "kind", "label", "per_month", "total", "money_out", "per_million", "idle_per_month", "load", "copies",
+            "capacity_tokens_per_month", "accelerators", "per_accelerator_hour", "use", "commitment",
+            "lead_time",
         )
     }  # fmt: skip
     return {

@@ -1,10 +1,12 @@
 """Properties of decisions: signs change, totals equal their factors, the solver equals brute force."""
 
 import time
+from collections.abc import Mapping
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cloudaccel.api import deciding
@@ -100,6 +102,64 @@ def test_break_even_volume_is_where_api_and_machines_change_places(price: Decima
         return
     costs = [w.per_month or 0 for w in deciding.compare(options, demand=f"{b.at:.0f}-tokens/month").ways]
     assert abs(costs[0] - costs[1]) <= price + Decimal("0.01")
+
+
+def options_at(values: Mapping[str, Decimal], ranged: str = "") -> list[str]:
+    """An API, a rent with a fee at the start and a server; of `ranged` a range around its value, of the others none."""
+
+    def word(name: str) -> str:
+        v = values[name]
+        return f"{v / 3:f}..{v:f}..{v * 3:f}" if name == ranged else f"{v:f}"
+
+    return [
+        f"api:price={word('api')}/Mtok",
+        f"rent:H100-SXM:8,price={word('rent')}/h,upfront={word('fee')},throughput=6000",
+        f"own:8xH100,capex={word('capex')},years=3,opex={word('opex')}/month,throughput=6000",
+    ]  # fmt: skip
+
+
+def winner(values: Mapping[str, Decimal], demand: str) -> str:
+    found = deciding.compare(options_at(values), demand=demand)
+    assert found.cheapest is not None
+    return found.ways[found.cheapest].label
+
+
+figures = st.fixed_dictionaries({
+    "api": st.integers(10, 300).map(lambda n: Decimal(n) / 100), "rent": st.integers(4, 60).map(Decimal),
+    "fee": st.integers(1, 200_000).map(Decimal), "capex": st.integers(50_000, 500_000).map(Decimal),
+    "opex": st.integers(500, 20_000).map(Decimal),
+})  # fmt: skip
+
+
+@settings(max_examples=60)
+@given(values=figures, ranged=st.sampled_from(["api", "rent", "fee", "capex", "opex"]), billions=st.integers(1, 60))
+def test_a_flip_that_is_printed_flips_and_none_is_hidden(
+    values: dict[str, Decimal], ranged: str, billions: int
+) -> None:
+    demand = f"{billions}B-tokens/month"
+    found = deciding.compare(options_at(values, ranged), demand=demand, sensitivity=True)
+    now = winner(values, demand)
+    ends = {winner({**values, ranged: end}, demand) for end in (values[ranged] / 3, values[ranged] * 3)}
+    costs = sorted(w.total or Decimal(0) for w in found.ways)
+    assume(costs[1] - costs[0] > costs[0] / 10_000)  # of equals either is the cheapest
+    (swing,) = found.swings
+    assert swing.flips == (ends != {now})
+    if swing.flips_at is not None:
+        sides = [winner({**values, ranged: swing.flips_at * side}, demand) for side in _BESIDE]
+        assert now in sides
+        assert sides[0] != sides[1]
+
+
+_BESIDE = (Decimal("0.9999"), Decimal("1.0001"))
+
+
+@settings(max_examples=40)
+@given(values=figures, billions=st.integers(1, 60))
+def test_who_is_cheapest_from_a_volume_on_is_so_there(values: dict[str, Decimal], billions: int) -> None:
+    turns = deciding.compare(options_at(values), demand=f"{billions}B-tokens/month").leaders
+    for (_, before), (at, label) in pairwise(turns):
+        assert winner(values, f"{at * _BESIDE[1]:.0f}-tokens/month") == label
+        assert winner(values, f"{at * _BESIDE[0]:.0f}-tokens/month") == before
 
 
 months = st.integers(2, 3)

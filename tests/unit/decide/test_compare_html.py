@@ -44,6 +44,7 @@ def test_page_of_unknown_costs_is_no_crash(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "no").write_text("a file, and no folder", encoding="utf-8")
     answer = run("compare", "--option", "own:8xH100", "--html", str(tmp_path / "no" / "page.html"))
     assert answer.code == 2
     assert "cannot be written" in answer.err
