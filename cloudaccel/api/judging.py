@@ -17,13 +17,14 @@ from cloudaccel.compliance import (
     load_packs,
     organisation_facts,
     placement_of,
+    vocabulary,
     with_always_on,
 )
 from cloudaccel.compliance.from_flags import flag_packs
 from cloudaccel.compliance.placement import NO_ACCELERATOR, deployment_of, service_of
-from cloudaccel.compliance.statements import Stated, read_statements, stated_of, stated_roles, to_json
+from cloudaccel.compliance.statements import Stated, latest_day, read_statements, stated_of, stated_roles, to_json
 from cloudaccel.compliance.tables import SATISFYING
-from cloudaccel.errors import UnknownName
+from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, places
 from cloudaccel.model import Offer
 from cloudaccel.model.plan import Judgement
@@ -119,21 +120,33 @@ _RESTRICTING = frozenset({"packs", "require_cert"})  # a flag never lifts a rule
 def judge_by(rules: Rules, *, training_flop: float | None = None, today: date | None = None) -> Judge:
     """The packs made ready for any number of places; `today` is the clock's day (UTC) when not given."""
     rules = rules.settled()
-    data, stated = rules.data, rules.file or Stated()
-    roles, needs = stated_roles(rules.stated)
+    packs, stated = rules.loaded(), rules.file or Stated()
+    data = None if rules.data is None else vocabulary.data_classes(rules.data, packs)
+    roles, words = stated_roles(rules.stated)
+    needs = [vocabulary.canonical_need(word, packs) for word in words]
+    day = today or datetime.now(UTC).date()
+    seen = latest_day(statements_path()) if today is None else None
+    late = (
+        [f"the clock says {day}, but something was stated on {seen}: judged as of then"] if seen and seen > day else []
+    )
+    day = max(day, seen or day)
     work = WorkloadFacts(
-        data_classes=None if data is None else tuple(word for word in data if word != "none"),
+        data_classes=data,
         training_flop=training_flop,
         roles=roles,
     )
     around = Circumstances(
         workload=work,
         organisation=rules.organisation(),
-        assertions=(*stated.statements, *(Assertion(need=need, note="on the command line") for need in needs)),
+        assertions=(
+            *(replace(entry, need=vocabulary.canonical_need(entry.need, packs)) for entry in stated.statements),
+            *(Assertion(need=need, note="on the command line") for need in needs),
+        ),
         waivers=stated.waivers,
-        today=today or datetime.now(UTC).date(),
+        today=day,
     )
-    return Judge(rules.loaded(), around)
+    notes = (*late, *vocabulary.unheard(needs, packs), *vocabulary.not_asked(data, rules.sector, packs))
+    return Judge(packs, around, warnings=notes)
 
 
 def rules_of_lock(body: Mapping[str, Any]) -> Rules:
@@ -154,6 +167,8 @@ def rules_of_lock(body: Mapping[str, Any]) -> Rules:
 def explain_place(judge: Judge, place: str, accelerator: str | None = None) -> Verdict:
     """What the rules say of ``PROVIDER:REGION`` with an accelerator (an expression, or ``none``; None: not said).
 
+    Of machines of one's own the place is ``own:COUNTRY``.
+
     Raises
     ------
     UnknownName
@@ -161,10 +176,12 @@ def explain_place(judge: Judge, place: str, accelerator: str | None = None) -> V
     """
     seller, _, name = place.partition(":")
     provider = places.resolve_provider(seller)
+    item = _accelerator(accelerator)
+    if places.providers()[provider].kind == "owned":
+        return judge.verdict(_own_place(provider, name, item))
     found = places.region(provider, name)
     if found is None:
         raise _no_region(provider, name)
-    item = _accelerator(accelerator)
     return judge.verdict(
         Placement(
             provider=provider,
@@ -176,6 +193,17 @@ def explain_place(judge: Judge, place: str, accelerator: str | None = None) -> V
             accelerator=item,
         )
     )
+
+
+def _own_place(provider: str, name: str, item: str | None) -> Placement:
+    countries = places.resolve_countries(name) if name else frozenset[str]()
+    if len(countries) != 1:
+        raise QueryError(f"{provider}:{name}: say in which country machines of your own stand, such as {provider}:DE.")
+    return Placement(
+        provider=provider, partition=provider, region=None, country=next(iter(countries)),
+        deployment=deployment_of(provider, provider), service=None if item is None else service_of("owned", item),
+        accelerator=item,
+    )  # fmt: skip
 
 
 def _no_region(provider: str, name: str) -> UnknownName:

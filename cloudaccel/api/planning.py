@@ -139,7 +139,7 @@ def plan(
     wanted = _wanted(parsed, filters)
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
-    closed = [pack.id for pack in judge.packs if pack.forbids_public_cloud]
+    closed = [pack.id for pack in judge.applying if pack.forbids_public_cloud]
     own = _own_machines(inventory, wanted, by, closed=bool(closed) and not (catalog or price_file or holding))
     wanted |= {} if own is None else {"market": "owned"}
     with _session(catalog, price_file, own) as session:
@@ -220,7 +220,13 @@ def _ruled(found: Plan, by: Rules, judge: "Judge", closed: Sequence[str], own: _
     found = replace(found, no_public_cloud=tuple(closed) if own is None or own.to_buy else (), conflicts=against)
     if own is not None:
         found = replace(found, to_buy=own.to_buy, unpriced=own.unpriced)
-    return replace(found, pack_digests=_digests(judge), request={**found.request, "rules": by.plain()})
+    return replace(
+        found,
+        pack_digests=_digests(judge),
+        packs_idle=tuple(pack.id for pack in judge.packs if pack not in judge.applying),
+        request={**found.request, "rules": by.plain()},
+        warnings=(*found.warnings, *judge.warnings),
+    )
 
 
 def _session(

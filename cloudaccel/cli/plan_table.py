@@ -104,7 +104,8 @@ def rules_lines(plan: Plan) -> list[str]:
         how = "satisfied on the facts given"
         if best.verdict == "accepted_risk":
             how = f"not all satisfied: the risk of {', '.join(best.rules)} was accepted"
-        lines.append(f"Rules    of {', '.join(sorted(plan.pack_digests))} {how}; not legal advice")
+        judged_by = ", ".join(sorted(set(plan.pack_digests) - set(plan.packs_idle)))
+        lines.append(f"Rules    of {judged_by} {how}; not legal advice")
     return lines
 
 

@@ -1,14 +1,14 @@
 """``cloudaccel policy``: the rules, their facts, and what they say about a place."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict
 
 from cloudaccel.api import judging as api
 from cloudaccel.cli import answers, common, flags, policy_more
 from cloudaccel.compliance import Pack, load_packs, shipped_packs
 from cloudaccel.errors import QueryError
-from cloudaccel.model.verdict import DISCLAIMER, NON_COMPLIANT, UNKNOWN, Finding, Verdict
+from cloudaccel.model.verdict import DISCLAIMER, NON_COMPLIANT, UNKNOWN, Evidence, Finding, Verdict
 from cloudaccel.output.policy_json import pack_json, verdict_json
 
 EXAMPLES = """\
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("action", choices=ACTIONS, help="what to do")
     p.add_argument(
         "names", nargs="*", metavar="NAME",
-        help="packs (ids or files); for explain PROVIDER:REGION, for assert what you have, such as dpa:SELLER",
+        help="packs (ids or files); for explain PROVIDER:REGION or own:COUNTRY; for assert what you have: dpa:SELLER",
     )  # fmt: skip
     common.add_rules(p)
     flags.add(p, "--accel", "; for explain (or none), ask and diff")
@@ -126,20 +126,22 @@ def _shown(pack: Pack) -> Iterator[str]:
 
 def _explained(verdict: Verdict) -> Iterator[str]:
     words = {"compliant": "rules satisfied on the facts given", "non_compliant": "not allowed by the rules"}
+    shown: set[Evidence] = set()  # each fact once, where it is used first
     yield f"{verdict.placement}: {words.get(verdict.state, verdict.state.replace('_', ' '))}"
     for finding in sorted(verdict.findings, key=lambda f: ("FUT".find(f.value), f.rule)):
         if finding.value != "NA" and (finding.effect == "require" or finding.value == "T"):
-            yield from _finding(finding)
+            yield from _finding(finding, shown)
+            shown.update(finding.evidence)
     if verdict.asks:
         yield "  would settle what is unknown: " + ", ".join(verdict.asks)
     yield from (f"  assumed: {text}" for text in verdict.assumptions)
     yield f"  {verdict.disclaimer}"
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _finding(finding: Finding, shown: Set[Evidence]) -> Iterator[str]:
     word = "duty" if finding.effect != "require" else _WORDS[finding.value]
     yield f"  {word:<13}  {finding.rule}: {finding.why}  [{finding.cite}]"
-    for fact in finding.evidence if finding.effect == "require" else ():
+    for fact in (f for f in finding.evidence if finding.effect == "require" and f not in shown):
         yield f"      {fact.fact} = {fact.value} ({fact.source}, {fact.as_of or 'undated'}, grade {fact.grade})"
     if finding.value in ("F", "U") and finding.remedy:
         yield f"      to do: {finding.remedy}"

@@ -8,15 +8,16 @@ from typing import Any
 
 from cloudaccel.api import policies as api
 from cloudaccel.cli import answers, common, flags
-from cloudaccel.compliance import Assertion, Waiver, shipped_packs
+from cloudaccel.compliance import Assertion, Pack, Waiver, load_packs, shipped_packs, vocabulary
 from cloudaccel.compliance import statements as files
+from cloudaccel.compliance.packs import NOT_LAW_YET
 from cloudaccel.compliance.statements import Stated
 from cloudaccel.errors import QueryError
 from cloudaccel.model import Offer
 from cloudaccel.output.columns import plain
 from cloudaccel.settings import statements_path
 
-STATEMENT = ("until", "evidence", "by", "note", "accept_unknown", "reason", "withdraw", "statements")
+STATEMENT = ("until", "evidence", "by", "note", "accept_unknown", "reason", "withdraw", "statements", "log")
 ACTIONS = ("ask", "assert", "diff")
 _EXAMPLES = 3
 
@@ -32,6 +33,7 @@ def add_statement(p: argparse.ArgumentParser) -> None:
     s.add_argument("--reason", metavar="TEXT", help="why the risk is accepted")
     s.add_argument("--withdraw", metavar="NAME", help="take back what was stated on a need or a rule")
     s.add_argument("--statements", metavar="FILE", help="the file of statements (default: that of the settings)")
+    s.add_argument("--log", action="store_const", const=True, help="show who stated or withdrew what, and when")
 
 
 def run(a: argparse.Namespace) -> int:
@@ -86,23 +88,66 @@ def _question(q: api.Question) -> Iterator[str]:
 
 def _assert(a: argparse.Namespace) -> int:
     path = Path(a.statements) if a.statements else statements_path()
-    stated = files.read_statements(path)
     entries = list(_entries(a))
+    if a.log:
+        if entries or a.withdraw is not None:
+            raise QueryError("--log only shows what was noted. State or withdraw in a command of its own.")
+        return _history(path, a)
     if not entries and a.withdraw is None:
-        _list(stated, a)
+        _list(files.read_statements(path), a)
         return 0
-    for entry in entries:
-        stated = files.with_statement(stated, entry)
-    if a.withdraw is not None:
-        stated = files.without(stated, a.withdraw)
-    files.write_statements(path, stated)
+
+    withdrawn = vocabulary.canonical_need(a.withdraw or "", _packs(a.policy))
+
+    def changed(stated: Stated) -> Stated:
+        for entry in entries:
+            stated = files.with_statement(stated, entry)
+        return stated if a.withdraw is None else files.without(stated, withdrawn)
+
+    stated = files.change_statements(path, changed, now=datetime.now(UTC), login=_login())
+    needs = [entry.need for entry in entries if isinstance(entry, Assertion)]
+    for text in vocabulary.unheard(needs, _packs(a.policy)):
+        common.note(f"warning: {text}", quiet=a.quiet)
     for entry in entries:
         what = entry.need if isinstance(entry, Assertion) else f"risk of {entry.rule} accepted"
         common.note(f"{what} until {entry.until}, written to {path}", quiet=a.quiet)
     if a.withdraw is not None:
-        common.note(f"{a.withdraw} withdrawn from {path}", quiet=a.quiet)
+        common.note(f"{withdrawn} withdrawn from {path}", quiet=a.quiet)
     if a.output == "json":
         _list(stated, a)
+    return 0
+
+
+def _login() -> str:
+    """Who is logged in, for the log; "" where nobody can tell."""
+    import getpass  # only for who states something
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
+def _packs(policy: str | None) -> tuple[Pack, ...]:
+    """The packs that ship, and those that are named."""
+    own = load_packs([name for name in (policy or "").split(",") if name], allow_status=NOT_LAW_YET)
+    return (*shipped_packs().values(), *own)
+
+
+def _history(path: Path, a: argparse.Namespace) -> int:
+    lines = files.read_log(path)
+    if a.output == "json":
+        answers.write(a, "policy.assert", {"history": list(lines)})
+        return 0
+    rows: list[list[str]] = []
+    for line in lines:
+        entry: dict[str, str | None] = line.get("new") or line["old"]
+        rows.append(
+            [line["at"], line["action"], line["name"], entry.get("until") or "", entry.get("by") or "", line["login"]]
+        )
+    headings = ["AT", "WHAT", "NAME", "UNTIL", "BY", "LOGIN"]
+    table = common.table(headings, rows, frozenset(), common.screen_width()) if rows else ["Nothing was noted."]
+    common.write("\n".join(table) + "\n")
     return 0
 
 
@@ -115,16 +160,16 @@ def _entries(a: argparse.Namespace) -> Iterator[Assertion | Waiver]:
             raise QueryError("--accept-unknown: say why with --reason, and who accepts it with --by.")
         _known_rule(a.accept_unknown, a.policy)
         yield Waiver(rule=a.accept_unknown, reason=a.reason, by=a.by, until=until)
-    for need in a.names:
+    packs = _packs(a.policy)
+    for need in (vocabulary.canonical_need(files.checked_need(name), packs) for name in a.names):
         yield Assertion(
-            need=files.checked_need(need), by=a.by or "", on=_today(), until=until, evidence=a.evidence or "",
-            note=a.note or "",
-        )  # fmt: skip
+            need=need, by=a.by or "", on=_today(), until=until, evidence=a.evidence or "", note=a.note or ""
+        )
 
 
 def _known_rule(name: str, policy: str | None) -> None:
-    if policy is None and not any(rule.id == name for pack in shipped_packs().values() for rule in pack.rules):
-        raise QueryError(f"--accept-unknown: no pack that ships has a rule {name!r}. Name one, or your --policy.")
+    if not any(rule.id == name for pack in _packs(policy) for rule in pack.rules):
+        raise QueryError(f"--accept-unknown: no pack that ships, or is named, has a rule {name!r}. Name its --policy.")
 
 
 def _day(text: str | None) -> date:

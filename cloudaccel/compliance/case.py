@@ -84,8 +84,8 @@ class Case:
         here = self.placement
         row = places.regions().get((here.provider or "", here.region or ""))
         if role == "users" or role in here.roles or role in self.circumstances.workload.roles or row is None:
-            return Evidence(fact=f"{role} country", value=code, source="stated", as_of=None, grade="user")
-        return Evidence(fact=f"{role} country", value=code, source=row.source, as_of=row.as_of, grade="B")
+            return Evidence(fact="country", value=code, source="stated", as_of=None, grade="user")
+        return Evidence(fact="country", value=code, source=row.source, as_of=row.as_of, grade="B")
 
     def statement(self, need: str) -> Answer | None:
         """The answer of a statement of the user, or None when there is none that holds."""

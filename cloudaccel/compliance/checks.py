@@ -1,6 +1,7 @@
 """The closed set of checks: each answers T, F, U or NA for a case, says why, and what would settle an unknown."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import cast
 
@@ -67,16 +68,18 @@ def _not(check: Check, case: Case) -> Answer:
 
 def _location(check: Check, case: Case) -> Answer:
     answers: list[Answer] = []
-    for role in _words(check, "roles"):
+    places: dict[tuple[str, Evidence], list[str]] = {}  # roles that stand in one country by one fact are one answer
+    for role in (*_words(check, "roles"), *(r for r in _words(check, "if_stated") if case.countries(r) is not None)):
         countries = case.countries(role)
         if countries is None:
             answers.append(Answer("U", f"country of {role} is not known", (), _role_asks(role)))
-            continue
-        if not countries:
+        elif not countries:
             answers.append(Answer("T", f"no {role} elsewhere"))
-        for code in countries:
-            shown = case.country_evidence(role, code)
-            answers.append(_within(check, case, f"{role} in {code}", code, shown))
+        for code in countries or ():
+            places.setdefault((code, case.country_evidence(role, code)), []).append(role)
+    for (code, shown), roles in places.items():
+        named = ", ".join(roles)
+        answers.append(_within(check, case, f"{named} in {code}", code, replace(shown, fact=f"{named} {shown.fact}")))
     return _joined(answers, both(a.value for a in answers))
 
 
@@ -90,6 +93,8 @@ def _within(check: Check, case: Case, what: str, code: str, shown: Evidence) -> 
     names = _words(check, "in" if inside else "not_in")
     found = [case.member(code, name) for name in names]
     value = _membership(found, shown.grade, outside=not inside)
+    if inside and value == "T":  # the groups that it is in; that it is not in the others settles nothing
+        names, found = zip(*((n, f) for n, f in zip(names, found, strict=True) if f[0]), strict=True)
     evidence = (
         shown,
         *(fact.evidence(f"{code} as {n}") for n, (_, fact) in zip(names, found, strict=True) if fact.as_of),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 from itertools import chain, combinations
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from cloudaccel.compliance.case import Answer, Case
 from cloudaccel.compliance.checks import ask, fields_seen
@@ -18,7 +18,7 @@ from cloudaccel.compliance.circumstances import (
     needs,
 )
 from cloudaccel.compliance.kleene import Truth, both, given, negate, truth
-from cloudaccel.compliance.packs import Pack, Rule
+from cloudaccel.compliance.packs import Check, Pack, Rule
 from cloudaccel.compliance.placement import Placement, placement_of
 from cloudaccel.compliance.tables import Tables, shipped_tables
 from cloudaccel.errors import ConfigError
@@ -67,16 +67,28 @@ class Judge:
         If two packs have a rule of one id, or a rule replaces one that is not there or leaves no room.
     """
 
-    def __init__(self, packs: Sequence[Pack], circumstances: Circumstances, tables: Tables | None = None) -> None:
+    def __init__(
+        self,
+        packs: Sequence[Pack],
+        circumstances: Circumstances,
+        tables: Tables | None = None,
+        *,
+        warnings: Sequence[str] = (),
+    ) -> None:
         self.packs = tuple(packs)
         self.circumstances = circumstances
         self.tables = tables or shipped_tables()
         self.asserted = needs(circumstances.assertions, circumstances.today)
         self.waivers = _valid_waivers(circumstances)
         self.identities = tuple((pack.id, pack.version, pack.digest) for pack in packs)
-        self.warnings = tuple(text for pack in packs for text in _warnings(pack, circumstances.today))
         replaced = _replaced(packs)
         self.ready = sorted(_ready(packs, replaced, circumstances), key=lambda r: (r.pack.id, r.rule.id))
+        idle = {one.pack.id: one.applies.why for one in self.ready if one.applies.value == "F"}
+        self.warnings = (
+            *(text for pack in packs for text in _warnings(pack, circumstances.today)),
+            *(f"pack {name} does not apply ({why}): nothing was judged by it" for name, why in idle.items()),
+            *warnings,
+        )
         self.alike = _grouped(self.ready)
         # Findings come group by group; this is where each of them, in the order of `ready`, is then found.
         grouped = {id(one): number for number, one in enumerate(chain(*(group.rules for group in self.alike)))}
@@ -84,7 +96,12 @@ class Judge:
         fields = tuple(sorted({name for ready in self.ready for name in ready.fields}))
         self.key: _Key = attrgetter(*fields) if fields else lambda _: None
         self.known: dict[object, Verdict] = {}
-        self.uses_storage = any("location" in _names(ready.rule) for ready in self.ready)
+        located = [
+            c for one in self.ready if one.applies.value != "F" for c in _checks(one.rule) if c.name == "location"
+        ]
+        self.uses_storage = bool(located)
+        self.trusted = tuple(dict.fromkeys(role for check in located for role in _if_stated(check)))
+        self.applying = tuple(pack for pack in packs if pack.id not in idle)
 
     def verdict(self, placement: Placement) -> Verdict:
         """What the packs say about one placement."""
@@ -107,16 +124,23 @@ class Judge:
             values |= answers.open
             accepted = accepted or answers.accepted
         findings = tuple(map(found.__getitem__, self.places))
-        stated = self.circumstances.workload.roles
-        assumed = tuple(role for role in placement.assumed_roles if self.uses_storage and role not in stated)
         return Verdict(
             state=_state(values, accepted),
             placement=str(placement),
             findings=findings,
             packs=self.identities,
             warnings=self.warnings,
-            assumptions=(f"{', '.join(assumed)} stand where processing does",) if assumed else (),
+            assumptions=tuple(self._assumed(placement)),
         )
+
+    def _assumed(self, placement: Placement) -> Iterator[str]:
+        stated = {*placement.roles, *self.circumstances.workload.roles}
+        beside = [role for role in placement.assumed_roles if self.uses_storage and role not in stated]
+        if beside:
+            yield f"{', '.join(beside)} stand where processing does"
+        unseen = [role for role in self.trusted if role not in stated]
+        if unseen:
+            yield f"{', '.join(unseen)} see none of the data elsewhere (--stated {unseen[0]}=COUNTRIES says otherwise)"
 
     def _answers(self, group: _Alike, placement: Placement, keep: bool) -> _Answers:
         key = group.key(placement)
@@ -140,6 +164,8 @@ class Judge:
                 why, asks = f"{ready.applies.why}; {why}", (*ready.applies.asks, *asks)
         if pack.expires is not None and self.circumstances.today > date.fromisoformat(pack.expires) and value == "T":
             value, why = "U", f"the pack expired on {pack.expires}: {why}"
+        if value == "F" and rule.id in self.waivers:
+            why = f"{why}; a risk is accepted only of what is unknown: that of {self.waivers[rule.id].by} lifts nothing"
         return Finding(
             rule=rule.id,
             pack=pack.id,
@@ -252,8 +278,9 @@ def _applies(pack: Pack, circumstances: Circumstances) -> Answer:
                 Answer(truth(any(value in said for value in values)), f"{name}: {', '.join(said) or 'none'}")
             )
     value = both(a.value for a in answers) if answers else "T"
-    open_ones = [a for a in answers if a.value == "U"]
-    return Answer(value, "; ".join(a.why for a in open_ones), (), tuple(need for a in open_ones for need in a.asks))
+    decisive = [a for a in answers if a.value == value]
+    asks = tuple(need for a in decisive for need in a.asks)
+    return Answer(value, "; ".join(a.why for a in decisive), (), asks)
 
 
 def _facts(circumstances: Circumstances) -> Mapping[str, tuple[str, ...] | None]:
@@ -289,14 +316,16 @@ def _state(values: frozenset[str], accepted: bool) -> str:
     return ACCEPTED_RISK if accepted else COMPLIANT
 
 
-def _names(rule: Rule) -> set[str]:
-    found: set[str] = set()
+def _checks(rule: Rule) -> Iterator[Check]:
     checks = [rule.check]
     while checks:
         check = checks.pop()
-        found.add(check.name)
+        yield check
         checks.extend(check.of)
-    return found
+
+
+def _if_stated(check: Check) -> tuple[str, ...]:
+    return cast(tuple[str, ...], check.arguments.get("if_stated", ()))
 
 
 def _valid_waivers(circumstances: Circumstances) -> dict[str, Waiver]:

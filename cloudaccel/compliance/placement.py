@@ -81,7 +81,7 @@ class Placement:
         return tuple(role for role in _FOLLOWS_PROCESSING if role not in self.roles)
 
     def __str__(self) -> str:
-        parts = (self.provider, self.partition if self.partition != self.provider else "", self.region)
+        parts = (self.provider, self.partition if self.partition != self.provider else "", self.region or self.country)
         return "/".join(part for part in parts if part) or "place not known"
 
 

@@ -23,7 +23,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
     "all_of": (),
     "any_of": (),
     "not": (),
-    "location": ("roles!", "in", "not_in"),
+    "location": ("roles!", "if_stated", "in", "not_in"),
     "parent_country": ("roles", "in", "not_in"),
     "ownership": ("in!", "max_individual", "max_collective", "min_grade"),
     "partition": ("in!",),
@@ -40,7 +40,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
     "disclose": (),
 }
 _ONE_OF = (("in", "not_in"), ("all", "any"), ("gt", "gte"))
-_LISTS = frozenset({"roles", "in", "not_in", "all", "any", "status"})
+_LISTS = frozenset({"roles", "if_stated", "in", "not_in", "all", "any", "status"})
 _NUMBERS = frozenset({"max_individual", "max_collective", "min_level", "gt", "gte"})
 _RULE_KEYS = frozenset({"id", "effect", "cite", "text", "remedy", "interpretive", "replaces", "unless_deployment"})
 _PACK_KEYS = frozenset(
@@ -280,7 +280,7 @@ def _argument(
     if key not in _LISTS:
         return read.choice(value, at, _CHOICES[key](lists)) if key in _CHOICES else read.text(value, at)
     allowed: Sequence[str] | None = None
-    if key == "roles":
+    if key in ("roles", "if_stated"):
         allowed = ROLES if check == "location" else ("seat", "ultimate", "holder")
     elif key in ("in", "not_in"):
         allowed = _members(check, groups)

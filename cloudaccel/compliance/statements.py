@@ -1,13 +1,17 @@
 """The file of what you stated: contracts signed, licences held, risks accepted; each with a last day. Never shipped."""
 
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from cloudaccel.catalog.locking import locked
 from cloudaccel.compliance.circumstances import Assertion, Waiver, countries_of
 from cloudaccel.compliance.placement import ROLES
 from cloudaccel.errors import ConfigError, QueryError, StorageError
@@ -73,8 +77,32 @@ def to_json(stated: Stated) -> dict[str, Any]:
     }
 
 
+def change_statements(path: Path, change: Callable[[Stated], Stated], *, now: datetime, login: str = "") -> Stated:
+    """Read, change and write the file at `path` as one step, and note in the log beside it what became otherwise.
+
+    Two that change it at once come one after the other, and neither loses what the other stated.
+
+    Raises
+    ------
+    ConfigError, StorageError, QueryError
+        If it cannot be read or written, or `change` raises.
+    """
+    path = Path(os.path.realpath(path))  # a link stays one
+    try:
+        lock = path.with_name(f".{path.name}.lock")
+        with locked(lock):
+            _same_rights(path, lock)
+            before = read_statements(path)
+            after = change(before)
+            _note(path, before, after, now, login)
+            write_statements(path, after)
+    except StorageError as error:
+        raise StorageError(f"{path} cannot be written ({error.__cause__}). Name another with --statements.") from error
+    return after
+
+
 def write_statements(path: Path, stated: Stated) -> None:
-    """Replace the file at `path` in one step, so that nobody reads half of it.
+    """Replace the file at `path` in one step, so that nobody reads half of it; its rights stay what they were.
 
     Raises
     ------
@@ -83,9 +111,80 @@ def write_statements(path: Path, stated: Stated) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, json.dumps(to_json(stated), ensure_ascii=False, indent=1) + "\n")
+        replace_text(path, json.dumps(to_json(stated), ensure_ascii=False, indent=1) + "\n", lasting=True)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}. Name another with --statements.") from error
+
+
+def _same_rights(path: Path, other: str | Path) -> None:
+    """Give a file beside that of the statements its mode and group; where there is none yet, nothing."""
+    try:
+        old = path.stat()
+    except FileNotFoundError:
+        return
+    with suppress(PermissionError):  # a colleague's file: it has the rights that the colleague gave it
+        if hasattr(os, "chown"):
+            os.chown(other, -1, old.st_gid)
+        os.chmod(other, stat.S_IMODE(old.st_mode))
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+def log_path(path: Path) -> Path:
+    """Where it is noted who stated or withdrew what in the file at `path`, and when: one JSON object a line."""
+    return path.with_name(f"{path.name}.log")
+
+
+def read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """What was noted of the file at `path`, oldest first. Raises `ConfigError` for a line that cannot be read."""
+    try:
+        lines = log_path(Path(os.path.realpath(path))).read_text(encoding="utf-8").splitlines()
+        return tuple(cast(dict[str, Any], json_of(line)) for line in lines)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{log_path(path)} cannot be read: {error}. Mend it, or move it away.") from error
+
+
+def latest_day(path: Path) -> date | None:
+    """The day of the last note: the day of now is not before it, whatever a clock says that was set back.
+
+    A log that cannot be read says nothing here; `read_log` refuses it.
+    """
+    with suppress(ConfigError, KeyError, ValueError):
+        return max((datetime.fromisoformat(str(line["at"])).date() for line in read_log(path)), default=None)
+    return None
+
+
+def _note(path: Path, before: Stated, after: Stated, now: datetime, login: str) -> None:
+    """Append what differs, before the file itself changes: a note without the change is better than none for one."""
+    old, new = ({**_named(stated)} for stated in (before, after))
+    lines: list[str] = []
+    for name in dict.fromkeys((*old, *new)):
+        if old.get(name) == new.get(name):
+            continue
+        action = "withdrawn" if name not in new else "replaced" if name in old else "stated"
+        entry = {"at": now.isoformat(timespec="seconds"), "login": login, "action": action, "name": name}
+        entry |= {key: _plain(asdict(found[name])) for key, found in (("old", old), ("new", new)) if name in found}
+        lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
+    log = log_path(path)
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        _same_rights(path, log)
+    except OSError as error:
+        raise StorageError(f"{log} cannot be written: {error.strerror}.") from error
+
+
+def _named(stated: Stated) -> dict[str, Assertion | Waiver]:
+    entries: list[tuple[str, Assertion | Waiver]] = [(s.need, s) for s in stated.statements]
+    return dict([*entries, *((f"unknown {w.rule}", w) for w in stated.waivers)])
+
+
+# -- entries -----------------------------------------------------------------------------------------------------------
 
 
 def with_statement(stated: Stated, entry: Assertion | Waiver) -> Stated:

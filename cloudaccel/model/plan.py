@@ -206,6 +206,7 @@ class Plan:
     evaluated: int
     catalog_id: str
     pack_digests: Mapping[str, str] = field(default_factory=dict[str, str])
+    packs_idle: tuple[str, ...] = ()  # those of them that were named and do not apply
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     considered: tuple[Option, ...] = ()
     no_public_cloud: tuple[str, ...] = ()  # packs that leave none, when no machines of one's own were planned on

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
@@ -101,6 +102,8 @@ class RuleFields(Body):
     sector: Text | None = None
     data_class: Texts | None = None
     stated: Texts = []
+    operator_jurisdiction: Text | None = Field(default=None, description="seated in and owned from: EU, or a country")
+    require_cert: Texts = Field(default=[], description="attestations that the seller must hold")
 
 
 class PlanFilters(Body):
@@ -181,7 +184,7 @@ def plan_text(body: PlanRequest, catalog: str | Path | None) -> str:
 def compare_text(body: CompareRequest, catalog: str | Path | None) -> str:
     """The JSON of a comparison; raises `QueryError` for what the caller can mend."""
     given = body.model_dump(exclude=set(RuleFields.model_fields))
-    rules = rules_of(body) if body.policy else None
+    rules = asked_rules(body)
     options = [_mended(lambda text=text: option_without_files(text)) for text in given.pop("options")]
     if body.model is not None:
         given["model"] = registry_model(body.model)
@@ -205,11 +208,10 @@ def _planned(body: PlanRequest, catalog: str | Path | None) -> Any:
     # What cannot be read is the caller's to mend; what fails later is not.
     job = _mended(lambda: job_without_files(body.job)).given
     filters: Any = body.filters.model_dump()
-    rules = rules_of(body) if body.policy else None
     return planning.plan(
         job, accelerators=body.accelerators, rank_by=body.rank, mfu=body.mfu, measured=body.measured,
         max_nodes=body.max_nodes, setup=body.setup, disk_price=body.disk_price, transfer_price=body.transfer_price,
-        options=body.limit, startable=body.startable, catalog=catalog, rules=rules,
+        options=body.limit, startable=body.startable, catalog=catalog, rules=rules_of(body),
         currency=body.currency, tax=body.tax, **filters,
     )  # fmt: skip
 
@@ -227,7 +229,15 @@ def rules_of(body: RuleFields) -> "Rules":
     return Rules(
         packs=known_packs(body.policy), headquarters=body.headquarters, users=body.users, sector=body.sector,
         data=None if body.data_class is None else tuple(body.data_class), stated=tuple(body.stated),
+        operator_jurisdiction=body.operator_jurisdiction, require_cert=tuple(body.require_cert),
     )  # fmt: skip
+
+
+def asked_rules(body: RuleFields) -> "Rules | None":
+    """The rules of a question when one of its fields asks to be judged, else None; as the flags of the command line."""
+    if not (body.policy or body.operator_jurisdiction or body.require_cert):
+        return None
+    return replace(rules_of(body), always=bool(body.policy))
 
 
 def _mended(work: Callable[[], _T]) -> _T:

@@ -24,6 +24,7 @@ from cloudaccel.service.asked import (
     RuleFields,
     Text,
     advise_text,
+    asked_rules,
     compare_text,
     plan_text,
     rules_of,
@@ -74,9 +75,7 @@ class PlaceQuestion(RuleFields):
 
 def _quote(asked: QuoteQuestion, catalog: _Catalog) -> Any:
     given: dict[str, Any] = asked.model_dump(exclude={"accelerator", *RuleFields.model_fields})
-    return envelope(
-        quoting.quote(asked.accelerator, catalog=catalog, rules=rules_of(asked) if asked.policy else None, **given)
-    )
+    return envelope(quoting.quote(asked.accelerator, catalog=catalog, rules=asked_rules(asked), **given))
 
 
 def _plan(asked: ShortPlan, catalog: _Catalog) -> Any:

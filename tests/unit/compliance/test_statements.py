@@ -1,17 +1,20 @@
 """``policy assert``, ``ask`` and ``diff``: what you have, what to find out, what a new version changes."""
 
 import json
+import stat
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from cloudaccel.api.judging import Rules
+from cloudaccel.api.judging import Rules, explain_place, judge_by
 from cloudaccel.api.policies import questions
 from cloudaccel.api.quoting import quote
 from cloudaccel.cli import main
 from cloudaccel.compliance import Assertion, Waiver
-from cloudaccel.compliance.statements import Stated, read_statements, stated_of, to_json, write_statements
+from cloudaccel.compliance.statements import Stated, read_log, read_statements, stated_of, to_json, write_statements
 
 GDPR = ["--policy", "eu-gdpr", "--data-class", "personal_eu", "--headquarters", "FR", "--users", "none"]
 PACK = """\
@@ -172,3 +175,87 @@ def test_what_is_missing_is_said(capsys: pytest.CaptureFixture[str], words: list
     code, out, err = said(capsys, "policy", *words)
     assert (code, out) == (2, "")
     assert err.startswith("error: policy ")
+
+
+# -- the file: two at once, rights, log, clock -------------------------------------------------------------------------
+
+
+def test_two_processes_that_state_at_once_lose_nothing(path: Path) -> None:
+    """Each read the file, added its own and wrote it back: one of two contracts was gone, and nobody was told."""
+    program = (
+        "import sys; from cloudaccel.cli import main; "
+        "words = ['--until', '2099-01-01', '-q']; "
+        "sys.exit(max(main(['policy', 'assert', f'dpa:s{sys.argv[1]}x{n}', *words]) for n in range(8)))"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", program, str(number)]) for number in range(4)]
+    assert [process.wait(60) for process in running] == [0] * 4
+    assert len(read_statements(path).statements) == 32
+    assert len(read_log(path)) == 32
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")
+def test_the_file_keeps_its_rights_and_stays_a_link(
+    capsys: pytest.CaptureFixture[str], path: Path, tmp_path: Path
+) -> None:
+    """A file that the team reads became its last writer's alone, and a link into a shared folder became a copy."""
+    shared = tmp_path / "team" / "statements.json"
+    write_statements(shared, Stated())
+    shared.chmod(0o664)
+    path.symlink_to(shared)
+    assert said(capsys, "policy", "assert", "dpa:aws", "--until", later(3))[0] == 0
+    assert path.is_symlink()
+    assert [s.need for s in read_statements(shared).statements] == ["dpa:aws"]
+    assert {stat.S_IMODE(f.stat().st_mode) for f in shared.parent.iterdir()} == {0o664}
+
+
+def test_the_log_says_who_stated_and_withdrew_what(capsys: pytest.CaptureFixture[str]) -> None:
+    """Withdrawn, a waiver was gone without a trace: an auditor could not see that it ever held."""
+    words = ["--accept-unknown", "eu-gdpr/art28", "--reason", "pilot", "--by", "ciso", "--until", later(9)]
+    assert said(capsys, "policy", "assert", *words)[0] == 0
+    assert said(capsys, "policy", "assert", "dpa:aws", "--until", later(9), "--by", "legal")[0] == 0
+    assert said(capsys, "policy", "assert", "dpa:AWS", "--until", later(19), "--by", "legal")[0] == 0
+    assert said(capsys, "policy", "assert", "--withdraw", "eu-gdpr/art28")[0] == 0
+    code, out, _ = said(capsys, "policy", "assert", "--log", "--json")
+    lines = json.loads(out)["history"]
+    assert code == 0
+    assert [(line["action"], line["name"]) for line in lines] == [
+        ("stated", "unknown eu-gdpr/art28"), ("stated", "dpa:aws"), ("replaced", "dpa:aws"),
+        ("withdrawn", "unknown eu-gdpr/art28"),
+    ]  # fmt: skip
+    assert lines[2]["old"]["until"] != lines[2]["new"]["until"]
+    assert lines[3]["old"]["by"] == "ciso"
+    assert said(capsys, "policy", "assert", "--log", "--withdraw", "dpa:aws")[0] == 2
+    assert "withdrawn  unknown eu-gdpr/art28" in said(capsys, "policy", "assert", "--log")[1]
+
+
+def test_a_clock_that_is_set_back_makes_no_statement_hold_again(path: Path, tmp_path: Path) -> None:
+    """A contract that was over counted again on a machine whose clock was back by a year."""
+    ended = date.fromisoformat(later(-30))
+    write_statements(path, Stated((Assertion(need="dpa:aws", until=ended),)))
+    rules = Rules(packs=("eu-gdpr",), headquarters="DE", users="none", data=("personal_eu",))
+    log = path.with_name("statements.json.log")
+    log.write_text(json.dumps({"at": "2099-01-01T00:00:00+00:00"}) + "\n", encoding="utf-8")
+    found = explain_place(judge_by(rules), "aws:eu-central-1", "H100-SXM")
+    assert found.state == "unknown"
+    assert any("something was stated on 2099-01-01" in text for text in found.warnings)
+    log.write_text("half a li", encoding="utf-8")
+    assert not any("was stated on" in text for text in judge_by(rules).warnings)
+
+
+def test_a_risk_accepted_of_what_is_not_satisfied_is_said_to_lift_nothing(path: Path) -> None:
+    """The waiver was written without a word; who read it in the file would have taken the place for allowed."""
+    waiver = Waiver(rule="fr-hds/exi28", reason="pilot", by="ciso", until=date.fromisoformat(later(9)))
+    write_statements(path, Stated(waivers=(waiver,)))
+    rules = Rules(packs=("fr-hds",), headquarters="FR", users="none")
+    found = explain_place(judge_by(rules), "aws:us-east-1", "H100-SXM")
+    assert found.state == "non_compliant"
+    assert "that of ciso lifts nothing" in found.failed[0].why
+
+
+def test_a_risk_is_accepted_only_of_a_rule_that_there_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With --policy any name was taken for a rule, and the waiver of a misspelt one waived nothing."""
+    words = ["--accept-unknown", "mine/plaice", "--reason", "pilot", "--by", "ciso", "--until", later(9)]
+    (tmp_path / "mine.yaml").write_text(PACK.format(name="mine", version="1", where="EU"), encoding="utf-8")
+    assert said(capsys, "policy", "assert", *words, "--policy", str(tmp_path / "mine.yaml"))[0] == 2
+    words[1] = "mine/place"
+    assert said(capsys, "policy", "assert", *words, "--policy", str(tmp_path / "mine.yaml"))[0] == 0
