@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 _PLACES = ("/usr/lib/postgresql", "/usr/local/pgsql", "/opt/homebrew/opt/postgresql")
+_TRIES = 5  # ports
 _USERS = ("postgres", "nobody")  # PostgreSQL refuses to be run by root
 
 
@@ -24,8 +25,8 @@ class Postgres:
         self._binaries = binaries
         self._folder = folder
         self._user = next((u for u in _USERS if _exists(u)), None) if os.getuid() == 0 else None
-        self.port = _free_port()
-        self.url = f"postgresql+psycopg://cloudaccel@127.0.0.1:{self.port}/postgres"
+        self._port = 0
+        self.url = ""
 
     def create(self) -> None:
         """Make the files of the server."""
@@ -34,10 +35,24 @@ class Postgres:
         self._run("initdb", "-D", str(self._folder / "data"), "-U", "cloudaccel", "-A", "trust", "-N", "-E", "UTF8")
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-l", log, "-o", options, "-w", "-t", "60", "start")
+        """Start it, and wait until it answers; where it was before, once it was anywhere."""
+        if self._port:
+            assert self._started(self._port), f"it did not start again; see {self._folder}"
+            return
+        tried: set[int] = set()
+        while len(tried) < _TRIES:
+            port = _free_port(tried)
+            if self._started(port):
+                self._port = port
+                self.url = f"postgresql+psycopg://cloudaccel@127.0.0.1:{port}/postgres"
+                return
+            tried.add(port)  # another server took it in the meantime
+        raise OSError(f"it did not start on any of the ports {sorted(tried)}; see {self._folder}")
+
+    def _started(self, port: int) -> bool:
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        data, log = str(self._folder / "data"), str(self._folder / "log")
+        return self._ends_well("pg_ctl", "-D", data, "-l", log, "-o", options, "-w", "-t", "100", "start")
 
     @contextmanager
     def guarded(self) -> Generator[None]:
@@ -70,11 +85,14 @@ class Postgres:
         return self.url.removesuffix("postgres") + name
 
     def _run(self, program: str, *words: str) -> None:
+        assert self._ends_well(program, *words), f"{program} failed; see {self._folder}"
+
+    def _ends_well(self, program: str, *words: str) -> bool:
         done = subprocess.run(
             [str(self._binaries / program), *words], user=self._user, stdin=subprocess.DEVNULL, capture_output=False,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=120, cwd=self._folder,
         )  # fmt: skip
-        assert done.returncode == 0, f"{program} ended with {done.returncode}; see {self._folder}"
+        return done.returncode == 0
 
 
 @contextmanager
@@ -93,13 +111,15 @@ def running() -> Generator[Postgres]:
             yield server
 
 
-def _free_port() -> int:
+def _free_port(without: set[int]) -> int:
     """A port that stays free until the server takes it, and while it is restarted.
 
     Below those that systems give to outgoing connections, and begun elsewhere by each process that runs tests.
     """
     for step in range(1000):
         port = 20_000 + (os.getpid() * 7 + step) % 12_000
+        if port in without:
+            continue
         with socket.socket() as tried, suppress(OSError):
             tried.bind(("127.0.0.1", port))
             return port

@@ -8,9 +8,11 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cloudaccel.api.quoting import Quote, quote
 from cloudaccel.catalog.web import decoded
@@ -18,6 +20,8 @@ from cloudaccel.cli import main
 from cloudaccel.errors import MalformedResponse
 from cloudaccel.protocols import Json
 
+T = TypeVar("T")
+PATIENCE_S = 120.0  # for what has to come, on a machine however busy: a test that passes never waits so long
 HEADER = "provider,region,zone,instance,accel_raw,count,mem_gb_each,vcpu,market,hourly,currency,as_of,source"
 
 
@@ -68,6 +72,47 @@ def on_a_terminal(*words: str, columns: int = 80, env: Mapping[str, str]) -> tup
         code = process.wait()
     os.close(parent)
     return code, seen.decode()
+
+
+def until(found: Callable[[], T], seconds: float = PATIENCE_S) -> T:
+    """What `found` gives, as soon as it is anything."""
+    end = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < end, f"after {seconds:g} s there is still {value!r}"
+        time.sleep(0.02)
+    return value
+
+
+@contextmanager
+def standing_still(*words: str, at: str, env: Mapping[str, str] = {}) -> Generator["subprocess.Popen[str]"]:
+    """A command of ``cloudaccel`` that has stopped itself where it was about to call the function `at` (not Windows).
+
+    What a test does to it there, it does at that moment on every machine. It goes on with SIGCONT.
+    """
+    module, _, name = at.rpartition(".")
+    program = (
+        f"import os, signal, sys, {module} as module; from cloudaccel.cli import main; call = module.{name}\n"
+        "def stop(*args):\n    os.kill(os.getpid(), signal.SIGSTOP)\n    return call(*args)\n"
+        f"module.{name} = stop; sys.exit(main())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words], env={**os.environ, **env}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            until(lambda: os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT | os.WNOHANG))
+            assert process.poll() is None, process.communicate()
+            yield process
+        finally:
+            process.kill()
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process (Linux); empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
 
 
 def holds_self_test_of_a_fake(cloud: str, data: Path) -> None:

@@ -78,9 +78,9 @@ def attend(tasks: Tasks, *, catalog: str | None = None, stop: threading.Event) -
         If a package is missing, or the state store cannot be opened.
     """
     puller = threading.Thread(target=_pull, args=(tasks.source, stop)) if tasks.source else None
-    if puller is not None:
-        puller.start()
     try:
+        if puller is not None:
+            puller.start()
         if tasks.shared:
             _attend_together(tasks, catalog, stop)
         while puller is not None and puller.is_alive():

@@ -35,12 +35,13 @@ def attending(tasks: Tasks, *, catalog: str | None, quiet: bool) -> Generator[No
         state.open_state().dispose()  # a store that cannot be used is said now, not by another process again and again
     stop = threading.Event()
     keeper = threading.Thread(target=_keep, args=(tasks, catalog, quiet, stop))
-    keeper.start()
-    try:
+    try:  # a signal may come while it starts, and what nobody told to end would keep the program for ever
+        keeper.start()
         yield
     finally:
         stop.set()
-        keeper.join()
+        if keeper.is_alive():
+            keeper.join()
 
 
 def _keep(tasks: Tasks, catalog: str | None, quiet: bool, stop: threading.Event) -> None:

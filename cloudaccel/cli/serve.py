@@ -42,6 +42,7 @@ EXAMPLES = """\
 _DAY_S = 86_400
 _CONNECTIONS = 256  # at once; more are answered with 503 instead of being queued without end
 _DRAIN_S = 10
+_SILENT_S = 30  # after which a process that does not answer is started anew; on a busy machine it takes long to begin
 _MOST_WORKERS = 64
 
 
@@ -116,7 +117,8 @@ def run(a: argparse.Namespace) -> int:
     )  # fmt: skip
     settings = uvicorn.Config(
         app, factory=True, host=a.host, port=port, log_config=None, access_log=False, server_header=False,
-        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_DRAIN_S, workers=workers,
+        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_DRAIN_S, timeout_worker_healthcheck=_SILENT_S,
+        workers=workers,
     )  # fmt: skip
     with open_session(a.catalog):  # prices that cannot be read are said now, not at the first request
         pass

@@ -41,11 +41,15 @@ def run_jobs(leases: Leases, jobs: Sequence[Job], stop: threading.Event, *, told
             stop.set()
 
     threads = [threading.Thread(target=keep, args=(job,), name=f"job {job.name}") for job in jobs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():  # a wait without an end would keep signals from being seen on some systems
-            thread.join(1.0)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():  # a wait without an end would keep signals from being seen on some systems
+                thread.join(1.0)
+    except BaseException:  # Ctrl-C: the threads would go on, and the program never end
+        stop.set()
+        raise
     if broken:
         raise broken[0]
 

@@ -1,6 +1,7 @@
-"""One replica for the tests of leases: ``python -m tests.contract.replica URL FILE TTL_S EVERY_S WORK_S``.
+"""One replica for the tests of leases: ``python -m tests.contract.replica URL FILE TTL_S EVERY_S [HELD]``.
 
-Does the job ``test`` until it is stopped. A line for each step goes to FILE: process, step, token.
+Does the job ``test`` until it is stopped. A line for each step goes to FILE: process, step, token. The work takes no
+time, or for as long as there is a file HELD.
 """
 
 import os
@@ -20,7 +21,8 @@ from cloudaccel.jobs.schedule import Schedule
 
 def main() -> None:
     """Run until SIGTERM."""
-    url, file, ttl_s, every_s, work_s = sys.argv[1], Path(sys.argv[2]), *map(float, sys.argv[3:6])
+    url, file, ttl_s, every_s = sys.argv[1], Path(sys.argv[2]), *map(float, sys.argv[3:5])
+    held = Path(sys.argv[5]) if sys.argv[5:] else None
     stop = threading.Event()
 
     def end(_number: int, _frame: object) -> None:
@@ -28,10 +30,10 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, end)
     with state.opened(url) as engine:
-        _take_turns(Leases(engine, ttl_s=ttl_s), file, every_s, work_s, stop)
+        _take_turns(Leases(engine, ttl_s=ttl_s), file, every_s, held, stop)
 
 
-def _take_turns(leases: Leases, file: Path, every_s: float, work_s: float, stop: threading.Event) -> None:
+def _take_turns(leases: Leases, file: Path, every_s: float, held: Path | None, stop: threading.Event) -> None:
     def say(step: str) -> None:
         token = next((job.token for job in leases.jobs()), 0)
         line = f"{os.getpid()} {step} {token}\n".encode()
@@ -41,7 +43,8 @@ def _take_turns(leases: Leases, file: Path, every_s: float, work_s: float, stop:
 
     def work(still: Callable[[], None]) -> None:
         say("begun")
-        time.sleep(work_s)
+        while held is not None and held.exists():
+            time.sleep(0.02)
         still()
         say("written")
 

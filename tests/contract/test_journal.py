@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.postgres import Postgres, running
+from tests.support import PATIENCE_S
 
 sa: Any = pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
 
@@ -76,7 +77,7 @@ def test_replicas_that_start_together_agree_on_schema_and_installation(url: str)
     ready = threading.Barrier(6)
 
     def start(_: int) -> str:
-        ready.wait(30)
+        ready.wait(PATIENCE_S)
         return journal(url).install_id()
 
     with ThreadPoolExecutor(6) as pool:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.benchmarks.synthetic import make_catalog
 from tests.postgres import Postgres, running
+from tests.support import PATIENCE_S, until
 
 sa: Any = pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
 
@@ -145,12 +146,12 @@ def test_a_store_that_is_away_is_said_as_our_error(server: Postgres) -> None:
 
 
 @contextmanager
-def replicas(url: str, file: Path, number: int, *times: float) -> Generator[list[subprocess.Popen[bytes]]]:
-    command = [sys.executable, "-m", "tests.contract.replica", url, str(file), *map(str, times)]
+def replicas(url: str, file: Path, number: int, *more: float | Path) -> Generator[list[subprocess.Popen[bytes]]]:
+    command = [sys.executable, "-m", "tests.contract.replica", url, str(file), *map(str, more)]
     with ExitStack() as stack:
         started = [subprocess.Popen(command, cwd=Path(__file__).parents[2]) for _ in range(number)]
         for process in started:
-            stack.callback(process.wait, 30)
+            stack.callback(process.wait, PATIENCE_S)
             stack.callback(process.kill)
         yield started
 
@@ -160,21 +161,13 @@ def lines(file: Path) -> list[tuple[int, str, int]]:
     return [(int(pid), step, int(token)) for pid, step, token in map(str.split, text.splitlines())]
 
 
-def until(found: Callable[[], Any], seconds: float = 30) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
-    return value
-
-
 def test_three_replicas_do_each_job_once(server: Postgres, tmp_path: Path) -> None:
     file = tmp_path / "steps"
-    with replicas(server.fresh(), file, 3, 5.0, 0.5, 0.0) as started:
+    with replicas(server.fresh(), file, 3, 30.0, 0.5) as started:
         until(lambda: sum(step == "written" for _, step, _ in lines(file)) >= 10)
         for process in started:
             process.terminate()
-        assert [process.wait(30) for process in started] == [0, 0, 0]
+        assert [process.wait(PATIENCE_S) for process in started] == [0, 0, 0]
     tokens = [token for _, step, token in lines(file) if step == "written"]
     assert tokens == list(range(1, len(tokens) + 1))  # every due time once, in order, by whichever replica
     assert [step for _, step, _ in lines(file)] == ["begun", "written"] * len(tokens)
@@ -185,13 +178,15 @@ def test_three_replicas_do_each_job_once(server: Postgres, tmp_path: Path) -> No
 def test_a_leader_that_is_killed_or_frozen_is_replaced_and_its_late_write_refused(
     server: Postgres, tmp_path: Path, number: signal.Signals
 ) -> None:
-    file, ttl_s = tmp_path / "steps", 2.0
-    with replicas(server.fresh(), file, 3, ttl_s, 3600.0, 1.0):
+    file, held, ttl_s = tmp_path / "steps", tmp_path / "held", 5.0
+    held.touch()
+    with replicas(server.fresh(), file, 3, ttl_s, 3600.0, held):
         leader, _, token = until(lambda: lines(file))[0]
         os.kill(leader, number)
         # The next due time is an hour away: who begins within this wait took the job over.
         successor, _, later = until(lambda: [line for line in lines(file) if line[1] == "begun"][1:])[0]
         assert (successor != leader, later) == (True, token + 1)
+        held.unlink()
         until(lambda: [line for line in lines(file) if line[:2] == (successor, "written")])
         if number == signal.SIGSTOP:
             os.kill(leader, signal.SIGCONT)
@@ -238,7 +233,7 @@ def test_schedules_that_share_a_database_refresh_once(url: str, monkeypatch: pyt
     time.sleep(1.5)  # a look of each, at least
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert told == ["done"]
     assert len(asked) == 1
     found = scheduling.schedule_status()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.postgres import Postgres, running
+from tests.support import PATIENCE_S
 
 pytest.importorskip("fastapi", reason="needs cloudaccel[service]")
 
@@ -71,7 +72,7 @@ class Pair:
         def ask(number: int) -> tuple[int, str]:
             world = (self.one, self.other)[number % 2]
             who = "alice" if one_user or number % 2 else "bob"
-            ready.wait(30)
+            ready.wait(PATIENCE_S)
             answer = world.start(who, f"key-number-{number}", max_total=f"{MOST} USD", lease=f"{LEASE_H}h")
             return answer.status_code, answer.text
 

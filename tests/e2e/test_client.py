@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,7 +40,7 @@ from cloudaccel.errors import (
 )
 from cloudaccel.model import Offer
 from cloudaccel.protocols import Scope
-from tests.support import own_env
+from tests.support import PATIENCE_S, own_env, until
 
 pytest.importorskip("fastapi", reason="needs cloudaccel[service]")
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -61,7 +60,7 @@ def serving(*words: str, env: dict[str, str] | None = None) -> Generator[str]:
         yield found.group()
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
         process.stderr.close()
 
 
@@ -177,7 +176,7 @@ def test_from_several_threads(client: Client) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert len(got) == 8
     assert len(set(got)) == 1
 
@@ -398,10 +397,7 @@ def test_a_service_that_pulls_answers_from_the_new_catalog_without_a_restart(
         address = leader.__enter__()
     try:
         with serving("serve", "--port", "0", "-q", "--catalog-from", address) as own, Client(own) as client:
-            end = time.monotonic() + 30
-            while client.catalog()["catalog"]["id"] != wanted:
-                assert time.monotonic() < end
-                time.sleep(0.2)
+            until(lambda: client.catalog()["catalog"]["id"] == wanted)
             page = client.page("H100", provider="lambda", market="any")
             assert {str(o.price.amount) for o in page.offers} == {"7.77"}
     finally:

@@ -34,6 +34,7 @@ from cloudaccel.errors import (
 )
 from tests.e2e.test_client import serving
 from tests.loopback import on_loopback
+from tests.support import PATIENCE_S
 from tests.unit.service.test_runs import lock
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def serving_until_killed() -> Generator[tuple[str, Callable[[], None]]]:
 
     def kill() -> None:
         process.kill()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
     try:
         yield found.group(), kill
@@ -156,7 +157,7 @@ def serving_until_killed() -> Generator[tuple[str, Callable[[], None]]]:
         process.stderr.close()
 
 
-def until(client: Client, run_id: str, *states: str, seconds: float = 60) -> dict[str, Any]:
+def until(client: Client, run_id: str, *states: str, seconds: float = PATIENCE_S) -> dict[str, Any]:
     """The run once it is in one of `states`."""
     end = time.monotonic() + seconds
     while (found := dict(client.run(run_id)["run"]))["state"] not in states:
@@ -282,7 +283,7 @@ def test_same_key_for_another_lock_is_refused(service: Service) -> None:
 
 def test_too_many_questions_are_told_to_come_again(cloud: "FakeAws", people: dict[str, str]) -> None:
     waits: list[float] = []
-    with serving(*SERVE, "--rate", "1", env={**os.environ}) as address:
+    with serving(*SERVE, "--rate", "0.4", env={**os.environ}) as address:
         made = Service(cloud, address, people)
         hasty = made.of("alice", tries=1)
         with pytest.raises(RateLimited):

@@ -16,7 +16,7 @@ from mcp.types import CallToolResult, TextContent
 
 from cloudaccel.errors import QueryError
 from cloudaccel.service.tools import TOOLS
-from tests.support import run
+from tests.support import PATIENCE_S, run
 
 pytestmark = pytest.mark.slow
 JOB = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": "50e6"}
@@ -135,7 +135,7 @@ def test_errors_are_results_that_say_what_to_mend() -> None:
 
 def test_a_closed_stdin_and_an_interrupt_end_it_at_once() -> None:
     command = [sys.executable, "-m", "cloudaccel", "mcp"]
-    assert subprocess.run(command, stdin=subprocess.DEVNULL, check=False, timeout=60).returncode == 0
+    assert subprocess.run(command, stdin=subprocess.DEVNULL, check=False, timeout=PATIENCE_S).returncode == 0
     hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
         "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}  # fmt: skip
     pipe = subprocess.PIPE
@@ -146,7 +146,7 @@ def test_a_closed_stdin_and_an_interrupt_end_it_at_once() -> None:
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "cloudaccel"
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(PATIENCE_S) == 130
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,9 @@ def test_without_the_extra_it_says_what_to_install(words: list[str], package: st
     code = (
         f"import sys; sys.modules[{package!r}] = None; from cloudaccel.cli import main; sys.exit(main({words!r}))"
     )  # fmt: skip
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+    )
     assert ended.returncode == 2
     assert ended.stderr == (
         f"error: {words[0]} needs the package {package}, which is not installed: pip install 'cloudaccel[{extra}]'.\n"
@@ -173,7 +175,10 @@ def test_only_the_verb_itself_imports_the_sdk() -> None:
         "import sys; from cloudaccel.cli import main; import cloudaccel.cli.mcp, cloudaccel.service.tools; "
         "main(['explain', 'H100', '--json']); sys.exit('mcp' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=PATIENCE_S).returncode
+        == 0
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.benchmarks.page import served
 from tests.benchmarks.synthetic import make_catalog
 from tests.docs import screenshots
 from tests.e2e.test_serve import listening
-from tests.support import own_env
+from tests.support import PATIENCE_S, own_env
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -40,7 +40,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     yield listening(process)
     process.terminate()
-    process.wait(15)
+    process.wait(PATIENCE_S)
     assert process.stderr is not None
     process.stderr.close()
 

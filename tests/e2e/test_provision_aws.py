@@ -16,7 +16,7 @@ import pytest
 
 from tests.loopback import CANARIES, on_loopback
 from tests.one_clock import PROGRAM, OneClock
-from tests.support import Answer, holds_self_test_of_a_fake, price_file, run
+from tests.support import PATIENCE_S, Answer, holds_self_test_of_a_fake, price_file, run
 
 if TYPE_CHECKING:
     from cloudaccel_aws.fake import FakeAws
@@ -349,7 +349,7 @@ def test_an_ending_says_what_it_waits_for_and_can_be_left(cloud: "FakeAws", numb
         assert "RequestLimitExceeded" in said or "throttl" in said
         process.send_signal(number)
         rest = process.stderr.read()
-        assert process.wait(timeout=20) == 11
+        assert process.wait(timeout=PATIENCE_S) == 11
     assert "interrupted" in rest
     assert machine["id"] in rest
     assert f"provision down {only_run()}" in rest
@@ -554,7 +554,7 @@ def test_a_watch_ends_at_the_first_signal(cloud: "FakeAws") -> None:
         assert process.stdout is not None
         assert "lease_soon" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
     assert provision("down", "--all", "--yes").code == 0
 
 

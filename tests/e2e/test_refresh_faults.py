@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.support import run
 
 __all__ = ["cache", "cloud"]  # fixtures
 pytestmark = pytest.mark.network
+LIMITS = Limits(tries=1)
 
 
 @pytest.fixture
@@ -155,9 +157,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeCloud
         yield fake, bulk.price_file(folder)
 
 
-def read_aws(fake: FakeCloud) -> Any:
-    web = HttpWeb("aws", Connection(mirrors={GLOBAL: f"{fake.url}/aws", HOME: f"{fake.url}/plans"}),
-                  Limits(tries=1, silence_s=0.5))  # fmt: skip
+def read_aws(fake: FakeCloud, limits: Limits = LIMITS) -> Any:
+    web = HttpWeb("aws", Connection(mirrors={GLOBAL: f"{fake.url}/aws", HOME: f"{fake.url}/plans"}), limits)
     scope = Scope(provider="aws", partition="aws", region="us-east-1")
     return fetch.read_scope(AwsPrices().over(web), scope)
 
@@ -171,7 +172,7 @@ def test_half_a_csv_gives_no_row_of_its_region(served: tuple[FakeCloud, Path], f
     assert len(read_aws(fake).rows) == bulk.kept()
     fake.serve(where, always(Reply(body=path.read_bytes(), fault=fault)))
     with pytest.raises(ProviderUnavailable, match="Nothing of it is used"):
-        read_aws(fake)
+        read_aws(fake, replace(LIMITS, silence_s=0.5))
 
 
 def test_the_calls_of_a_refresh_are_few_and_counted(served: tuple[FakeCloud, Path]) -> None:

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -23,8 +21,8 @@ from cloudaccel_azure.prices import BASE_URL as AZURE
 from cloudaccel_gcp.prices import BASE_URL as GCP
 from cloudaccel_gcp.prices import TPU_URL, VERTEX_URL
 from tests.benchmarks import bulk
-from tests.e2e.test_refresh_live import cache
-from tests.support import run
+from tests.e2e.test_refresh_live import HANG_S, cache
+from tests.support import run, until
 
 __all__ = ["cache"]  # a fixture
 pytestmark = [pytest.mark.network, pytest.mark.slow]
@@ -39,7 +37,7 @@ SIZES = ("ND96isr_H100_v5", "ND96asr_v4", "NC24ads_A100_v4", "NC96ads_A100_v4")
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloud]:
     """The three large sellers on this machine."""
     monkeypatch.setenv("CLOUDACCEL_GCP_API_KEY", "canary-8d11fe20")
-    with FakeCloud(hang_s=20) as fake:
+    with FakeCloud(hang_s=HANG_S) as fake:
         paths = {GLOBAL: "/aws", HOME: "/plans", AZURE: "/azure", GCP: "/gcp", TPU_URL: "/tpu", VERTEX_URL: "/vertex"}
         paths |= dict.fromkeys((CHINA, china.BASE_URL, china.FILES), "/nothing")
         monkeypatch.setenv("CLOUDACCEL_MIRRORS", ",".join(f"{url}={fake.url}{at}" for url, at in paths.items()))
@@ -50,12 +48,11 @@ def killed(fake: FakeCloud, provider: str, is_there: Callable[[], bool]) -> None
     """Refresh, and kill it for good as soon as `is_there`."""
     command = [sys.executable, "-m", "cloudaccel", "refresh", provider, "--accept"]
     with subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as refresh:
-        end = time.monotonic() + 60
-        while not is_there():
-            assert time.monotonic() < end
+        try:
+            until(lambda: is_there() or refresh.poll() is not None)
             assert refresh.poll() is None
-            time.sleep(0.02)
-        refresh.send_signal(signal.SIGKILL)
+        finally:
+            refresh.kill()
     fake.asked.clear()
 
 

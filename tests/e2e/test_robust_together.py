@@ -13,7 +13,7 @@ from cloudaccel.catalog import store
 from cloudaccel.testing.cloud import FakeCloud
 from cloudaccel_oci.prices import BASE_URL as OCI
 from tests.e2e.test_refresh_live import products
-from tests.support import run
+from tests.support import PATIENCE_S, run
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 TUNE = ("plan", "--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "200e6",
@@ -23,7 +23,7 @@ EACH = 2
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloud]:
-    with FakeCloud(hang_s=20) as fake:
+    with FakeCloud() as fake:
         fake.serve("/oci/", products(B98415=11))
         monkeypatch.setenv("CLOUDACCEL_MIRRORS", f"{OCI}={fake.url}/oci/")
         yield fake
@@ -49,7 +49,7 @@ def test_every_verb_at_once_on_a_cache_that_is_not_built(
         for _ in range(EACH) for words in verbs
     ]  # fmt: skip
     for words, process in started:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, bool(out)) == (0, True), (words, out[-500:], err)
         assert "Traceback" not in err
         assert "damaged" not in err

@@ -13,10 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support import PATIENCE_S, command_of, until
 
 pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
 pytest.importorskip("fastapi", reason="needs cloudaccel[service]")
@@ -63,23 +66,18 @@ def env(tmp_path: Path) -> dict[str, str]:
 def cloudaccel(env: dict[str, str], *words: str) -> Any:
     done = subprocess.run(
         [sys.executable, "-m", "cloudaccel", *words, "--json"], env=env, check=True, capture_output=True, text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )  # fmt: skip
     return json.loads(done.stdout)
 
 
-def until(found: Any, seconds: float = 30) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.05)
-    return value
-
-
 def children(pid: int) -> list[int]:
     """The processes that any thread of it has started."""
-    texts = [path.read_text(encoding="utf-8") for path in Path(f"/proc/{pid}/task").glob("*/children")]
-    return [int(one) for text in texts for one in text.split()]
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # a thread that has ended since
+            found += map(int, path.read_text(encoding="utf-8").split())
+    return found
 
 
 @pytest.fixture
@@ -90,7 +88,7 @@ def served(env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     assert "serving http://" in process.stderr.readline()
     yield process
     process.kill()
-    process.wait(30)
+    process.wait(PATIENCE_S)
     process.stderr.close()
 
 
@@ -107,7 +105,7 @@ def test_a_price_alert_arrives_once_and_its_signature_holds(env: dict[str, str],
             time.sleep(2)
         finally:
             process.terminate()
-            assert process.wait(60) == 0
+            assert process.wait(PATIENCE_S) == 0
             assert "Traceback" not in process.stderr.read()
             process.stderr.close()
     assert len(hook.got) == 1
@@ -127,7 +125,7 @@ def test_a_hook_on_a_private_network_is_a_dead_letter_unless_allowed(env: dict[s
     alert = cloudaccel(env, *words)["alert"]
     refused = subprocess.run(
         [sys.executable, "-m", "cloudaccel", "alert", "test", alert["id"]], env=env, check=False, capture_output=True,
-        text=True, timeout=60,
+        text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert (refused.returncode, refused.stderr.count("\n")) == (8, 1)
     assert hook.got == []
@@ -140,22 +138,15 @@ def test_a_hook_on_a_private_network_is_a_dead_letter_unless_allowed(env: dict[s
 def test_the_process_of_the_jobs_ends_with_the_service(served: subprocess.Popen[str], number: signal.Signals) -> None:
     started = until(lambda: children(served.pid))
     served.send_signal(number)
-    served.wait(60)
+    served.wait(PATIENCE_S)
     until(lambda: not any(_runs(child) for child in started))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_process_of_the_jobs_is_started_again_when_it_dies(served: subprocess.Popen[str]) -> None:
-    (jobs,) = until(lambda: [one for one in children(served.pid) if "spawn_main" in _command(one)])
+    (jobs,) = until(lambda: [one for one in children(served.pid) if "spawn_main" in command_of(one)])
     os.kill(jobs, signal.SIGKILL)
-    until(lambda: any("spawn_main" in _command(one) for one in children(served.pid) if one != jobs))
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
+    until(lambda: any("spawn_main" in command_of(one) for one in children(served.pid) if one != jobs))
 
 
 def _runs(pid: int) -> bool:
@@ -177,7 +168,7 @@ def _runs(pid: int) -> bool:
 def test_what_cannot_be_done_is_said_before_anything_starts(words: list[str], said: str, env: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "cloudaccel", "serve", "--port", "0", *words], env=env, check=False,
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr

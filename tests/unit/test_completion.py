@@ -14,7 +14,7 @@ import pytest
 
 from cloudaccel.cli import completion
 from cloudaccel.facts import places
-from tests.support import run
+from tests.support import PATIENCE_S, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix shells")
 SLOWEST_S = 0.5  # a TAB that a person notices; a busy machine takes ten times the 5 to 40 ms of a quiet one (2026-11)
@@ -82,24 +82,21 @@ def asked_of_zsh(folder: Path) -> Asked:
     )  # fmt: skip
     os.close(child)
 
-    def said(until: str = "", within_s: float = 20) -> str:
-        seen, end = "", time.monotonic() + within_s
-        while time.monotonic() < end and not (until and until in seen):
-            if select.select([terminal], [], [], 0.3)[0]:
-                seen += os.read(terminal, 65536).decode(errors="replace")
-            elif not until:
-                break
+    def said(until: str) -> str:
+        seen = ""
+        while until not in seen:
+            assert select.select([terminal], [], [], PATIENCE_S)[0], seen
+            seen += os.read(terminal, 65536).decode(errors="replace")
         return seen
 
     def tab(line: str) -> str:
-        os.write(terminal, f"{line}\t".encode())
-        found = said(until=f"{line.rpartition(' ')[0]} ") + said()
-        os.write(terminal, b"\x15")  # forget the line
-        said()
-        return found.rpartition("cloudaccel")[2].split()[-1]
+        os.write(terminal, f"{line}\t\x18".encode())  # TAB, and the key that tells the line and forgets it
+        found = said(until="]TOLD").rpartition("TOLD[")[2].partition("]TOLD")[0]
+        return found.split()[-1]
 
+    tell = 'tell() { print -rn -- "TO""LD[$BUFFER]TO""LD"; BUFFER=""; }; zle -N tell; bindkey "^X" tell'
     setup = f"unsetopt beep prompt_cr prompt_sp; fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D; PS1=''"
-    os.write(terminal, f"{setup}; print ready | tr a-z A-Z\n".encode())
+    os.write(terminal, f"{setup}; {tell}; print ready | tr a-z A-Z\n".encode())
     said(until="READY")
     try:
         yield tab

@@ -5,14 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from cloudaccel.catalog.scratch import ROOM, scratch, working
 from cloudaccel.testing.cloud import FakeCloud, Reply
-from tests.support import run
+from tests.support import run, standing_still, until
 
 KEY = """\
 -----BEGIN PUBLIC KEY-----
@@ -81,11 +80,8 @@ def _killed(words: list[str], env: dict[str, str], room: Path, prefix: str) -> N
         [sys.executable, "-m", "cloudaccel", *words], env={**os.environ, **env}, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    until = time.monotonic() + 60
-    while not list(room.glob(f"{prefix}*")):
-        assert process.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.002)
+    until(lambda: any(room.glob(f"{prefix}*")) or process.poll() is not None)
+    assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
 
@@ -119,7 +115,8 @@ def test_a_snapshot_whose_writing_was_killed_is_swept_by_the_next_one(tmp_path: 
     out = tmp_path / "out" / target
     out.parent.mkdir()
     room, prefix = (out, ".writing-") if target == "snap" else (out.parent, f".{target}.writing-")
-    _killed(["refresh", "--out", str(out)], {}, room, prefix)
+    with standing_still("refresh", "--out", str(out), at="cloudaccel.catalog.snapshot_write._sync") as refresh:
+        refresh.kill()
     assert list(room.glob(f"{prefix}*"))
     assert run("refresh", "--out", str(out)).code == 0
     assert not list(room.glob(".*"))

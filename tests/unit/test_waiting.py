@@ -21,6 +21,7 @@ from cloudaccel.provision.values import Run
 from cloudaccel.provision.waiting import Waits
 from cloudaccel.testing.crashes import Killed, VirtualClock
 from tests.small_cloud import World, small_world
+from tests.support import PATIENCE_S
 
 Told = list[tuple[str, datetime | None]]
 
@@ -55,7 +56,7 @@ def test_a_long_answer_is_told_and_keeps_the_hold(monkeypatch: pytest.MonkeyPatc
     kept = threading.Event()
     waits = Waits(SystemClock(), lambda w, u: told.append((w, u)))
     with waits.keeping(kept.set), waits.answer("a cloud to answer"):
-        assert kept.wait(10)
+        assert kept.wait(PATIENCE_S)
     assert told == [("a cloud to answer", None)]
 
 

@@ -26,6 +26,7 @@ from cloudaccel.service.doors import SignIn
 from cloudaccel.service.runs import Runs
 from cloudaccel.service.stored import Stored
 from tests.small_cloud import Cloud
+from tests.support import PATIENCE_S
 
 JOB = {"task": "finetune", "method": "lora", "model": "llama-3-8b", "tokens": "20e6"}
 CANARY = "canary-417"
@@ -192,7 +193,7 @@ def test_two_at_once_do_not_share_the_last_of_a_budget(world: World) -> None:
     ready = threading.Barrier(4)
 
     def start(number: int) -> int:
-        ready.wait(10)
+        ready.wait(PATIENCE_S)
         return world.start(key=f"key-number-{number}", max_total="10 USD").status_code
 
     with ThreadPoolExecutor(4) as pool:
