@@ -76,7 +76,7 @@ def _accelerator(x: Accelerator) -> Iterator[str]:
     )
     memory = f"{x.memory_gib:g} GB" if x.memory_gib else "memory unknown"
     if x.memory_mib_seen:
-        memory += f" ({x.memory_mib_seen} MiB reported by a cloud's API)"
+        memory += f" ({x.memory_mib_seen} MiB as reported)"
     speed = f", {x.memory_bandwidth_gb_per_s:g} GB/s" if x.memory_bandwidth_gb_per_s else ""
     yield f"      memory     {memory}{speed}"
     peaks = [

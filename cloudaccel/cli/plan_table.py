@@ -390,6 +390,10 @@ def _hours_explained(option: Option) -> list[str]:
         return []
     speed = f"{peak:g} TFLOP/s dense × step MFU {fit.step_mfu:.4g}" if peak and fit.step_mfu else "speed measured"
     wait = f" ÷ waiting for the network {fit.network_stretch:.4g}" if fit.network_stretch > 1 else ""
+    if fit.link_stretch > fit.network_stretch:
+        wait = f" ÷ waiting for the link between cards {fit.link_stretch:.4g}"
+    if fit.pipeline_stretch > 1:
+        wait += f" ÷ idle pipeline {fit.pipeline_stretch:.4g}"
     made = f"{option.accelerators} accelerators × {speed} × goodput {fit.goodput or 1:.4g}{wait}"
     span = f"between {fit.hours_low or 0:.2f} and {fit.hours_high or 0:.2f}"
     return [f"  {fit.flops:.4g} FLOP ÷ ({made}) = {fit.hours_likely:.2f} h ({span})"]

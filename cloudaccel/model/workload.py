@@ -311,8 +311,10 @@ class Fit:
     step_mfu, recompute_factor, goodput
         The three numbers behind the hours; None for serving. `step_mfu` is of the model's FLOPs alone, so what is
         computed again is in it already.
-    network_stretch
-        How many times waiting for the network between machines stretches a step, at least 1.
+    network_stretch, link_stretch, pipeline_stretch
+        How many times a step is stretched, each at least 1: by waiting for the network between machines, for the link
+        inside a machine where cards meet over PCIe, and by a pipeline with few micro-batches. The longer of the first
+        two counts, times the third.
     """
 
     verdict: str
@@ -328,6 +330,8 @@ class Fit:
     recompute_factor: float | None = None
     goodput: float | None = None
     network_stretch: float = 1.0
+    link_stretch: float = 1.0
+    pipeline_stretch: float = 1.0
     serving: Serving | None = None
     assumptions: tuple[Assumption, ...] = ()
     nearest_runs: tuple[PublishedRun, ...] = field(default=())

@@ -21,6 +21,9 @@ _GB_IN_GIB = 1e9 / GIB
 # (arXiv:1910.02054, section 3.1).
 GRADIENT_BYTES = 2.0
 OPTIMIZER_BYTES = 12.0
+# In FP32 gradients are as wide as the weights, which are their own master copy.
+GRADIENT_BYTES_FP32 = 4.0
+OPTIMIZER_BYTES_FP32 = 8.0
 LORA_MATRICES = 7  # q, k, v, o and the three of a gated feed-forward layer
 
 # A cloud's API sometimes gives the memory of a whole machine as that of one unit; a reading further from the nominal
@@ -74,6 +77,7 @@ class Sizes(NamedTuple):
     trained: float  # parameters that get gradients (all, or the adapters)
     ends: float  # parameters of embedding and head
     layer: float  # parameters of the largest layer outside routed experts
+    expert_layer: float  # parameters of the routed experts of one layer
     act_kept: float  # bytes per token and layer, nothing recomputed, sequence-parallel
     act_block: float  # bytes per token and layer, everything recomputed
     quantised: bool
@@ -96,6 +100,7 @@ def sizes(model: ModelShape, method: str, lora_rank: int) -> Sizes:
         trained=model.params if full else lora_parameters(model, lora_rank),
         ends=min(ends, dense),
         layer=max(dense - ends, 0.0) / model.layers,
+        expert_layer=experts / moe_layers if moe_layers else 0.0,
         act_kept=activation_bytes(model, adapters=not full),
         act_block=2.0 * model.hidden,
         quantised=method == "qlora",
@@ -252,12 +257,13 @@ def training_parts(size: Sizes, model: ModelShape, workload: Workload, kind: str
     tp, pp, data = shape.tp, shape.pp, shape.dp * shape.cp
     weights, gradients, optimizer = _states(size, workload, soft, shape)
     tokens = shape.micro_batch * workload.sequence_tokens / shape.cp
-    activations = _activations(size, model, shape, tokens) * soft.activation_factor
+    wide = 2.0 if workload.precision == "fp32" else 1.0
+    activations = _activations(size, model, shape, tokens) * soft.activation_factor * wide
     logits = 6.0 * model.vocab * tokens / tp  # FP32 logits and their BF16 gradients
     if pp > 1:  # the last stage has one micro-batch in flight, so its logits hide behind the first stage's activations
         logits = max(0.0, logits + activations / min(pp, shape.accumulation) - activations)
     unit = max(size.layer, size.ends / 2) / tp
-    gathered = 2.0 * (2 * size.layer / tp + size.ends / tp) if shape.zero == 3 and data > 1 else 0.0
+    gathered = _gathered(size, workload, soft, shape)
     loading = 2.0 * size.layer / tp if size.quantised else 0.0
     alone = tp * pp * data == 1
     overhead = (soft.overhead_gb_single if alone else soft.overhead_gb_group) * _GB_IN_GIB
@@ -297,8 +303,21 @@ def _states(size: Sizes, workload: Workload, soft: Platform, shape: Parallelism 
         whole = size.trained / (shape.tp * shape.pp)
         spread = whole / data
         weights += 2.0 * whole
-    gradients = GRADIENT_BYTES * (spread if shape.zero >= 2 else whole)
-    return weights, gradients, OPTIMIZER_BYTES * (spread if shape.zero >= 1 else whole)
+    wide = workload.precision == "fp32" and size.full
+    gradients = (GRADIENT_BYTES_FP32 if wide else GRADIENT_BYTES) * (spread if shape.zero >= 2 else whole)
+    optimizer = (OPTIMIZER_BYTES_FP32 if wide else OPTIMIZER_BYTES) * (spread if shape.zero >= 1 else whole)
+    return weights, gradients, optimizer
+
+
+def _gathered(size: Sizes, workload: Workload, soft: Platform, shape: Parallelism | Trial) -> float:
+    """Bytes of what full sharding brings together for a step: two layers and the ends, with the experts of a layer."""
+    data, ways = shape.dp * shape.cp, shape.tp
+    if shape.zero != 3 or data == 1:
+        return 0.0
+    found = 2.0 * (2 * size.layer + size.ends) / ways
+    if data * ways > shape.ep:  # experts lie on several accelerators each
+        found += 2 * _weight_bytes(size, workload.precision, soft) * size.expert_layer / shape.ep
+    return found
 
 
 def fixed_bytes(size: Sizes, workload: Workload, kind: str, shape: Parallelism | Trial) -> float:

@@ -15,9 +15,11 @@ from functools import cache
 from heapq import nsmallest
 from statistics import median
 
+from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.loader import numbered_rows
 from cloudaccel.model.accelerator import Accelerator
 from cloudaccel.model.workload import ModelShape, Workload
+from cloudaccel.workloads.links import SLOW_LINKS
 from cloudaccel.workloads.runs import Run, bf16_peak, runs, same_kind_of_precision, scale_of, use_of
 
 MIN_ROWS = 2  # of a class of whole runs
@@ -63,6 +65,7 @@ class Prior:
     years: tuple[int, int]
     nearest: tuple[Run, ...]
     flag: str = ""
+    over_slow_links: bool = False  # whether rows of several cards over PCIe are in it, whose waits it then contains
 
 
 def question(workload: Workload, model: ModelShape, accelerator: Accelerator, accelerators: int) -> Question:
@@ -137,7 +140,12 @@ def _prior(asked: Question, evidence: Sequence[Run]) -> Prior:
         years=(min(years), max(years)) if years else (0, 0),
         nearest=nearest_runs(asked, evidence),
         flag=flag,
+        over_slow_links=any(_over_slow_links(run) for run in rows),
     )
+
+
+def _over_slow_links(run: Run) -> bool:
+    return (run.accelerators or 1) > 1 and bool(run.accelerator_id) and by_id(run.accelerator_id).link in SLOW_LINKS
 
 
 Found = tuple[tuple[float, Sequence[Run]], str, str]

@@ -22,6 +22,7 @@ from cloudaccel.model.workload import (
     Serving,
     Workload,
 )
+from cloudaccel.workloads.links import PCIE_ALL_REDUCE_GB_PER_S
 from cloudaccel.workloads.memory import GIB, available_gib
 from cloudaccel.workloads.runs import CALIBRATED_ERROR, bf16_peak
 
@@ -33,9 +34,6 @@ MARGIN_SHARE = 0.025
 MAX_BATCH = 2048  # sequences in flight, the engines' own limit in the tables that the rates come from
 MAX_REPLICA_SHAPES = 5  # that are timed; larger ones only add machines
 COMMUNICATION_GB = 3.5  # per accelerator of a replica that spans several, for buffers (aiconfigurator)
-# Bus bandwidth of an all-reduce over 4 to 8 cards that meet over PCIe, GB/s: NVIDIA/nccl#841 (A100 PCIe, generation 4)
-# and #1639 (RTX 5090, generation 5), 2025-03; generation 3 by its lanes, half of 4. Faster links are in the rates.
-PCIE_ALL_REDUCE_GB_PER_S = {"PCIe3": 10.5, "PCIe4": 21.0, "PCIe5": 28.0}
 
 
 class Rates(NamedTuple):

@@ -21,8 +21,15 @@ _PIPELINE_COST = 1.02  # for every doubling, beside the bubble
 _CONTEXT_COST = 1.03  # for every doubling
 _EXPERT_COST_ACROSS = 1.05  # expert parallel beyond one machine
 _FULL_SHARD_COST = 1.03
-_INTERLEAVE = 2  # chunks per pipeline stage that divide the bubble; usual recipes have 2 to 12
-LONG_SEQUENCE = 16_384  # tokens from which context parallelism is tried (Megatron-Bridge guide)
+# Chunks per pipeline stage that divide the bubble, and multiply what is sent. A chunk is a layer or more, and there are
+# as many micro-batches as stages (arXiv:2104.04473, section 2.2); published recipes have 2 to 20 chunks (2026-08).
+_CHUNKS = (1, 2, 4, 8)
+# Share of a step that a pipeline of the published runs stands idle, which their rates contain: BLOOM 12 stages and 128
+# micro-batches, 0.09; MT-NLG 35 and 240, 0.14; Llama-3.1-405B 16 and 16 in chunks, 0.12 (2026-11-27).
+USUAL_BUBBLE = 0.10
+# Tokens that a rank of context parallelism keeps at least: recipes cut 8,192 in two (8B and 405B, NeMo, 2026-08) and
+# 131,072 in sixteen (arXiv:2407.21783, table 4).
+LEAST_CONTEXT = 4_096
 # ZeRO stages worth trying: 2 saves little over 1 and costs as much as 3. NeuronX Distributed has 1 only (2026-11).
 _STAGES = {"neuron": (1,)}
 # States above the limit by this factor cannot be made to fit, not even tightly (1 / 0.80, and 5 % for QLoRA).
@@ -64,6 +71,7 @@ class Room(NamedTuple):
     per_node: int
     nodes: int
     flops_per_byte: float = 0.0  # that one accelerator does while its machine sends a byte to another; 0: never waits
+    flops_per_link_byte: float = 0.0  # that it does while it passes a byte to its neighbour; 0: the link is fast
 
 
 def batch_sequences(workload: Workload, accelerators: int = 1) -> int:
@@ -76,9 +84,73 @@ def batch_sequences(workload: Workload, accelerators: int = 1) -> int:
     return FINETUNE_BATCH_SEQUENCES
 
 
-def network_stretch(
-    workload: Workload, model: ModelShape, size: Sizes, room: Room, shape: Trial, flops_per_token: float
-) -> float:
+class Step(NamedTuple):
+    """One step of one shape, in one value."""
+
+    workload: Workload
+    model: ModelShape
+    size: Sizes
+    room: Room
+    shape: Trial
+    flops_per_token: float
+
+    @property
+    def tokens(self) -> float:
+        """Tokens that one rank works on."""
+        shape = self.shape
+        return shape.micro_batch * shape.accumulation * self.workload.sequence_tokens / shape.cp
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of one accelerator, what is computed again included."""
+        shape = self.shape
+        return self.tokens * self.flops_per_token / (shape.tp * shape.pp) * RECOMPUTE_FACTOR[shape.recompute]
+
+
+class Waits(NamedTuple):
+    """How many times waiting for network and link stretches a step, each at least 1, and the bubble of its pipeline."""
+
+    network: float = 1.0
+    link: float = 1.0
+    bubble: float = 0.0  # time that a pipeline stands idle over the time that it works
+
+    @property
+    def pipeline(self) -> float:
+        """How many times a pipeline with few micro-batches stretches a step over a usual one, at least 1."""
+        return max(1.0, (1 + self.bubble) / (1 + USUAL_BUBBLE))
+
+    @property
+    def factor(self) -> float:
+        """All of it: network and link are waited for at the same time, the pipeline stands idle beside them."""
+        return max(self.network, self.link) * self.pipeline
+
+    @property
+    def rank(self) -> float:
+        """As `factor`, with the bubble that published runs have too: for choosing between shapes."""
+        return max(self.network, self.link) * (1 + self.bubble)
+
+
+def waits(step: Step) -> Waits:
+    """What a step waits for, with the number of chunks per pipeline stage that waits least."""
+    shape, link = step.shape, link_stretch(step)
+    if shape.pp == 1:
+        return Waits(network_stretch(step, 1), link)
+    most = step.model.layers // shape.pp if shape.accumulation >= shape.pp else 1
+    return min(
+        (
+            Waits(network_stretch(step, chunks), link, (shape.pp - 1) / (chunks * shape.accumulation))
+            for chunks in _CHUNKS
+            if chunks <= most or chunks == 1
+        ),
+        key=_rank,
+    )
+
+
+def _rank(found: Waits) -> float:
+    return found.rank
+
+
+def network_stretch(step: Step, chunks: int) -> float:
     """How many times the network between machines stretches a step, at least 1; all of it can overlap with computation.
 
     Per step a machine sends, for each part of the model that it holds, the gradients twice in 16 bits (ring all-reduce;
@@ -86,10 +158,10 @@ def network_stretch(
     pipeline stage the activations there and back; and with experts spread over machines the tokens to their experts and
     back, forward and backward. Ranks are laid out tensor, context, data, pipeline, from the inside out.
     """
+    model, size, room, shape = step.model, step.size, step.room, step.shape
     if room.nodes <= 1 or not room.flops_per_byte:
         return 1.0
-    cut = shape.tp * shape.pp
-    tokens = shape.micro_batch * shape.accumulation * workload.sequence_tokens / shape.cp
+    tokens = step.tokens
     copies = room.per_node / shape.tp  # model parts side by side in one machine
     sent = 0.0
     if shape.tp * shape.cp * shape.dp > room.per_node and shape.dp * shape.cp > 1:
@@ -98,25 +170,61 @@ def network_stretch(
         trained = whole if size.full else size.trained
         sent += 4.0 * trained / shape.pp
         if shape.zero == 3:
-            sent += 4.0 * whole / shape.pp * shape.accumulation
+            sent += 2.0 * _gathered_bytes(size) * whole / shape.pp * shape.accumulation
     if shape.pp > 1:
-        sent += 4.0 * model.hidden * tokens * copies * _INTERLEAVE
+        sent += 4.0 * model.hidden * tokens * copies * chunks
     if shape.ep > room.per_node:
         away = 1 - room.per_node / shape.ep
         sent += 8.0 * model.top_k * model.hidden * tokens * copies * model.layers / shape.pp * away
-    flops = tokens * flops_per_token / cut
-    return max(1.0, sent * room.flops_per_byte / (flops * RECOMPUTE_FACTOR[shape.recompute]))
+    return max(1.0, sent * room.flops_per_byte / step.flops)
+
+
+def _gathered_bytes(size: Sizes) -> float:
+    """Bytes of a weight as full sharding passes it round: 16 bits, or about four of QLoRA's."""
+    return 0.56 if size.quantised else 2.0
+
+
+def link_stretch(step: Step) -> float:
+    """How many times the link inside a machine stretches a step where cards meet over PCIe, at least 1.
+
+    Gradients, and weights under full sharding, pass while something is computed. The all-reduces of tensor parallelism
+    (two forward and two backward per layer; two more when the forward pass is repeated; arXiv:1909.08053, section 3)
+    and the tokens on their way to experts are waited for.
+    """
+    model, size, room, shape = step.model, step.size, step.room, step.shape
+    if not room.flops_per_link_byte or room.per_node == 1:
+        return 1.0
+    inside = min(shape.dp * shape.cp, room.per_node // shape.tp)
+    beside = held = 0.0
+    if inside > 1:
+        held = (size.dense / shape.tp + size.experts / shape.ep) / shape.pp
+        trained = held if size.full else size.trained / (shape.tp * shape.pp)
+        gathered = 2.0 * _gathered_bytes(size) * held * shape.accumulation if shape.zero == 3 else 0.0
+        beside = (4.0 * trained + gathered) * (1 - 1 / inside)
+    vectors = 2.0 * model.hidden * step.tokens * model.layers / shape.pp  # bytes of one exchange in all layers
+    reduces = 6 if shape.recompute == "full" else 4
+    waited = reduces * vectors * 2 * (1 - 1 / shape.tp)
+    if shape.ep > 1:
+        waited += 4.0 * model.top_k * vectors / shape.tp * (1 - 1 / min(shape.ep, room.per_node))
+    each = room.flops_per_link_byte / step.flops
+    return max(1.0, beside * each) + waited * each
 
 
 @lru_cache(maxsize=4096)
-def cuts(model: ModelShape, room: Room, long: bool) -> tuple[Cut, ...]:
-    """All ways of cutting that divide evenly, the cheapest first. Tensor parallel stays inside a machine."""
+def cuts(model: ModelShape, room: Room, contexts: int) -> tuple[Cut, ...]:
+    """All ways of cutting that divide evenly, the cheapest first. Tensor parallel stays inside a machine.
+
+    Parameters
+    ----------
+    contexts
+        Parts that a sequence may be cut into.
+    """
     total = room.per_node * room.nodes
     found = [
         Cut(_cut_cost(tp, pp, cp, ep, room), tp, pp, cp, ep)
         for tp in _divisors(room.per_node, 8, model.heads)
         for pp in _pipelines(total // tp, model.layers, room.kind)
-        for cp in (_divisors(total // (tp * pp), 16, 0) if long else (1,))
+        for cp in _divisors(total // (tp * pp), contexts, 0)
         for ep in _expert_degrees(model, total // pp, room.per_node)
     ]
     return tuple(sorted(found))
@@ -149,8 +257,20 @@ def _expert_degrees(model: ModelShape, group: int, per_node: int) -> tuple[int, 
 def _cut_cost(tp: int, pp: int, cp: int, ep: int, room: Room) -> float:
     doublings = pp.bit_length() - 1, cp.bit_length() - 1
     across = _EXPERT_COST_ACROSS if ep > room.per_node else 1.0
-    tensor = (_TENSOR_COST_SLOW_LINK if room.slow_link else _TENSOR_COST)[tp]
+    judged = room.slow_link and not room.flops_per_link_byte  # else the wait is worked out
+    tensor = (_TENSOR_COST_SLOW_LINK if judged else _TENSOR_COST)[tp]
     return tensor * _PIPELINE_COST ** doublings[0] * _CONTEXT_COST ** doublings[1] * across
+
+
+class Limit(NamedTuple):
+    """GiB of one accelerator that a shape may take: any, and one that shards everything (ZeRO 3)."""
+
+    gib: float
+    sharded_gib: float
+
+    def holds(self, found: Found) -> bool:
+        """Whether the shape stays within it."""
+        return found.peak <= (self.sharded_gib if found.shape.zero == 3 else self.gib)
 
 
 class Task(NamedTuple):
@@ -161,7 +281,7 @@ class Task(NamedTuple):
     room: Room
     size: Sizes
     batch: int
-    limit_gib: float
+    limit: Limit
     parts: Callable[[Trial], tuple[Parts, float]]
     flops_per_token: float
 
@@ -180,8 +300,8 @@ def _parts_on(workload: Workload, model: ModelShape, kind: str) -> Callable[[Tri
 
 
 @lru_cache(maxsize=8192)
-def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) -> tuple[Found | None, Found]:
-    """The best shape within `limit_gib` per accelerator (None: there is none), and the one with the least memory."""
+def search(workload: Workload, model: ModelShape, room: Room, limit: Limit) -> tuple[Found | None, Found]:
+    """The best shape within `limit` per accelerator (None: there is none), and the one with the least memory."""
     size = sizes(model, workload.method, workload.lora_rank)
     total = room.per_node * room.nodes
     task = Task(
@@ -190,12 +310,12 @@ def search(workload: Workload, model: ModelShape, room: Room, limit_gib: float) 
         room,
         size,
         max(batch_sequences(workload, total), 1),
-        limit_gib,
+        limit,
         _parts_on(workload, model, room.kind),
         flops_per_token(model, workload.sequence_tokens, workload.method),
     )
     allowed = _allowed(workload, model, room)
-    if _states_gib(size, workload, room) > limit_gib * _HOPELESS:
+    if _states_gib(size, workload, room) > limit.gib * _HOPELESS:
         allowed = allowed[-1:]  # nothing can fit; one shape, cut as far as possible, says how far off it is
     best: Found | None = None
     least: Found | None = None
@@ -230,9 +350,9 @@ def _of_cut(task: Task, cut: Cut, data: int) -> tuple[Found | None, Found]:
     ways = (task.workload.recompute,) if task.workload.recompute else ("full", "none")
     tried = _settings(task, cut, data, ways[0])
     smallest = min(tried, key=_peak)
-    fits = [found for found in tried if found.peak <= task.limit_gib]
+    fits = [found for found in tried if task.limit.holds(found)]
     if fits and len(ways) > 1:
-        fits = [f for f in _settings(task, cut, data, ways[1]) if f.peak <= task.limit_gib] or fits
+        fits = [f for f in _settings(task, cut, data, ways[1]) if task.limit.holds(f)] or fits
     return (fits[0] if fits else None), smallest
 
 
@@ -252,7 +372,7 @@ def _states_gib(size: Sizes, workload: Workload, room: Room) -> float:
 def _allowed(workload: Workload, model: ModelShape, room: Room) -> tuple[Cut, ...]:
     if workload.parallel == "ddp":
         return (Cut(1.0, 1, 1, 1, 1),)
-    every = cuts(model, room, workload.sequence_tokens >= LONG_SEQUENCE)
+    every = cuts(model, room, max(1, min(16, workload.sequence_tokens // LEAST_CONTEXT)))
     if workload.stack in DATA_PARALLEL_STACKS:
         return tuple(cut for cut in every if cut.tp == cut.pp == 1)
     return every
@@ -261,10 +381,9 @@ def _allowed(workload: Workload, model: ModelShape, room: Room) -> tuple[Cut, ..
 def _settings(task: Task, cut: Cut, data: int, recompute: str) -> list[Found]:
     """The cut with each sharding stage, the fastest first."""
     steps = max(1, task.batch // data)
-    bubble = (cut.pp - 1) / (_INTERLEAVE * steps) if cut.pp > 1 else 0.0
     alone = task.workload.parallel == "ddp" or data * cut.cp == 1
     kind = task.room.kind
-    cost = cut.cost * (1 + bubble) * RECOMPUTE_FACTOR[recompute]
+    cost = cut.cost * RECOMPUTE_FACTOR[recompute]
     found: list[Found] = []
     for zero in (0,) if alone else _STAGES.get(kind, (1, 3)):
         shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
@@ -277,33 +396,34 @@ def _cost(found: Found) -> float:
     return found.cost
 
 
-def _stretch(task: Task, shape: Trial) -> float:
-    return network_stretch(task.workload, task.model, task.size, task.room, shape, task.flops_per_token)
+def _waits(task: Task, shape: Trial) -> Waits:
+    return waits(Step(task.workload, task.model, task.size, task.room, shape, task.flops_per_token))
 
 
 def _waiting(task: Task, found: Found) -> Found:
-    """The same with the wait for the network in its cost; a larger micro-batch, where there is room, waits less."""
-    if not task.room.flops_per_byte:
+    """The same with its waits in its cost; under full sharding a larger micro-batch, where it fits, waits less."""
+    if found.shape.pp == 1 and not task.room.flops_per_byte and not task.room.flops_per_link_byte:
         return found
-    stretch = _stretch(task, found.shape)
-    if stretch > 1 and found.shape.zero == 3 and found.peak <= task.limit_gib:
-        found = grow_micro_batch(task.workload, task.model, task.room.kind, found, task.limit_gib)
-        stretch = _stretch(task, found.shape)
-    return Found(found.cost * stretch, found.shape, found.parts, found.peak) if stretch > 1 else found
+    wait = _waits(task, found.shape)
+    if max(wait.network, wait.link) > 1 and found.shape.zero == 3 and task.limit.holds(found):
+        found = grow_micro_batch(task.workload, task.model, task.room.kind, found, task.limit)
+        wait = _waits(task, found.shape)
+    return found._replace(cost=found.cost * wait.rank) if wait.rank > 1 else found
 
 
-def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Found, limit_gib: float) -> Found:
+def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Found, limit: Limit) -> Found:
     """The same shape with the largest micro-batch (1, 2, 4, 8) that fits and still fills the pipeline."""
     parts_of = _parts_on(workload, model, kind)
     shape, best = found.shape, found
+    fewest = (shape.pp - 1) / USUAL_BUBBLE if shape.pp > 1 else 1  # whatever the chunks
     if shape.micro_batch > 1:
         return found  # it has grown already, to wait less for the network
     for micro in (2, 4, 8):
-        if shape.accumulation % micro or shape.accumulation // micro < shape.pp:
+        if shape.accumulation % micro or shape.accumulation // micro < fewest:
             break
         grown = shape._replace(micro_batch=micro, accumulation=shape.accumulation // micro)
-        parts, peak = parts_of(grown)
-        if peak > limit_gib:
+        larger = Found(found.cost, grown, *parts_of(grown))
+        if not limit.holds(larger):
             break
-        best = Found(found.cost, grown, parts, peak)
+        best = larger
     return best

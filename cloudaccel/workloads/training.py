@@ -1,5 +1,6 @@
 """Sizing of training: does it fit, in which parallel shape, and how many hours it takes."""
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -16,17 +17,31 @@ from cloudaccel.model.workload import (
     Workload,
 )
 from cloudaccel.workloads.flops import QLORA_SLOWDOWN, flops_per_token
+from cloudaccel.workloads.links import SLOW_LINKS, slow_link_gb_per_s
 from cloudaccel.workloads.memory import GIB, Parts, Trial, available_gib, memory_of_parts, platform, sizes
 from cloudaccel.workloads.priors import Prior, prior, question
 from cloudaccel.workloads.runs import CALIBRATED_ERROR, RECOMPUTE_FACTOR, Run, bf16_peak, goodput_prior
-from cloudaccel.workloads.shapes import Found, Room, batch_sequences, grow_micro_batch, network_stretch, search
+from cloudaccel.workloads.shapes import (
+    Found,
+    Limit,
+    Room,
+    Step,
+    Waits,
+    batch_sequences,
+    grow_micro_batch,
+    search,
+    waits,
+)
 
 # Share of the memory that an estimate may fill and still be called "fits"; above it "tight", above the whole "no".
 # The rest covers the error of the estimate: LoRA and full within 8 % of published peaks, QLoRA within 25 %.
 FITS_SHARE = {"full": 0.90, "dpo": 0.90, "lora": 0.90, "qlora": 0.80}
 TIGHT_SHARE = {"full": 1.0, "dpo": 1.0, "lora": 1.0, "qlora": 1.05}
-SLOW_LINKS = frozenset({None, "pcie", "nvlink-bridge"})
 FITS_SHARE_WIDE = 0.80  # platforms whose overhead is a guess
+# Where everything is sharded and gathered again, the allocator loses more to fragments: 15 % on average, up to 33 %, in
+# fine-tuning of eight models on A100 (GMLake, arXiv:2401.08156; 2026-11-27). 70B by LoRA on 16 cards of 23 GB, which
+# fills 0.88 of them on paper, was reported not to run (lm-sys/FastChat#2322).
+FITS_SHARE_SHARDED = 0.85
 # Where no source gives the network between machines: that of plain cloud machines without a fabric, 100 Gbit/s for
 # eight accelerators with a fast link and 25 for cards on PCIe; a fabric has 400 to 3,200 (machine_networks.csv). Our
 # judgement, 2026-11-27: a plan must not rest on a fabric that nobody promised.
@@ -102,30 +117,36 @@ def _sized(case: Case, *_shown: float | None) -> Fit:
         return Fit(
             verdict="no", reasons=(Reason("memory_unknown", f"no source gives the memory of {accelerator.name}"),)
         )
-    room = Room(accelerator.kind, accelerator.link in SLOW_LINKS, case.per_node, case.nodes, _flops_per_byte(case))
-    limit = available * _fits_share(workload, accelerator)
+    room = _room(case)
+    limit = _fits_limit(workload, accelerator, available)
     fitting, least = search(workload, model, room, limit)
     if fitting is not None:
         grown = grow_micro_batch(workload, model, accelerator.kind, fitting, limit)
         return _timed(case, grown, room, "fits", available)
-    last = available * TIGHT_SHARE[workload.method]
-    if least.peak <= last:
+    last = _tight_limit(workload, available)
+    if last.holds(least):
         tight, _ = search(workload, model, room, last)
         return _timed(case, tight or least, room, "tight", available)
-    return _too_big(case, least, available)
+    return _too_big(case, room, least, available)
 
 
-def _fits_share(workload: Workload, accelerator: Accelerator) -> float:
-    share = FITS_SHARE[workload.method]
-    return min(share, FITS_SHARE_WIDE) if platform(accelerator.kind).activation_factor > 1 else share
+def _fits_limit(workload: Workload, accelerator: Accelerator, available: float) -> Limit:
+    wide = FITS_SHARE_WIDE if platform(accelerator.kind).activation_factor > 1 else 1.0
+    share = min(FITS_SHARE[workload.method], wide)
+    return Limit(available * share, available * min(share, FITS_SHARE_SHARDED))
 
 
-def _too_big(case: Case, least: Found, available: float) -> Fit:
+def _tight_limit(workload: Workload, available: float) -> Limit:
+    last = available * TIGHT_SHARE[workload.method]
+    return Limit(last, last)
+
+
+def _too_big(case: Case, room: Room, least: Found, available: float) -> Fit:
     need, name = least.peak, case.accelerator.family
     text = f"{need:.1f} GiB needed on each of {case.total}, {name} has {available:.1f} GiB"
     return Fit(
         verdict="no",
-        reasons=(Reason("mem_per_accel", text), *_cheaper_methods(case, available)),
+        reasons=(Reason("mem_per_accel", text), *_cheaper_methods(case, room, available)),
         shape=Parallelism(**least.shape._asdict()),
         memory=memory_of_parts(least.parts, available),
         flops=case.flops,
@@ -133,37 +154,42 @@ def _too_big(case: Case, least: Found, available: float) -> Fit:
     )
 
 
-def _cheaper_methods(case: Case, available: float) -> list[Reason]:
-    """Hints at methods that would fit, by a lower bound of memory: weights shared out, and 30 % for the rest."""
+def _cheaper_methods(case: Case, room: Room, available: float) -> list[Reason]:
+    """The methods that need less and would fit here."""
     workload = case.workload
     if workload.task != "finetune" or workload.parallel == "ddp":
         return []
     held = {"lora": 2.0, "qlora": platform(case.accelerator.kind).qlora_bytes}
     smaller = {"full": ("lora", "qlora"), "dpo": ("lora", "qlora"), "lora": ("qlora",)}.get(workload.method, ())
-    fitting = [name for name in smaller if held[name] * case.model.params / case.total / GIB < 0.7 * available]
+    fitting: list[str] = []
+    for name in smaller:
+        if held[name] * case.model.params / case.total / GIB < available:  # else no search is needed
+            other = replace(workload, method=name)
+            limit = _fits_limit(other, case.accelerator, available)
+            least = search(other, case.model, room, limit)[1]
+            fitting += [name] if _tight_limit(other, available).holds(least) else []
     return [Reason("method_hint", f"{' or '.join(fitting)} would fit")] if fitting else []
 
 
 def _timed(case: Case, found: Found, room: Room, verdict: str, available: float) -> Fit:
     shape = found.shape
-    reasons = (*_tight_reasons(verdict, found.parts, available), *_cut_reasons(case, shape))
+    reasons = (*_tight_reasons(verdict, found.parts, available), *_cut_reasons(case, shape), *_step_reasons(case))
     notes = (*_memory_assumptions(case.accelerator), *_batch_assumption(case.workload, case.total))
     recompute = RECOMPUTE_FACTOR[shape.recompute]
     speed = _speed(case, recompute)
     if speed is None:
-        text = f"no source gives the dense peak of {case.accelerator.name}: no hours"
+        what = "32-bit rate" if case.workload.precision == "fp32" else "dense peak"
+        text = f"no source gives the {what} of {case.accelerator.name}: no hours"
         reasons = (*reasons, Reason("speed_unknown", text))
         speed = Speed(0.0, 0.0, 1.0, 1.0, (), ())
     machine = _flop_per_s(case, speed)
-    size = sizes(case.model, case.workload.method, case.workload.lora_rank)
-    slow = network_stretch(case.workload, case.model, size, room, shape, case.flops_per_token)
-    notes = (*notes, *_network_assumption(case, room))
-    rate = case.total * machine * speed.goodput / slow
+    wait = _waits(case, room, shape)
+    notes = (*notes, *_network_assumption(case, room), *_link_assumption(case, room))
+    rate = case.total * machine * speed.goodput / wait.factor
     hours = case.flops / rate / 3600.0 if rate else None
-    if slow >= _TOLD_STRETCH:
-        reasons = (*reasons, _network_reason(case, slow, hours))
+    reasons = (*reasons, *_wait_reasons(case, shape, wait, hours))
     if case.network is None:  # it may be a fabric
-        speed = speed._replace(low=speed.low / slow)
+        speed = speed._replace(low=speed.low * wait.link / max(wait.network, wait.link))
     return Fit(
         verdict=verdict,
         reasons=reasons,
@@ -177,7 +203,9 @@ def _timed(case: Case, found: Found, room: Room, verdict: str, available: float)
         step_mfu=speed.step_mfu or None,
         recompute_factor=recompute,
         goodput=speed.goodput or None,
-        network_stretch=slow,
+        network_stretch=wait.network,
+        link_stretch=wait.link,
+        pipeline_stretch=wait.pipeline,
         assumptions=(*notes, *speed.assumptions),
         nearest_runs=speed.nearest,
     )
@@ -203,19 +231,55 @@ def _network_gbit(case: Case) -> float:
     return ASSUMED_GBIT_PER_ACCELERATOR * case.per_node
 
 
-def _flops_per_byte(case: Case) -> float:
-    """FLOPs of one accelerator at its expected use while its machine sends a byte; 0 when nothing is ever waited for.
+def _room(case: Case) -> Room:
+    """The hardware, with the FLOPs that one accelerator does while a byte passes; 0: nothing is waited for.
 
-    A rate or an MFU of the caller's contains the wait already.
+    A rate or an MFU of the caller's contains the waits already, and so do the rates of published runs over a fabric, or
+    over the PCIe of the same cards.
     """
-    peak = bf16_peak(case.accelerator)
-    if case.nodes <= 1 or peak is None or case.measured is not None or case.mfu is not None:
-        return 0.0
-    if _network_gbit(case) >= FABRIC_GBIT_PER_ACCELERATOR * case.per_node:
-        return 0.0
-    use = prior(question(case.workload, case.model, case.accelerator, case.total)).use
-    exact = use * peak * 1e12 / (_network_gbit(case) / 8 * 1e9)
+    chip, peak = case.accelerator, bf16_peak(case.accelerator)
+    room = Room(chip.kind, chip.link in SLOW_LINKS, case.per_node, case.nodes)
+    if peak is None or case.measured is not None or case.mfu is not None or case.total == 1:
+        return room
+    found = prior(question(case.workload, case.model, chip, case.total))
+    gbit, link = _network_gbit(case), slow_link_gb_per_s(chip)
+    fabric = case.nodes == 1 or gbit >= FABRIC_GBIT_PER_ACCELERATOR * case.per_node
+    fast = case.per_node == 1 or link is None or found.over_slow_links
+    return room._replace(
+        flops_per_byte=0.0 if fabric else _rounded(found.use * peak * 1e3 / (gbit / 8)),
+        flops_per_link_byte=0.0 if fast or link is None else _rounded(found.use * peak * 1e3 / link),
+    )
+
+
+def _rounded(exact: float) -> float:
     return float(f"{exact:.2e}")  # one search for what is practically the same
+
+
+def _waits(case: Case, room: Room, shape: Trial) -> Waits:
+    if case.measured is not None or case.mfu is not None:
+        return Waits()
+    size = sizes(case.model, case.workload.method, case.workload.lora_rank)
+    return waits(Step(case.workload, case.model, size, room, shape, case.flops_per_token))
+
+
+def _wait_reasons(case: Case, shape: Trial, wait: Waits, hours: float | None) -> tuple[Reason, ...]:
+    found: list[Reason] = []
+    if wait.network >= _TOLD_STRETCH:
+        found.append(_network_reason(case, wait.network, hours))
+    if wait.link >= _TOLD_STRETCH:
+        found.append(Reason("link", f"cards that meet over PCIe slow it {wait.link:.1f} times"))
+    if wait.pipeline >= _TOLD_STRETCH:
+        text = f"{shape.pp} pipeline stages with {shape.accumulation} micro-batches stand idle: {wait.pipeline:.1f}"
+        found.append(Reason("pipeline", f"{text} times the hours of a full pipeline"))
+    return tuple(found)
+
+
+def _link_assumption(case: Case, room: Room) -> tuple[Assumption, ...]:
+    link = slow_link_gb_per_s(case.accelerator)
+    if not room.flops_per_link_byte or link is None:
+        return ()
+    source = "all-reduce over PCIe as measured: NVIDIA/nccl#841, #1639"
+    return (Assumption("link_gb_per_s", link, "GB/s between the cards of a machine", source, "2026-11-27"),)
 
 
 def _network_assumption(case: Case, room: Room) -> tuple[Assumption, ...]:
@@ -246,6 +310,20 @@ def _cut_reasons(case: Case, shape: Trial) -> tuple[Reason, ...]:
     return (Reason("shape_assumed", text),)
 
 
+FEWEST_STEPS = 10  # under which a plan says how few there are: no schedule of a learning rate is that short
+
+
+def _step_reasons(case: Case) -> tuple[Reason, ...]:
+    """That the data make few steps of the batch, or not even one."""
+    workload = case.workload
+    batch = batch_sequences(workload, case.total)
+    steps = (workload.tokens or 0.0) / (batch * workload.sequence_tokens)
+    if steps >= FEWEST_STEPS:
+        return ()
+    made = f"{batch:,} sequences of {workload.sequence_tokens:,} tokens"
+    return (Reason("few_steps", f"the tokens make {steps:.2g} steps of {made}: --batch and --seq set them"),)
+
+
 def _tight_reasons(verdict: str, parts: Parts, available: float) -> tuple[Reason, ...]:
     if verdict != "tight":
         return ()
@@ -258,8 +336,8 @@ def _speed(case: Case, recompute: float) -> Speed | None:
     peak = bf16_peak(case.accelerator)
     if case.measured is not None:
         return _measured(case, peak, case.measured)
-    if peak is None:
-        return None
+    if peak is None or (case.workload.precision == "fp32" and case.mfu is None):
+        return None  # 32-bit steps take two to sixteen times as long, by chip and by what the software allows itself
     if case.mfu is not None:
         note = Assumption("wall_mfu", case.mfu, "of dense peak", "given by the caller, downtime included", "", "user")
         return Speed(case.mfu, 1.0, 1.0, 1.0, (note,), ())
