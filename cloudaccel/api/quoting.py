@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
 from cloudaccel.catalog import store
-from cloudaccel.catalog.query import SORTS
+from cloudaccel.catalog.query import SORTS, could_be
 from cloudaccel.catalog.session import Session, accelerator_table, open_session
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, names
@@ -540,13 +540,21 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
             text = f"{where}: spot {offer.price.amount} ({seen}) is not below on-demand {on_demand}: no saving."
             yield Notice(code="spot_not_cheaper", text=text, offer=offer.id)
         if offer.accelerator_id is None:
-            where = f"{offer.provider} {offer.region} {offer.instance}"
-            named = "no source names its accelerator" if offer.accelerator_name == "unknown" else None
-            text = f"{where}: {named or f'its accelerator, {offer.accelerator_name!r}, is in no table'}."
+            text = f"{offer.provider} {offer.region} {offer.instance}: {_which(offer)}."
             yield Notice(code="accelerator_unknown", text=text, offer=offer.id)
     for term in answer.query.terms:
         if term.note:
             yield Notice(code="name", text=term.note)
+
+
+def _which(offer: Offer) -> str:
+    """What is known of the accelerator of an offer that has no row in the table."""
+    if offer.accelerator_name == "unknown":
+        return "no source names its accelerator"
+    may_be = [names.short_name(i) for i in could_be(offer)]
+    if not may_be:
+        return f"its accelerator, {offer.accelerator_name!r}, is in no table"
+    return f"its seller says {offer.accelerator_name!r}, which is {' or '.join(may_be)}"
 
 
 def _without_prices(session: Session, query: Query) -> Iterator[Notice]:

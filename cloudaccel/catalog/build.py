@@ -25,6 +25,7 @@ from cloudaccel.catalog.schema import (
     NOT_SOLD,
     PER_ACCELERATOR,
     SCHEMA_VERSION,
+    accelerator_key,
 )
 from cloudaccel.errors import StorageError
 from cloudaccel.files import UNFINISHED
@@ -122,16 +123,14 @@ class Builder:
 
     def _put_offer(self, row: Mapping[str, str], *, current: bool) -> int:
         identity = offer_id(row)
-        if row["count"] not in self._counts:
-            self._counts[row["count"]] = Fraction(row["count"])
-        count = self._counts[row["count"]]
+        count = self._count(row)
         amount = to_nano(parse_amount(row["price_per_hour"])) if row["status"] != "quarantined" else None
         flags = _flags(row, count, amount)
         rank_price = None
         if current and not flags & (APART_MASK | NOT_SOLD) and amount is not None and count:
             rank_price = amount * count.denominator // count.numerator
         values = (
-            int(current), self._place(row), self._shape(row), row["zone"] or None, _accelerator(row), row["market"],
+            int(current), self._place(row), self._shape(row), row["zone"] or None, self._key(row), row["market"],
             float(count) if count is not None else None, rank_price, amount, row["currency"],
             to_nano(parse_amount(row["upfront"])), row["status"], row["term"] or None, row["payment"] or None,
             row["offering_class"] or None, row["parts"] or None, row["availability"], row["last_seen"] or None,
@@ -190,7 +189,7 @@ class Builder:
 
     def _shape(self, row: Mapping[str, str]) -> int:
         key = (
-            row["provider"], row["service"], row["instance"], _accelerator(row), row["accelerator_id"] or None,
+            row["provider"], row["service"], row["instance"], self._key(row), row["accelerator_id"] or None,
             row["accelerator_name"], row["count"] or None, _real(row["accelerator_memory_gib"]),
             int(row["hosts"]) if row["hosts"] else None, row["sold_per"], _real(row["vcpus"]), _real(row["memory_gib"]),
         )  # fmt: skip
@@ -200,14 +199,18 @@ class Builder:
             self._shapes[key] = cursor.lastrowid
         return self._shapes[key]
 
+    def _key(self, row: Mapping[str, str]) -> str:
+        memory = _real(row["accelerator_memory_gib"])
+        return accelerator_key(row["accelerator_id"], row["accelerator_name"], memory, self._count(row))
+
+    def _count(self, row: Mapping[str, str]) -> Fraction | None:
+        if row["count"] not in self._counts:
+            self._counts[row["count"]] = Fraction(row["count"])
+        return self._counts[row["count"]]
+
 
 def _real(text: str) -> float | None:
     return float(text) if text else None
-
-
-def _accelerator(row: Mapping[str, str]) -> str:
-    # A name that the table does not have is kept apart from every id by its first character.
-    return row["accelerator_id"] or "?" + row["accelerator_name"]
 
 
 def _past(offer: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import cache
 
+from cloudaccel.catalog.ingest_cards import card_rule, named_card
 from cloudaccel.catalog.ingest_notes import DATA_FOLDER, Reading, read_notes
 from cloudaccel.catalog.ingest_prices import price_rule
 from cloudaccel.catalog.ingest_sources import Sources
@@ -162,14 +163,30 @@ def count_of(text: str) -> Fraction | None:
 
 def _set_accelerator(row: Row, table: Mapping[str, str], reading: Reading) -> None:
     count = count_of(table["accelerator_count"])
-    known = accelerators().get(table["accelerator_id"]) if not reading.other_card else None
+    known = _card(row, table, reading, count)
     row["accelerator_id"] = known.id if known else ""
     row["accelerator_name"] = table["accelerator"] + (" modified" if reading.other_card else "")
-    if table["accelerator_id"] and not known and not reading.other_card:
+    if table["accelerator_id"] and table["accelerator_id"] not in accelerators():
         add_note(row, f"accelerator id {table['accelerator_id']} is not in the table")
     row["count"] = str(count) if count is not None else ""
     row["accelerator_memory_gib"] = _memory(row, table, reading, known, count)
     row["hosts"] = _hosts(row, known, count)
+
+
+def _card(row: Row, table: Mapping[str, str], reading: Reading, count: Fraction | None) -> Accelerator | None:
+    """The row of the accelerator table: the one that the price table names, unless a rule says what the seller said."""
+    if reading.other_card:
+        return None
+    rule = card_rule(table)
+    if rule is not None:
+        add_note(row, rule.say)
+        return rule.becomes
+    whole = count is None or count >= 1  # the memory of a share names no card
+    return accelerators().get(table["accelerator_id"]) or (
+        named_card(table["accelerator"], table["accelerator_memory_gib"] if whole else "")
+        if not table["accelerator_id"]
+        else None
+    )
 
 
 def _memory(
@@ -178,6 +195,9 @@ def _memory(
     """Nominal memory of one accelerator or of the share; a seller's figure that differs goes into the note."""
     if "share_memory_gib" in reading.fields:
         return reading.fields["share_memory_gib"]
+    rule = card_rule(table)
+    if rule is not None and rule.memory_unsaid:
+        return ""
     stated = _number(table["accelerator_memory_gib"], "accelerator_memory_gib")
     if known is None or known.memory_gib is None:
         return stated

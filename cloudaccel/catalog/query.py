@@ -9,10 +9,21 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from cloudaccel.catalog.offers import OFFER_SELECT, offer_from_row
-from cloudaccel.catalog.schema import APART_BIT, APART_MASK, NOT_SOLD, PER_ACCELERATOR
+from cloudaccel.catalog.schema import (
+    APART_BIT,
+    APART_MASK,
+    NOT_SOLD,
+    PER_ACCELERATOR,
+    UNNAMED,
+    accelerator_key,
+    card_of,
+)
+from cloudaccel.facts.accelerators import by_id
+from cloudaccel.facts.names import MEMORY_TOLERANCE, resolved_ids
 from cloudaccel.model import Accelerator, AcceleratorTerm, Hidden, Offer, Query, QueryResult, to_nano
 
 _ANY = AcceleratorTerm(text="", accelerator_ids=())
@@ -39,12 +50,14 @@ class _Group:
         size: str,
         filters: tuple[_Filter, ...],
         term: AcceleratorTerm,
+        card: "_Card",
     ) -> None:
         self.base = base
         self.base_params = base_params
         self.size = size
         self.filters = filters
         self.rank = term.rank
+        self.known = card.row is not None
         self.several = term.count is not None and term.count > 1
 
     def matching(self) -> tuple[str, tuple[object, ...]]:
@@ -122,13 +135,13 @@ def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Acc
     without = json.dumps(sorted(query.without))
     earlier: dict[str, list[str]] = {}
     for term in query.terms or (_ANY,):
-        for identity in term.accelerator_ids or _all_ids(db, query):
+        for card in _cards(db, query, term, accelerators):
             count = _count_condition(term, query)
-            seen = earlier.setdefault(identity, [])
+            seen = earlier.setdefault(card.key, [])
             # A row that an earlier term of the expression has already matched is not counted or shown twice.
             own = " AND ".join((count, *(f"NOT ({other})" for other in seen)))
             seen.append(count)
-            base, params = "o.current AND o.accelerator = ?", (identity,)
+            base, params = "o.current AND o.accelerator = ?", (card.key,)
             if query.without:
                 base += " AND o.id NOT IN (SELECT value FROM json_each(?))"  # any number of ids in one parameter
                 params = (*params, without)
@@ -138,16 +151,77 @@ def _groups(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Acc
                 params = (*params, instance)
             held = (_within_capacity(term),) if limited else ()
             filters = (
+                *(() if card.asked else (_UNTOLD,)),
                 *place_filters,
                 *held,
                 *_row_filters(query, term),
-                *_fact_filters(query, accelerators.get(identity)),
+                *_fact_filters(query, card),
             )
             for commitment, markets in _by_commitment(query.markets).items():
                 narrowed = f"{base} AND o.market IN ({','.join('?' * len(markets))})"
                 narrowed += " AND o.term = ?" if commitment else ""
                 values = (*params, *markets, commitment) if commitment else (*params, *markets)
-                yield _Group(narrowed, values, own, filters, term)
+                yield _Group(narrowed, values, own, filters, term, card)
+
+
+class _Card(NamedTuple):
+    """An accelerator of the catalog, `key` in its column: a row of the accelerator table, or a seller's own name.
+
+    `could_be` are the rows that a seller's name leaves open (``H100`` of 80 GB: SXM or PCIe). `asked` is False where
+    only some of them are asked for: then it is not known to be what is wanted, and is hidden with that reason.
+    """
+
+    key: str
+    row: Accelerator | None
+    could_be: tuple[Accelerator, ...]
+    asked: bool = True
+
+
+_UNTOLD = _Filter("form_unknown", "whose seller does not say which form or memory it is", "0")
+
+
+def _cards(
+    db: sqlite3.Connection, query: Query, term: AcceleratorTerm, accelerators: Mapping[str, Accelerator]
+) -> Iterator[_Card]:
+    for key in term.accelerator_ids or _all_ids(db, query):
+        row = accelerators.get(key)
+        yield _Card(key, row, (row,) if row else tuple(accelerators[i] for i in _could_be(key) if i in accelerators))
+    asked = frozenset(term.accelerator_ids)
+    for key in _unnamed(db) if asked else ():
+        ids = _could_be(key)
+        if not asked.isdisjoint(ids):
+            yield _Card(key, None, tuple(accelerators[i] for i in ids if i in accelerators), asked.issuperset(ids))
+
+
+def _unnamed(db: sqlite3.Connection) -> Iterator[str]:
+    """The accelerators on offer that have no row in the table: one search of the index for each."""
+    sql = "SELECT min(o.accelerator) FROM offer o WHERE o.current AND o.accelerator > ? AND o.accelerator < ?"
+    key: str | None = UNNAMED
+    while key is not None:
+        (key,) = db.execute(sql, (key, chr(ord(UNNAMED) + 1))).fetchone()
+        if key is not None:
+            yield key
+
+
+def could_be(offer: Offer) -> tuple[str, ...]:
+    """The rows of the accelerator table that an offer is of, or may be of where its seller leaves that open."""
+    if offer.accelerator_id:
+        return (offer.accelerator_id,)
+    return _could_be(accelerator_key(None, offer.accelerator_name, offer.accelerator_memory_gib, offer.count))
+
+
+@lru_cache(maxsize=4096)
+def _could_be(key: str) -> tuple[str, ...]:
+    """The rows of the accelerator table that a seller's own name, with the memory that it states, may mean."""
+    if not key.startswith(UNNAMED):
+        return ()
+    name, memory = card_of(key)
+    return tuple(i for i in resolved_ids(name) if memory is None or _has_memory(i, memory))
+
+
+def _has_memory(accelerator_id: str, memory_gb: float) -> bool:
+    own = by_id(accelerator_id).memory_gib
+    return own is None or abs(own - memory_gb) <= own * MEMORY_TOLERANCE
 
 
 def _has_capacities(db: sqlite3.Connection) -> bool:
@@ -248,13 +322,15 @@ def _money_filters(query: Query, term: AcceleratorTerm) -> Iterator[_Filter]:
         yield _Filter("max_hourly", "above --max-hourly, or without a price", sql, params)
 
 
-def _fact_filters(query: Query, accelerator: Accelerator | None) -> Iterator[_Filter]:
-    """Filters that the accelerator table decides for a whole group."""
+def _fact_filters(query: Query, card: _Card) -> Iterator[_Filter]:
+    """Filters that the accelerator table decides for a whole group: for each row that the accelerator may be."""
+    accelerator = card.row
     memory = accelerator.memory_gib if accelerator else None
     if query.kinds:
-        yield _Filter("kind", "of another kind", str(int(accelerator is not None and accelerator.kind in query.kinds)))
+        kinds = {row.kind for row in card.could_be}
+        yield _Filter("kind", "of another kind", str(int(bool(kinds) and kinds <= set(query.kinds))))
     if query.interconnect not in (None, "any"):
-        linked = accelerator is not None and accelerator.link == query.interconnect
+        linked = {row.link for row in card.could_be} == {query.interconnect}
         yield _Filter("interconnect", f"without {query.interconnect}", str(int(linked)))
     # Of an accelerator that the table does not have, only the offer itself says how much memory it has.
     said = "(SELECT accelerator_memory_gib FROM shape WHERE id = o.shape)"
@@ -421,7 +497,10 @@ class RankedRow(NamedTuple):
 
 
 def ranked_rows(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> Iterator[RankedRow]:
-    """Every match that can be ranked and names a machine, in no order; a twentieth of the cost of making offers."""
+    """Every match that can be ranked, of a known accelerator in a named machine, in no order.
+
+    It takes a twentieth of the time of making offers.
+    """
     select = (
         "SELECT o.amount, p.provider, p.region, s.instance, COALESCE(o.zone, ''), o.market, COALESCE(o.term, ''), "
         "o.oid, o.place, COALESCE(o.offering_class, ''), o.accelerator, o.count, s.memory_gib, s.service, "
@@ -429,22 +508,30 @@ def ranked_rows(db: sqlite3.Connection, query: Query, accelerators: Mapping[str,
         "FROM offer o JOIN place p ON p.id = o.place JOIN shape s ON s.id = o.shape"
     )
     for group in _groups(db, query, accelerators):
+        if not group.known:
+            continue  # no job is sized on what has no figures
         where, params = group.matching()
         machine = f"o.rank_price IS NOT NULL AND NOT o.flags & {PER_ACCELERATOR}"
         yield from map(RankedRow._make, db.execute(f"{select} WHERE {where} AND {machine}", params))
 
 
-def not_planned_on(db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]) -> tuple[int, int]:
-    """How many matches `ranked_rows` leaves out: those that name no machine, and those that are never ranked."""
-    counts = [0, 0]
+def not_planned_on(
+    db: sqlite3.Connection, query: Query, accelerators: Mapping[str, Accelerator]
+) -> tuple[int, int, int]:
+    """How many matches `ranked_rows` leaves out: those that name no machine, those whose seller does not say which
+    accelerator it is, and those that are never ranked."""
+    single = unknown = apart = 0
     for group in _groups(db, query, accelerators):
         where, params = group.matching()
         sql = (
             f"SELECT COUNT(*) FILTER (WHERE o.rank_price IS NOT NULL AND o.flags & {PER_ACCELERATOR}), "
+            f"COUNT(*) FILTER (WHERE o.rank_price IS NOT NULL AND NOT o.flags & {PER_ACCELERATOR}), "
             f"COUNT(*) FILTER (WHERE o.rank_price IS NULL) FROM offer o WHERE {where}"
         )
-        counts = [before + more for before, more in zip(counts, db.execute(sql, params).fetchone(), strict=True)]
-    return counts[0], counts[1]
+        found = db.execute(sql, params).fetchone()
+        single, apart = single + found[0], apart + found[2]
+        unknown += 0 if group.known else found[1]
+    return single, unknown, apart
 
 
 def load_offers(db: sqlite3.Connection, oids: Iterable[int]) -> dict[int, Offer]:

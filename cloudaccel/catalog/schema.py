@@ -4,6 +4,8 @@ The index that keeps a quote flat in the number of rows is ``ix_quote``; it answ
 that must never be ranked first (`APART`) has no `rank_price`, so no ordering can put it on top.
 """
 
+from fractions import Fraction
+
 SCHEMA_VERSION = 2
 
 DDL = """
@@ -62,6 +64,28 @@ APART_MASK = (1 << len(APART)) - 1
 # Two further facts that the index has to answer alone.
 NOT_SOLD = 1 << 8
 PER_ACCELERATOR = 1 << 9
+
+UNNAMED = "?"  # an accelerator that the table has no row of begins so, and no id does
+_SIZE = "|"
+
+
+def accelerator_key(accelerator_id: str | None, name: str, memory_gib: float | None, count: Fraction | None) -> str:
+    """What `shape.accelerator` and `offer.accelerator` hold: the id, else the seller's name and the memory of one.
+
+    Where there is less than one, or nobody says how many, the memory is that of a share and tells no card.
+    """
+    if accelerator_id:
+        return accelerator_id
+    return f"{UNNAMED}{name}{_SIZE}{memory_gib:g}" if memory_gib and count and count >= 1 else UNNAMED + name
+
+
+def card_of(key: str) -> tuple[str, float | None]:
+    """Name and memory of one, GiB, in a key without an id; files of earlier versions have no memory there."""
+    name, size, memory = key.removeprefix(UNNAMED).rpartition(_SIZE)
+    try:
+        return (name, float(memory)) if size else (memory, None)
+    except ValueError:  # the mark is of the seller's own name
+        return key.removeprefix(UNNAMED), None
 
 
 def apart_codes(flags: int) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from cloudaccel.catalog import store
 from cloudaccel.catalog.query import (
     EXAMPLES,
     SORTS,
+    could_be,
     hidden_examples,
     on_demand_not_above,
     order_key,
@@ -198,7 +199,8 @@ def _merged(query: Query, listed: QueryResult, own: QueryResult) -> QueryResult:
     ranks = {i: term.rank for term in reversed(query.terms) for i in term.accelerator_ids}
 
     def key(offer: Offer) -> tuple[object, ...]:
-        return bool(offer.apart), ranks.get(offer.accelerator_id or "", 0), SORTS[query.sort](offer)
+        rank = min((ranks[i] for i in could_be(offer) if i in ranks), default=0)
+        return bool(offer.apart), rank, SORTS[query.sort](offer)
 
     hidden: dict[str, Hidden] = {h.reason: h for h in listed.hidden}
     for h in own.hidden:

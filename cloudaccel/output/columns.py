@@ -38,7 +38,9 @@ def display_name(offer: Offer) -> str:
     """``H100-SXM 80GB``: family, form where it matters, memory of one accelerator or of the share."""
     accelerator = accelerator_of(offer)
     if accelerator is None:
-        return offer.accelerator_name
+        memory = offer.accelerator_memory_gib
+        said = memory is None or "GB" in offer.accelerator_name.upper()
+        return offer.accelerator_name if said else f"{offer.accelerator_name} {memory:g}GB"
     name = accelerator.family
     if accelerator.form in ("sxm", "pcie") and _has_forms(accelerator.family):
         name += f"-{_form_word(accelerator)}"

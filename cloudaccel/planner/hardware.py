@@ -107,10 +107,11 @@ def _rows(request: Request, context: Context, rejections: Rejections) -> tuple[l
     return [row for row in rows if most[row.oid]], {**ends, **most}
 
 
-def _count_left_out(counts: tuple[int, int], rejections: Rejections) -> None:
+def _count_left_out(counts: tuple[int, int, int], rejections: Rejections) -> None:
     """Count the offers that no plan is made on: what a quote shows must not be missing here without a word."""
     words = (
         ("priced per accelerator", "no machine is named to plan on"),
+        ("accelerator not known", "its seller does not say which form or memory it is, or no table has it"),
         ("last in quote", "no usable price, not seen for sale, on community hosts, or in another currency"),
     )
     for count, reason, (name, text) in zip(counts, LEFT_OUT, words, strict=True):

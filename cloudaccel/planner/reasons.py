@@ -8,7 +8,7 @@ from cloudaccel.model.plan import Judgement, Rejected
 POLICY, DEADLINE, BUDGET = 1, 2, 4
 REASONS = {POLICY: "policy", DEADLINE: "deadline", BUDGET: "budget"}
 
-LEFT_OUT = ("no_machine", "not_ranked")  # offers that no plan is made on, whatever the job
+LEFT_OUT = ("no_machine", "card_unknown", "not_ranked")  # offers that no plan is made on, whatever the job
 EXAMPLES = 3
 _YEAR_H, _LONG_H = 8760, 26_280  # three years: days mean nothing to anybody beyond
 

@@ -14,8 +14,6 @@ PROVIDER = "verda"
 # api.verda.com/v1/docs; an answer stands in dstackai/gpuhunt@4149df9 (2026). The endpoint itself was not called.
 BASE_URL = "https://api.verda.com/v1"
 ID, SECRET = "VERDA_CLIENT_ID", "VERDA_CLIENT_SECRET"  # environment variables
-# Names without a form factor: the seller's hardware page (read by tardellirs/gpu-pricing@8f09a68, 2026-05-24).
-_FORMS = {"Tesla V100 16GB": "nvidia-v100-sxm2-16gb", "RTX PRO 6000 96GB": "nvidia-rtx-pro-6000-server"}
 _MARKETS = {"on_demand": "price_per_hour", "spot": "spot_price"}
 
 
@@ -87,7 +85,7 @@ class VerdaPrices(LineList):
         counted = count_of(gpu.get("number_of_gpus"))
         total = size(self.mapping(kind.get("gpu_memory"), "gpu_memory").get("size_in_gigabytes"))
         each = total / float(counted) if total and counted else None  # the list has the memory of the whole machine
-        known = _FORMS.get(title) or one_accelerator(title, each)
+        known = one_accelerator(title, each)
         return Shape(
             instance=str(kind.get("instance_type"))[:120],
             accelerator_id=known,

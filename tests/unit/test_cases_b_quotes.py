@@ -48,6 +48,36 @@ def test_u21_trainium_is_quoted_by_the_chip() -> None:
     assert "1 chip" in run("explain", "trn2.3xlarge").out
 
 
+def test_u23_a_card_whose_form_is_not_stated_is_its_family_and_nothing_narrower() -> None:
+    """He would have believed that each H100 of a market is an SXM one; or that Civo sells no A100 at all."""
+    every = quote("H100", market="any", limit=None)
+    open_ = [offer for offer in every.offers if offer.accelerator_id is None]
+    assert {offer.provider for offer in open_} >= {"akash", "spheron"}
+    assert all(offer.price_per_accelerator_hour for offer in open_ if not offer.apart)
+    narrow = quote("H100-SXM", market="any", limit=None)
+    assert all(offer.accelerator_id for offer in narrow.offers)
+    hidden = {h.reason: h.rows for h in narrow.hidden}
+    assert hidden["form_unknown"] == len(open_)
+    assert not [h for h in quote("H200-NVL", market="spot").hidden if h.reason == "kind"]
+    told = run("quote", "H100-SXM", "--market", "any", "--limit", "1").out
+    assert f"{len(open_)} whose seller does not say which form or memory it is" in told
+    said = run("quote", "H100", "--provider", "spheron", "--market", "any")
+    assert "its seller says 'H100', which is H100-SXM or H100-PCIE" in said.err
+
+
+def test_u23_a_filter_holds_for_an_open_card_only_when_it_holds_for_each_that_it_may_be() -> None:
+    """He would have believed that a card is linked by NVLink because one of two that it may be is."""
+    found = {
+        link: [o for o in quote("A100", market="any", interconnect=link, limit=None).offers if o.accelerator_id is None]
+        for link in ("nvlink", "nvlink-bridge")
+    }
+    assert found == {"nvlink": [], "nvlink-bridge": []}
+    gpus = quote("A100", market="any", kind=["gpu"], limit=None)
+    assert gpus.total == quote("A100", market="any", limit=None).total
+    big = quote("A100", market="any", min_mem="80GB", limit=None).offers
+    assert {o.accelerator_memory_gib for o in big if o.accelerator_id is None} == {80}
+
+
 def test_u24_the_sellers_spelling_comes_from_a_table() -> None:
     """https://github.com/skypilot-org/skypilot/issues/9769"""
     assert explain("RTX-PRO-6000", provider="gcp").spelling == "nvidia-rtx-pro-6000"

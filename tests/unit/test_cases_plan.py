@@ -69,6 +69,16 @@ def test_u76_offers_that_no_plan_is_made_on_are_counted() -> None:
     assert left_out["no_machine"] + left_out["not_ranked"] == run("quote", "RTX3090", "--json").json["total"]
 
 
+def test_u23_no_plan_is_made_on_a_card_that_the_seller_does_not_name(tmp_path: Path) -> None:
+    """He would have sized a job on an SXM card, and been given a PCIe one."""
+    answer = planned(None, *SERVE, "--accel", "A100", "--provider", "civo", "--json")
+    assert answer.code == 3
+    left_out = {row["reason"]: row["count"] for row in answer.json["rejected"]}
+    shown = run("quote", "A100", "--provider", "civo", "--json", "--limit", "all").json["offers"]
+    assert left_out["card_unknown"] == len(shown) == 8
+    assert {offer["accelerator"]["id"] for offer in shown} == {None}
+
+
 def test_u39_full_fine_tuning_of_70b_on_eight_cards_says_what_would_fit(catalog: Path) -> None:
     """He would have believed that eight cards of 80 GB can do nothing with 70B."""
     answer = planned(catalog, *TUNE, "--method", "full", "--accel", "A100-80GB:8", "--max-nodes", "1")

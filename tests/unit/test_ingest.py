@@ -292,6 +292,30 @@ def test_a_row_that_makes_no_sense_is_refused_with_its_reason(
     assert result.report.refused == {reason: 1}
 
 
+# -- which card --------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_without_an_id_is_of_the_card_that_its_name_and_memory_name(tmp_path: Path) -> None:
+    """The table of accelerators grew, and offers that had been there before it were in no answer."""
+    row = ingested(tmp_path, table_row(accelerator="RTX3060", accelerator_memory_gib="12", accelerator_id="")).offers[0]
+    assert row["accelerator_id"] == "nvidia-rtx-3060-12gb"
+    for name, memory in (("H100", "80"), ("RTX4090", "48"), ("X9000", "12")):  # two forms; not the maker's; no card
+        changes = {"accelerator": name, "accelerator_memory_gib": memory, "accelerator_id": ""}
+        row = ingested(tmp_path, table_row(**changes)).offers[0]
+        assert (row["accelerator_id"], row["accelerator_name"], row["accelerator_memory_gib"]) == ("", name, memory)
+
+
+def test_traps_72_92_a_card_that_the_seller_left_open_is_not_chosen_for_him(tmp_path: Path) -> None:
+    """U03: each H100 of a market was shown as SXM, at 989 TFLOP/s, since the table needs a row to point to."""
+    where = {"provider": "akash", "region": "global", "payment_option": ""}
+    row = ingested(tmp_path, table_row(**where, instance_type="akash-h100-marketplace")).offers[0]
+    assert (row["accelerator_id"], row["accelerator_name"]) == ("", "H100")
+    assert row["note"].endswith("its form is not stated")
+    where["provider"] = "hyperstack"
+    row = ingested(tmp_path, table_row(**where, instance_type="hyperstack-h100-nvlink-on-demand")).offers[0]
+    assert row["accelerator_id"] == "nvidia-h100-pcie-80gb"
+
+
 # -- counts, memory, dates ---------------------------------------------------------------------------------------------
 
 
