@@ -386,7 +386,7 @@ def _hours_explained(option: Option) -> list[str]:
     """The hours with every factor, so that they can be redone by hand."""
     fit, row = option.fit, accelerator_of(option.offer)
     peak = None if row is None else row.peak_tflops_bf16_dense or row.peak_tflops_fp16_dense
-    if not (fit.flops and fit.hours_likely):
+    if not (fit.flops and fit.hours_likely and fit.hours_low and fit.hours_high):
         return []
     speed = f"{peak:g} TFLOP/s dense × step MFU {fit.step_mfu:.4g}" if peak and fit.step_mfu else "speed measured"
     wait = f" ÷ waiting for the network {fit.network_stretch:.4g}" if fit.network_stretch > 1 else ""
@@ -395,8 +395,10 @@ def _hours_explained(option: Option) -> list[str]:
     if fit.pipeline_stretch > 1:
         wait += f" ÷ idle pipeline {fit.pipeline_stretch:.4g}"
     made = f"{option.accelerators} accelerators × {speed} × goodput {fit.goodput or 1:.4g}{wait}"
-    span = f"between {fit.hours_low or 0:.2f} and {fit.hours_high or 0:.2f}"
-    return [f"  {fit.flops:.4g} FLOP ÷ ({made}) = {fit.hours_likely:.2f} h ({span})"]
+    likely, low, high = (
+        f"{h:.2f}" if h >= 1 else f"{h:.3g}" for h in (fit.hours_likely, fit.hours_low, fit.hours_high)
+    )
+    return [f"  {fit.flops:.4g} FLOP ÷ ({made}) = {likely} h (between {low} and {high})"]
 
 
 def _energy(option: Option) -> list[str]:

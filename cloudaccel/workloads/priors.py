@@ -3,9 +3,10 @@
 A prior is of `use`: model FLOPs per second over the dense BF16 peak, times the recompute factor, downtime left out. So
 the three things that make a run slow (a busy step, recomputation, downtime) stay three numbers.
 
-Whole runs: the median of the smallest class that has rows enough. Steps: the three nearest rows of the class, by model
-size, accelerators and sequence length. Nothing is fitted: a class is left by leaving out rows, never by moving a
-number.
+Whole runs: the median of the smallest class that has rows enough. Steps: the three nearest rows of the smallest class
+that has three (two of the stack that is named), by model size, accelerators and sequence length. A full fine-tune does
+the step of pre-training, so their rows speak for each other. An interval is never narrower than the rows that it stands
+on. Nothing is fitted: a class is left by leaving out rows, never by moving a number.
 """
 
 import math
@@ -19,10 +20,11 @@ from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.loader import numbered_rows
 from cloudaccel.model.accelerator import Accelerator
 from cloudaccel.model.workload import ModelShape, Workload
+from cloudaccel.workloads.flops import QLORA_SLOWDOWN
 from cloudaccel.workloads.links import SLOW_LINKS
 from cloudaccel.workloads.runs import Run, bf16_peak, runs, same_kind_of_precision, scale_of, use_of
 
-MIN_ROWS = 2  # of a class of whole runs
+MIN_ROWS = 2  # of a class of whole runs, or of steps of one stack
 NEAREST = 3  # steps that a step prior is made of
 SMALL_PARAMETERS = 25e9  # below it, published H100 hours imply about half the MFU (docs/explanation/sizing.md)
 DEFAULT_CEILING = 0.80  # share of the peak that a big matrix product reaches, where nobody measured: H100's
@@ -65,6 +67,7 @@ class Prior:
     years: tuple[int, int]
     nearest: tuple[Run, ...]
     flag: str = ""
+    qlora_converted: bool = False  # whether rows of other methods stand for QLoRA
     over_slow_links: bool = False  # whether rows of several cards over PCIe are in it, whose waits it then contains
 
 
@@ -131,15 +134,17 @@ def _prior(asked: Question, evidence: Sequence[Run]) -> Prior:
     low, high = intervals()[kind]
     years = [run.year for run in rows if run.year]
     use = min(use, asked.ceiling)
+    shown = [] if asked.whole else [_converted(asked, run) for run in rows[:NEAREST]]
     return Prior(
         use=use,
-        low=use * low,
-        high=min(use * high, asked.ceiling),
+        low=min(use * low, *shown) if shown else use * low,
+        high=min(max(use * high, *shown) if shown else use * high, asked.ceiling),
         rows=len(rows),
         level=level,
         years=(min(years), max(years)) if years else (0, 0),
         nearest=nearest_runs(asked, evidence),
         flag=flag,
+        qlora_converted=asked.method == "qlora" and any(run.method != "qlora" for run in rows),
         over_slow_links=any(_over_slow_links(run) for run in rows),
     )
 
@@ -162,6 +167,10 @@ def _of_whole_runs(asked: Question, evidence: Sequence[Run]) -> Found:
     for level, rows in ((f"{kind}, {asked.precision}, {size}", sized), (f"{kind}, {asked.precision}", same)):
         if len(rows) >= MIN_ROWS:
             return (_middle(rows), rows), level, ""
+    other = [run for run in own if (run.params_active < SMALL_PARAMETERS) == asked.small]
+    if len(other) >= MIN_ROWS and asked.precision != "bf16":
+        middle = median(_converted(asked, run) for run in other)
+        return (middle, other), f"{kind}, {size}, other precisions converted", "extrapolated"
     from_steps = _whole_from_steps(asked, evidence, whole)
     if from_steps is not None:
         return from_steps, f"{kind}, {asked.precision}, from its steps", "extrapolated"
@@ -214,48 +223,79 @@ def _of_steps(asked: Question, evidence: Sequence[Run]) -> Found:
     own = [run for run in steps if run.group == asked.group]
     levels: tuple[Level, ...] = (
         ("same method, precision and stack", lambda run: _alike(asked, run) and run.stack == asked.stack),
+        ("same method and stack", lambda run: _same_method(asked, run) and run.stack == asked.stack),
         ("same method and precision", lambda run: _alike(asked, run)),
-        ("same method", lambda run: run.method == asked.method),
+        ("same method", lambda run: _same_method(asked, run)),
         ("same precision", lambda run: same_kind_of_precision(run.precision) == asked.precision),
         ("any step", lambda run: run.kind != "full"),
     )
-    for level, test in levels[0 if asked.stack else 1 :]:
-        rows = [run for run in own if test(run)]
-        if rows:
-            return (
-                _nearest_mean(asked, rows),
-                f"{asked.group}, {level}",
-                "" if "method and" in level else "extrapolated",
-            )
+    classes = [(level, [run for run in own if test(run)]) for level, test in levels[0 if asked.stack else 2 :]]
+    known = [found for found in classes if found[1]]
+    if known:
+        level, rows = next((found for found in known if _enough(*found)), known[0])
+        exact = "method" in level and "precision" in level and _enough(level, rows)
+        return _nearest_mean(asked, rows), f"{asked.group}, {level}", "" if exact else "extrapolated"
     alike = [run for run in steps if _alike(asked, run)] or steps
-    return (_middle(alike), alike), "other accelerators", "borrowed"
+    return _between(asked, evidence, alike), "other accelerators", "borrowed"
+
+
+def _enough(level: str, rows: Sequence[Run]) -> bool:
+    return len(rows) >= (MIN_ROWS if "stack" in level else NEAREST)
+
+
+def _between(asked: Question, evidence: Sequence[Run], others: Sequence[Run]) -> tuple[float, Sequence[Run]]:
+    """What steps of other accelerators say; where whole runs of the accelerator are known, halfway to those."""
+    whole = [run for run in evidence if run.kind == "full" and run.use]
+    own = [run for run in whole if run.group == asked.group and run.moe == asked.moe]
+    middle = median(_converted(asked, run) for run in others)
+    if not own:
+        return middle, others
+    steps = [run for run in evidence if run.kind == "step" and run.method == "pretrain"]
+    return math.sqrt(_middle(own) / _kept(whole, steps) * middle), [*own, *others]
+
+
+_FULL_STEP = frozenset({"full", "pretrain"})  # all weights are trained: 6 FLOPs for each parameter and token
+
+
+def _same_method(asked: Question, run: Run) -> bool:
+    return run.method == asked.method or _FULL_STEP.issuperset((run.method, asked.method))
 
 
 def _alike(asked: Question, run: Run) -> bool:
-    return run.method == asked.method and same_kind_of_precision(run.precision) == asked.precision
+    return _same_method(asked, run) and same_kind_of_precision(run.precision) == asked.precision
 
 
 def _nearest(asked: Question, rows: Sequence[Run]) -> list[tuple[float, Run]]:
-    """The nearest rows with their distance: model size counts most. The weights are round numbers, not fitted."""
-    size, count, length = scale_of(asked.params_active, asked.accelerators, asked.sequence_tokens)
-    far = [
-        abs(run.scale[0] - size) + 0.5 * abs(run.scale[1] - count) + 0.5 * abs(run.scale[2] - length) for run in rows
-    ]
+    """The nearest rows with their distance: method and model size count most. The weights are round numbers."""
+    far = [_distance(asked, run) for run in rows]
     return [(far[i], rows[i]) for i in nsmallest(NEAREST, range(len(rows)), key=far.__getitem__)]
+
+
+def _distance(asked: Question, run: Run) -> float:
+    size, count, length = scale_of(asked.params_active, asked.accelerators, asked.sequence_tokens)
+    apart = abs(run.scale[0] - size) + 0.5 * abs(run.scale[1] - count) + 0.5 * abs(run.scale[2] - length)
+    if asked.whole:
+        return apart
+    other_precision = same_kind_of_precision(run.precision) != asked.precision
+    return apart + 0.5 * other_precision + 1.0 * (not _same_method(asked, run))
 
 
 def _nearest_mean(asked: Question, rows: Sequence[Run]) -> tuple[float, Sequence[Run]]:
     """Mean of the logarithm of `use` over the nearest rows, the nearer the heavier, in the precision that is asked."""
     nearest = _nearest(asked, rows)
     weights = [1 / (distance + 0.3) for distance, _run in nearest]
-    logs = [math.log((run.use or 1.0) * _conversion(asked, run)) for _distance, run in nearest]
+    logs = [math.log(_converted(asked, run)) for _distance, run in nearest]
     mean = math.exp(sum(w * x for w, x in zip(weights, logs, strict=True)) / sum(weights))
     return mean, [run for _distance, run in nearest]
 
 
-def _conversion(asked: Question, run: Run) -> float:
+def _converted(asked: Question, run: Run) -> float:
+    """`use` of a run, were it in the precision and by the method that is asked."""
     fast, wanted = (same_kind_of_precision(p) != "bf16" for p in (run.precision, asked.precision))
-    return 1.0 if fast == wanted else FAST_PRECISION_GAIN if wanted else 1 / FAST_PRECISION_GAIN
+    gain = 1.0 if fast == wanted else FAST_PRECISION_GAIN if wanted else 1 / FAST_PRECISION_GAIN
+    if "qlora" in (run.method, asked.method) and run.method != asked.method:
+        gain *= QLORA_SLOWDOWN if run.method == "qlora" else 1 / QLORA_SLOWDOWN
+    return (run.use or 1.0) * gain
 
 
 def nearest_runs(asked: Question, evidence: Sequence[Run]) -> tuple[Run, ...]:

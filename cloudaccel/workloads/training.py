@@ -342,10 +342,9 @@ def _speed(case: Case, recompute: float) -> Speed | None:
         note = Assumption("wall_mfu", case.mfu, "of dense peak", "given by the caller, downtime included", "", "user")
         return Speed(case.mfu, 1.0, 1.0, 1.0, (note,), ())
     found = prior(question(case.workload, case.model, case.accelerator, case.total))
-    slow = QLORA_SLOWDOWN if case.workload.method == "qlora" and "same method" not in found.level else 1.0
-    step, goodput = found.use / recompute / slow, goodput_prior(case.total)
+    step, goodput = found.use / recompute, goodput_prior(case.total)
     notes = _speed_assumptions(step, goodput, recompute, _told(found, peak))
-    if slow != 1.0:
+    if found.qlora_converted:
         notes = (*notes, _QLORA_NOTE)
     return Speed(step, goodput, found.use / found.high, found.use / found.low, notes, _published(found.nearest))
 
@@ -361,14 +360,15 @@ def _measured(case: Case, peak: float | None, measured: float) -> Speed:
 @lru_cache(maxsize=1024)
 def _told(found: Prior, peak: float) -> Assumption:
     first, last = found.years
-    source = f"{found.rows} published runs of {first} to {last} ({found.level}); table training_runs.csv"
+    when = f"of {first} to {last}" if first else "without a year"
+    source = f"{found.rows} published runs {when} ({found.level}); table training_runs.csv"
     return Assumption("use", round(found.use, 4), f"of {peak:g} TFLOP/s dense", source, _AS_OF, found.flag)
 
 
-_STEP_WORDS = "use over recompute_factor, and over qlora_slowdown where it is named"
+_STEP_WORDS = "use over recompute_factor"
 _QLORA_NOTE = Assumption(
-    "qlora_slowdown", QLORA_SLOWDOWN, "", "litgpt on A100 and A10G, torchtune on RTX 4090; docs/explanation/sizing.md",
-    _AS_OF,
+    "qlora_slowdown", QLORA_SLOWDOWN, "of rows by other methods, in use",
+    "litgpt on A100 and A10G, torchtune on RTX 4090; docs/explanation/sizing.md", _AS_OF,
 )  # fmt: skip
 
 

@@ -385,7 +385,7 @@ def test_u66_without_a_word_of_what_was_paid_the_sunk_sum_is_a_blocks_or_unknown
 @pytest.mark.parametrize(
     ("window", "why"),
     [
-        ("2099-01-10T11:30Z/60m", "needs 1.3 h, and the window of cr-123 has 1.0 h, until 2099-01-10 12:30 UTC"),
+        ("2099-01-10T11:30Z/60m", "needs 1.1 h, and the window of cr-123 has 1.0 h, until 2099-01-10 12:30 UTC"),
         ("2026-01-10T11:30Z/24h", "the window of cr-123 ended 2026-01-11 11:30 UTC"),
     ],
 )

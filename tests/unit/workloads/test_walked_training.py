@@ -121,3 +121,46 @@ def test_a_sequence_is_not_cut_to_crumbs() -> None:
     short = tuned("llama-3.1-405b", H100, 8, nodes=512, gbit=400, task="pretrain", tokens=15e12)
     assert short.shape is not None
     assert short.shape.cp == 1
+
+
+def use_of(fit: Fit) -> tuple[float, str]:
+    told = next(a for a in fit.assumptions if a.name == "use")
+    return float(told.value), told.flag
+
+
+def test_a_full_fine_tune_is_the_step_of_pre_training() -> None:
+    """Believed wrongly: 8B is tuned at 55 % of the peak of an H100, as one run of 405B was, where it trains at 40 %."""
+    fit = tuned("llama-3-8b", H100, 8)
+    assert 0.35 < (fit.step_mfu or 0) < 0.50
+    assert "without a year" not in next(a.source for a in fit.assumptions if a.name == "use")
+
+
+def test_two_runs_of_one_stack_are_not_what_to_expect_of_any() -> None:
+    """Believed wrongly: LoRA reaches 20 % of an H100, within a fifth; two runs of plain DeepSpeed did."""
+    some = tuned("llama-3-70b", H100, 8, method="lora")
+    named = tuned("llama-3-70b", H100, 8, method="lora", stack="deepspeed")
+    tuned_stack = tuned("llama-3-70b", H100, 8, method="lora", stack="megatron")
+    assert use_of(named)[0] < use_of(some)[0] < use_of(tuned_stack)[0]
+    assert use_of(some)[1] == "extrapolated"
+    assert some.hours_low is not None
+    assert some.hours_high is not None
+    assert some.hours_high / some.hours_low > 2.5
+
+
+def test_eight_bits_are_not_two_and_a_half_times_as_fast() -> None:
+    """Believed wrongly: an 8B run takes 40 % of the hours in FP8; published gains are 1.2 to 1.5."""
+    fast, plain = (tuned("llama-3-8b", H100, 8, task="pretrain", precision=name) for name in ("fp8", "bf16"))
+    assert 1.2 < hours(plain) / hours(fast) < 1.5
+
+
+def test_a_v100_is_not_as_busy_as_an_h100() -> None:
+    """Believed wrongly: a chip without fused attention, whose one run reached 0.2, is used as the newest are."""
+    assert use_of(tuned("llama-2-13b", "nvidia-v100-sxm2-32gb", 8, precision="fp16"))[0] < 0.45
+
+
+def test_rows_of_qlora_are_not_slowed_twice() -> None:
+    """Believed wrongly: a rate that was measured of QLoRA is divided by QLoRA's slowdown again."""
+    fit = tuned("llama-2-70b", A6000, 1, method="qlora", sequence_tokens=512)
+    assert (fit.step_mfu or 0) * (fit.recompute_factor or 0) == pytest.approx(use_of(fit)[0], abs=1e-3)
+    assert "qlora_slowdown" not in [a.name for a in fit.assumptions]
+    assert "qlora_slowdown" in [a.name for a in tuned("llama-3-8b", H100, 1, method="qlora").assumptions]
