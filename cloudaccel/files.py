@@ -1,5 +1,6 @@
 """Files that other processes read: each is replaced in one step, so that nobody sees half of one."""
 
+import errno
 import os
 import stat
 import threading
@@ -13,7 +14,7 @@ def replace_text(path: Path, text: str, *, lasting: bool = False) -> None:
     """Write `text` (as UTF-8) to the file at `path`, whole or not at all; the old file's permissions stay.
 
     With `lasting`, it is on the disk when this returns. What is no plain file (a link, a pipe, a terminal) is written
-    where it is.
+    where it is; a link that leads to itself gives way.
 
     Raises
     ------
@@ -21,8 +22,12 @@ def replace_text(path: Path, text: str, *, lasting: bool = False) -> None:
         If it cannot be written; the old file is then as it was.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        path.write_text(text, encoding="utf-8", newline="")
-        return
+        try:
+            path.write_text(text, encoding="utf-8", newline="")
+            return
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
     unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{threading.get_ident()}-{path.name}")
     try:
         with open(unfinished, "w", encoding="utf-8", newline="") as file:
@@ -31,7 +36,8 @@ def replace_text(path: Path, text: str, *, lasting: bool = False) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         with suppress(FileNotFoundError):
-            unfinished.chmod(stat.S_IMODE(path.stat().st_mode))
+            if stat.S_ISREG(old := path.lstat().st_mode):
+                unfinished.chmod(stat.S_IMODE(old))
         os.replace(unfinished, path)
     except BaseException:
         with suppress(OSError):

@@ -85,14 +85,15 @@ def until(found: Callable[[], T], seconds: float = PATIENCE_S) -> T:
 
 @contextmanager
 def standing_still(*words: str, at: str, env: Mapping[str, str] = {}) -> Generator["subprocess.Popen[str]"]:
-    """A command of ``cloudaccel`` that has stopped itself where it was about to call the function `at` (not Windows).
+    """A command of ``cloudaccel`` that has stopped itself where it first was about to call the function `at`.
 
-    What a test does to it there, it does at that moment on every machine. It goes on with SIGCONT.
+    What a test does to it there, it does at that moment on every machine. It goes on with SIGCONT. Not on Windows.
     """
     module, _, name = at.rpartition(".")
     program = (
         f"import os, signal, sys, {module} as module; from cloudaccel.cli import main; call = module.{name}\n"
-        "def stop(*args):\n    os.kill(os.getpid(), signal.SIGSTOP)\n    return call(*args)\n"
+        f"def stop(*args):\n    module.{name} = call\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+        "    return call(*args)\n"
         f"module.{name} = stop; sys.exit(main())"
     )
     with subprocess.Popen(

@@ -80,6 +80,7 @@ def keep_fresh(
         with locked(cache / _LOCK, wait=False) as held:
             if held:
                 try:
+                    (cache / _STATE).unlink(missing_ok=True)  # of one that was killed
                     first_at = first_run(asked, _last(cache), datetime.now(UTC))
                     run_forever(work, asked, stop, first_at=first_at, planned=planned)
                 finally:
@@ -121,7 +122,7 @@ def schedule_status() -> ScheduleStatus | None:
     cache = settings.cache_dir()
     if not os.path.isfile(cache / _LOCK):  # unlike Path.is_file, False where we may not look
         return None
-    with suppress(*_UNREADABLE), locked(cache / _LOCK, wait=False) as free:
+    with suppress(*_UNREADABLE), locked(cache / _LOCK, wait=False, shared=True) as free:
         if not free:
             data = cast("dict[str, Any]", json_of((cache / _STATE).read_bytes()))
             next_at = data["next_at"] and datetime.fromisoformat(data["next_at"]).isoformat()

@@ -75,7 +75,7 @@ def _in_memory(base: store.Catalog, path: Path, content: bytes, day: date) -> st
 
 def _with_warnings(catalog: store.Catalog, before: Sequence[str]) -> store.Catalog:
     own: list[str] = json.loads(catalog.meta["adjusted_warnings"])
-    return store.Catalog(catalog.db, catalog.path, catalog.meta, (*before, *own))
+    return store.Catalog(catalog.db, catalog.path, catalog.meta, (*before, *own), catalog.version)
 
 
 def _sweep(cache: Path) -> None:

@@ -27,6 +27,7 @@ from cloudaccel.catalog.schema import (
     SCHEMA_VERSION,
     accelerator_key,
 )
+from cloudaccel.catalog.store import version_of
 from cloudaccel.errors import StorageError
 from cloudaccel.files import UNFINISHED
 from cloudaccel.model import Source, offer_id
@@ -283,7 +284,7 @@ def publishing(target: Path, *, start_from: Path | None = None, alone: bool = Fa
         If the folder cannot be written, the disk is full, or, with `alone`, another file is at `target` now.
     """
     temporary = _temporary_beside(target)
-    before = _print_of(target)
+    before = version_of(target)
     try:
         if start_from is not None:
             _copy(start_from, temporary)
@@ -298,7 +299,7 @@ def publishing(target: Path, *, start_from: Path | None = None, alone: bool = Fa
             if db.in_transaction:
                 db.execute("COMMIT")
         _sync(temporary)
-        if alone and _print_of(target) != before:
+        if alone and version_of(target) != before:
             raise StorageError(
                 f"{target} was replaced by another process while this one stood still. What this one had read is older "
                 "and was not written. Refresh again."
@@ -334,15 +335,6 @@ def _copy(source: Path, target: Path) -> None:
     import shutil  # 5 ms, and only a refresh copies
 
     shutil.copyfile(source, target)
-
-
-def _print_of(path: Path) -> tuple[int, int, int] | None:
-    """What tells the file at `path` from another one; None where there is none. No published file is ever changed."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _sync(temporary: Path) -> None:

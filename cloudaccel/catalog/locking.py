@@ -10,8 +10,10 @@ from cloudaccel.errors import StorageError
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True) -> Generator[bool]:
+def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Generator[bool]:
     """Hold the lock at `path` while entered; gives whether it is held, which without `wait` it may not be.
+
+    `shared`: with others that hold it so; on Windows alone.
 
     Raises
     ------
@@ -27,12 +29,12 @@ def locked(path: Path, *, wait: bool = True) -> Generator[bool]:
             "file's place, or name another folder with CLOUDACCEL_CACHE_DIR."
         ) from error
     try:
-        yield _lock(descriptor, wait)
+        yield _lock(descriptor, wait, shared)
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, wait: bool) -> bool:
+def _lock(descriptor: int, wait: bool, shared: bool) -> bool:
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -41,7 +43,8 @@ def _lock(descriptor: int, wait: bool) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

@@ -45,7 +45,10 @@ def working(room: Path, prefix: str = "") -> Generator[Path]:
     for _ in range(_TRIES):
         room.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            folder = Path(tempfile.mkdtemp(dir=room, prefix=prefix))
+            try:
+                folder = Path(tempfile.mkdtemp(dir=room, prefix=prefix))
+            except FileNotFoundError:  # another one, which was the last, has just closed the room
+                continue
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.enter_context(locked(folder / _LOCK))
             if (folder / _LOCK).exists():  # else another one took it for left over, before it was locked

@@ -15,19 +15,25 @@ from cloudaccel.catalog.schema import SCHEMA_VERSION
 from cloudaccel.errors import SnapshotCorrupt, SnapshotMissing, StorageError
 
 _HEADER = b"SQLite format 3\x00"
+Version = tuple[int, int, int]
 META = frozenset({"schema", "catalog_id", "built_from", "as_of", "as_of_until"})  # keys of the table meta
 
 
 class Catalog:
-    """An open catalog. `path` is None when it lives in memory; `warnings` are for stderr, each one sentence."""
+    """An open catalog. `path` is None when it lives in memory; `warnings` are for stderr, each one sentence.
+
+    `version` tells its file from another one at that path.
+    """
 
     def __init__(
-        self, db: sqlite3.Connection, path: Path | None, meta: Mapping[str, str], warnings: tuple[str, ...] = ()
-    ) -> None:
+        self, db: sqlite3.Connection, path: Path | None, meta: Mapping[str, str], warnings: tuple[str, ...] = (),
+        version: "Version | None" = None,
+    ) -> None:  # fmt: skip
         self.db = db
         self.path = path
         self.meta = meta
         self.warnings = warnings
+        self.version = version
 
     def close(self) -> None:
         """Close the file."""
@@ -79,18 +85,27 @@ def open_catalog(where: str | None, cache: Path) -> Catalog:
     if where:
         return _open_named(Path(where))
     refreshed = cache / "catalog.sqlite"
-    if os.path.exists(refreshed):  # unlike Path.exists, False where we may not look
+    while (version := version_of(refreshed)) is not None:
         catalog = open_file(refreshed)
         if catalog is not None:
             return catalog
-        if not os.access(refreshed, os.R_OK):
+        if version_of(refreshed) == version and not os.access(refreshed, os.R_OK):
             words = f"the refreshed catalog {refreshed} may not be read by this user, so its prices are left out."
             return _with_warning(_open_bundled(cache), f"{words} Mend its mode, or set CLOUDACCEL_CACHE_DIR.")
-        aside = _set_aside(refreshed)
-        return _with_warning(
-            _open_bundled(cache), f"the refreshed catalog was damaged and is kept as {aside}; run cloudaccel refresh."
-        )
+        aside = _set_aside(refreshed, version)
+        if aside is not None:
+            words = f"the refreshed catalog was damaged and is kept as {aside}; run cloudaccel refresh."
+            return _with_warning(_open_bundled(cache), words)
     return _open_bundled(cache)
+
+
+def version_of(path: Path) -> Version | None:
+    """What tells the file at `path` from another one; None where there is none. No published file is ever changed."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def check_ours(refreshed: Path) -> None:
@@ -159,12 +174,17 @@ def _open_named(path: Path) -> Catalog:
 
 def open_file(path: Path) -> Catalog | None:
     """The catalog at `path`, or None when it is missing, damaged, cut short, or of another schema."""
-    if not _is_whole(path):
+    version = _whole(path)
+    if version is None:
         return None
     # immutable: nobody ever writes into a published file, so no lock is needed and a read-only folder will do.
     # One thread at a time uses it: a service lends it to whichever thread answers, and closes it from its own.
     address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    with closed_on_error(sqlite3.connect(address, uri=True, check_same_thread=False)) as db:
+    try:
+        opened = sqlite3.connect(address, uri=True, check_same_thread=False)
+    except sqlite3.OperationalError:  # another process has put it aside since
+        return None
+    with closed_on_error(opened) as db:
         try:
             meta = dict(db.execute("SELECT key, value FROM meta"))
         except sqlite3.DatabaseError:
@@ -172,22 +192,22 @@ def open_file(path: Path) -> Catalog | None:
     if meta.get("schema") != str(SCHEMA_VERSION) or not meta.keys() >= META:
         db.close()
         return None
-    return Catalog(db, path, meta)
+    return Catalog(db, path, meta, version=version)
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether the file is as long as its header says; SQLite itself would notice only when it meets the gap."""
+def _whole(path: Path) -> Version | None:
+    """The file, where it is as long as its header says; SQLite itself would notice only when it meets the gap."""
+    version = version_of(path)
     try:
         with path.open("rb") as file:
             header = file.read(100)
             size = os.fstat(file.fileno()).st_size
     except OSError:
-        return False
+        return None
     page_size = int.from_bytes(header[16:18], "big")
     pages = int.from_bytes(header[28:32], "big")
-    return (
-        len(header) == 100 and header.startswith(_HEADER) and size == pages * (65536 if page_size == 1 else page_size)
-    )
+    length = pages * (65536 if page_size == 1 else page_size)
+    return version if len(header) == 100 and header.startswith(_HEADER) and size == length else None
 
 
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN})
@@ -212,7 +232,10 @@ def mend(catalog: Catalog, cache: Path) -> Catalog:
     catalog.close()
     if catalog.path is None or catalog.path.parent != cache:
         raise SnapshotCorrupt(f"the catalog {catalog.path or 'in memory'} is damaged. Build it again, or name another.")
-    aside = _set_aside(catalog.path)
+    aside = _set_aside(catalog.path, catalog.version)
+    if aside is None:
+        words = "the catalog was damaged; another one is in its place by now."
+        return _with_warning(open_catalog(None, cache), words)
     if aside == catalog.path:
         from cloudaccel.catalog.load import build_in_memory
 
@@ -221,15 +244,22 @@ def mend(catalog: Catalog, cache: Path) -> Catalog:
     return _with_warning(open_catalog(None, cache), f"the catalog was damaged and has been built again (old: {aside}).")
 
 
-def _set_aside(path: Path) -> Path:
-    """Where the file is now: beside its old place, or still there when the folder cannot be written."""
+def _set_aside(path: Path, version: Version | None) -> Path | None:
+    """Where the damaged file is now: beside its old place, or still there when the folder cannot be written.
+
+    None: another one is at `path`, which somebody has put there since the damage was seen.
+    """
     aside = path.with_suffix(".damaged")
+    if version_of(path) not in (version, None):
+        return None
     try:
         path.replace(aside)
+    except FileNotFoundError:
+        return aside  # another process has seen the damage too
     except OSError:
         return path
     return aside
 
 
 def _with_warning(catalog: Catalog, warning: str) -> Catalog:
-    return Catalog(catalog.db, catalog.path, catalog.meta, (*catalog.warnings, warning))
+    return Catalog(catalog.db, catalog.path, catalog.meta, (*catalog.warnings, warning), catalog.version)

@@ -14,6 +14,7 @@ from cloudaccel import settings
 from cloudaccel.cli import answers, common
 from cloudaccel.cli.provision_wait import waiting
 from cloudaccel.errors import InstanceNotFound, NothingFits, ProviderError, QueryError
+from cloudaccel.files import replace_text
 from cloudaccel.protocols import Instance, Instances, Provider, Way
 from cloudaccel.provision.calls import Calls, machines
 from cloudaccel.provision.clock import SystemClock
@@ -153,7 +154,7 @@ def _known_hosts(found: Run, node: _Node, address: str) -> Path:
     file = settings.data_dir() / "known_hosts" / f"{found.id}-{node.number}"
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if node.host_key is not None:
-        file.write_text(f"{address} {node.host_key}\n", encoding="utf-8")
+        replace_text(file, f"{address} {node.host_key}\n")
         file.chmod(0o600)
     return file
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel import settings
+from cloudaccel.catalog.locking import locked
 from cloudaccel.files import replace_text
 from cloudaccel.untrusted import json_of
 
@@ -47,12 +48,13 @@ class Record:
 
 def write_record(record: Record) -> Path:
     """Keep the record for `proved`; one on a real cloud is never replaced by one on a fake."""
-    before = read_record(record.provider)
     file = _file(record.provider)
-    if before is not None and before.real and not record.real:
-        return file
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    replace_text(file, json.dumps(asdict(record), indent=1) + "\n")
+    with locked(file.with_suffix(".lock")):  # one that ends at the same moment may be real
+        before = read_record(record.provider)
+        if before is not None and before.real and not record.real:
+            return file
+        replace_text(file, json.dumps(asdict(record), indent=1) + "\n")
     return file
 
 

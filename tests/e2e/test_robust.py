@@ -156,6 +156,56 @@ def test_a_damaged_refreshed_catalog_is_kept_aside(snapshot: Path, cache: Path) 
     assert path.with_suffix(".damaged").read_bytes() == b"broken"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing freezes a process there")
+def test_a_good_catalog_that_came_while_a_damaged_one_was_looked_at_stays(snapshot: Path, cache: Path) -> None:
+    """New prices were put aside as the damaged ones, and who asked next was answered with those of the installation."""
+    assert finish(start("refresh", "--from", str(snapshot), cache=cache))[0] == 0
+    path = cache / "catalog.sqlite"
+    good = Path(shutil.copy(path, cache / "good"))
+    path.write_bytes(b"broken")
+    at = "cloudaccel.catalog.store._set_aside"
+    with standing_still("quote", "H100:8", "--json", at=at, env=at_cache(cache)) as process:
+        os.replace(good, path)
+        process.send_signal(signal.SIGCONT)
+        code, out, err = finish(process)
+    assert (code, '"offers": [{' in out, "damaged" in err) == (0, True, False)
+    assert not path.with_suffix(".damaged").exists()
+    opened = store.open_file(path)
+    assert opened is not None
+    opened.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing freezes a process there")
+def test_a_damaged_catalog_that_two_see_at_once_is_said_by_both(snapshot: Path, cache: Path) -> None:
+    """One of them told its user to mend the mode of a file that was not there any more."""
+    assert finish(start("refresh", "--from", str(snapshot), cache=cache))[0] == 0
+    (cache / "catalog.sqlite").write_bytes(b"broken")
+    for at in ("open_file", "_set_aside"):
+        (cache / "catalog.sqlite").write_bytes(b"broken")
+        with standing_still("quote", "H100:8", at=f"cloudaccel.catalog.store.{at}", env=at_cache(cache)) as process:
+            first = finish(start("quote", "H100:8", cache=cache))
+            process.send_signal(signal.SIGCONT)
+            second = finish(process)
+        for code, _, err in (first, second):
+            assert (code, "was damaged and is kept as" in err, "may not be read" in err) == (0, True, False), err
+
+
+@pytest.mark.usefixtures("built")
+def test_damage_met_late_leaves_the_catalog_that_took_its_place(
+    built: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that has a damaged file open meets the damage when a refresh has long mended it."""
+    monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(cache))
+    good = Path(shutil.copy(built, cache / "good"))
+    with open_session() as session:
+        os.replace(good, built)
+        there = built.stat().st_ino
+        session.catalog = store.mend(session.catalog, cache)
+        assert session.catalog.warnings == ("the catalog was damaged; another one is in its place by now.",)
+        assert session.catalog.path == built
+    assert built.stat().st_ino == there
+
+
 def test_two_start_at_once_on_an_empty_cache(cache: Path) -> None:
     several = [start("quote", "H100:8", "--json", cache=cache) for _ in range(3)]
     answers = [finish(process) for process in several]
@@ -201,7 +251,7 @@ def test_damage_that_cannot_be_replaced_is_answered_from_memory(
     data = built.read_bytes()
     built.write_bytes(data[: len(data) // 3] + bytes(len(data) - len(data) // 3))
     monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(cache))
-    monkeypatch.setattr(store, "_set_aside", lambda path: path)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(store, "_set_aside", lambda path, _: path)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     answer = quote("H100:8")
     assert answer.offers
     assert "cannot be replaced. Answering from memory" in answer.notices[0].text

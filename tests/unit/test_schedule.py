@@ -1,11 +1,16 @@
 """The loop that keeps a schedule: what is due, what was missed, and how it ends."""
 
+import json
 import threading
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from cloudaccel.api import scheduling
+from cloudaccel.catalog.locking import locked
 from cloudaccel.errors import QueryError
 from cloudaccel.jobs import Schedule, parse_schedule, run_forever
 from cloudaccel.jobs.schedule import first_run
@@ -71,3 +76,50 @@ def test_a_bug_ends_the_loop_and_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_forever(work, FAST, threading.Event())
+
+
+# -- who keeps it, as another process sees it --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a keeper that was killed has left; the folder."""
+    monkeypatch.setenv("CLOUDACCEL_CACHE_DIR", str(tmp_path))
+    (tmp_path / "schedule.lock").touch()
+    left = {"schedule": "6h", "process": 7, "next_at": None}
+    (tmp_path / "schedule.json").write_text(json.dumps(left), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.skipif(not hasattr(scheduling.os, "fork"), reason="a lock on Windows is held alone")
+def test_two_that_look_at_once_take_each_other_for_no_keeper(killed: Path) -> None:
+    """Each would have believed that the process which was killed still keeps the prices fresh."""
+    with locked(killed / "schedule.lock", wait=False, shared=True) as free:
+        assert free
+        assert scheduling.schedule_status() is None
+    with locked(killed / "schedule.lock", wait=False):
+        kept = scheduling.schedule_status()
+        assert kept is not None
+        assert kept.process == 7
+
+
+def test_a_keeper_that_begins_while_somebody_looks_begins_and_shows_nobody_else(
+    killed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He would have been told that another process already does it, by his own question who does."""
+    look = ExitStack()
+    shown: list[object] = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            look.close()
+            return super().wait(timeout and 0)
+
+    def kept(*_: object, **__: object) -> None:
+        shown.append(scheduling.schedule_status())
+
+    monkeypatch.setattr(scheduling, "run_forever", kept)
+    with look:
+        look.enter_context(locked(killed / "schedule.lock", wait=False, shared=True))
+        scheduling.keep_fresh("6h", stop=Stop(), told=shown.append)
+    assert shown == [None]

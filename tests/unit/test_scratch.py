@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,6 +122,26 @@ def test_a_snapshot_whose_writing_was_killed_is_swept_by_the_next_one(tmp_path: 
     assert list(room.glob(f"{prefix}*"))
     assert run("refresh", "--out", str(out)).code == 0
     assert not list(room.glob(".*"))
+
+
+def test_a_room_that_another_closes_as_it_is_entered_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two at once, one could not keep what it had read: the other, the last to leave, took the folder along."""
+    room = tmp_path / "room"
+    make: Any = tempfile.mkdtemp
+    closed: list[Path] = []
+
+    def late(**how: Any) -> str:
+        if not closed:
+            closed.append(room)
+            room.rmdir()
+        return str(make(**how))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", late)
+    with working(room) as folder:
+        assert folder.parent == room
+    assert closed
 
 
 def test_what_the_caller_raises_is_raised(tmp_path: Path) -> None:
