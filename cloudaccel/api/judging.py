@@ -117,7 +117,9 @@ _SEVERAL = frozenset({"packs", "data", "stated", "require_cert", "allow_status"}
 _RESTRICTING = frozenset({"packs", "require_cert"})  # a flag never lifts a rule of the job
 
 
-def judge_by(rules: Rules, *, training_flop: float | None = None, today: date | None = None) -> Judge:
+def judge_by(
+    rules: Rules, *, training_flop: float | None = None, tuning_flop: float | None = None, today: date | None = None
+) -> Judge:
     """The packs made ready for any number of places; `today` is the clock's day (UTC) when not given."""
     rules = rules.settled()
     packs, stated = rules.loaded(), rules.file or Stated()
@@ -133,6 +135,7 @@ def judge_by(rules: Rules, *, training_flop: float | None = None, today: date | 
     work = WorkloadFacts(
         data_classes=data,
         training_flop=training_flop,
+        tuning_flop=tuning_flop,
         roles=roles,
     )
     around = Circumstances(
@@ -180,6 +183,8 @@ def explain_place(judge: Judge, place: str, accelerator: str | None = None) -> V
     if places.providers()[provider].kind == "owned":
         return judge.verdict(_own_place(provider, name, item))
     found = places.region(provider, name)
+    if found is None and sum(seller == provider for seller, _ in places.regions()) <= 1:  # none, or "global"
+        return judge.verdict(_in_country(provider, name, item))
     if found is None:
         raise _no_region(provider, name)
     return judge.verdict(
@@ -193,6 +198,25 @@ def explain_place(judge: Judge, place: str, accelerator: str | None = None) -> V
             accelerator=item,
         )
     )
+
+
+def _in_country(provider: str, name: str, item: str | None) -> Placement:
+    """A place of a seller whose regions no table has: by its country, with the region not known."""
+    parts = places.resolve_partitions(provider)
+    partition = next(iter(parts))[1] if len(parts) == 1 else None
+    try:
+        countries = places.resolve_countries(name) if name else frozenset[str]()
+    except UnknownName:
+        countries = frozenset[str]()
+    if len(countries) != 1:
+        raise UnknownName(
+            f"the tables have no region {name!r} of {provider}. Name the country instead, such as {provider}:FR."
+        )
+    return Placement(
+        provider=provider, partition=partition, region=None, country=next(iter(countries)),
+        deployment=deployment_of(provider, partition or ""),
+        service=None if item is None else service_of("vm", item), accelerator=item,
+    )  # fmt: skip
 
 
 def _own_place(provider: str, name: str, item: str | None) -> Placement:

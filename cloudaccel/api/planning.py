@@ -20,16 +20,18 @@ from cloudaccel.api.money import Money, job_money
 from cloudaccel.api.quotas import Given, read_given
 from cloudaccel.api.quoting import build_query, hints, relaxations
 from cloudaccel.catalog.session import accelerator_table, open_session, own_session
-from cloudaccel.compliance import conflicts
+from cloudaccel.compliance import conflicts, placement_of
 from cloudaccel.cost.lines import CURRENCY, DISK_PRICE, SETUP_HOURS, TRANSFER_PRICE
 from cloudaccel.errors import QueryError
 from cloudaccel.facts import places
+from cloudaccel.facts.licences import not_granted
 from cloudaccel.model import Accelerator, Offer, Query
 from cloudaccel.model.plan import (
     EXPORT_ONLY,
     MOST_MACHINES,
     QUOTE_ONLY,
     STARTABLE,
+    Duty,
     Energy,
     Option,
     Plan,
@@ -42,6 +44,7 @@ from cloudaccel.planner.reasons import duration
 from cloudaccel.planner.request import NODE_STEPS, RANKS, Context, Request
 from cloudaccel.settings import load_settings
 from cloudaccel.workloads import size, supports
+from cloudaccel.workloads.flops import training_flops
 from cloudaccel.workloads.job import POLICY_FILTERS, Job, parse_job, read_job
 
 if TYPE_CHECKING:
@@ -220,13 +223,23 @@ def _ruled(found: Plan, by: Rules, judge: "Judge", closed: Sequence[str], own: _
     found = replace(found, no_public_cloud=tuple(closed) if own is None or own.to_buy else (), conflicts=against)
     if own is not None:
         found = replace(found, to_buy=own.to_buy, unpriced=own.unpriced)
+    unlicensed = not_granted(found.model.licence, by.organisation().headquarters)
     return replace(
         found,
         pack_digests=_digests(judge),
-        packs_idle=tuple(pack.id for pack in judge.packs if pack not in judge.applying),
+        packs_idle=tuple(pack.id for pack in judge.packs if pack not in judge.requiring),
         request={**found.request, "rules": by.plain()},
-        warnings=(*found.warnings, *judge.warnings),
+        duties=tuple(_duties(found, judge)),
+        warnings=(*found.warnings, *judge.warnings, *((unlicensed,) if unlicensed else ())),
     )
+
+
+def _duties(found: Plan, judge: "Judge") -> Iterator[Duty]:
+    """What the rules ask of whoever runs the first option."""
+    option = found.best or next(iter(found.near), None)
+    if option is not None:
+        for duty in judge.verdict(placement_of(option.offer)).obligations:
+            yield Duty(duty.rule, duty.effect, duty.why, duty.cite)
 
 
 def _session(
@@ -300,7 +313,7 @@ def _digests(judge: "Judge") -> dict[str, str]:
 
 def _judge(rules: Rules | None, job: Job) -> tuple[Rules, "Judge"]:
     by = (rules or Rules()).completed(dict(job.workload.policy)).settled()
-    return by, judge_by(by, training_flop=_training_flop(job))
+    return by, judge_by(by, training_flop=_training_flop(job), tuning_flop=_tuning_flop(job))
 
 
 def _training_flop(job: Job) -> float | None:
@@ -309,6 +322,13 @@ def _training_flop(job: Job) -> float | None:
     if work.task != "pretrain" or work.tokens is None:
         return None
     return 6.0 * float(job.model.params_active or job.model.params) * work.tokens
+
+
+def _tuning_flop(job: Job) -> float | None:
+    """Operations of a run that adapts a model; None for other work."""
+    if job.workload.task != "finetune" or job.workload.tokens is None:
+        return None
+    return training_flops(job.workload, job.model)
 
 
 def _check_keywords(filters: Mapping[str, object]) -> None:

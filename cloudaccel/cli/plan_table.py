@@ -106,6 +106,8 @@ def rules_lines(plan: Plan) -> list[str]:
             how = f"not all satisfied: the risk of {', '.join(best.rules)} was accepted"
         judged_by = ", ".join(sorted(set(plan.pack_digests) - set(plan.packs_idle)))
         lines.append(f"Rules    of {judged_by} {how}; not legal advice")
+    for duty in plan.duties:
+        lines.append(f"{'Duty' if duty.effect == 'oblige' else 'Advice':<8} {duty.rule}: {duty.text} [{duty.cite}]")
     return lines
 
 

@@ -110,7 +110,9 @@ def _list(packs: tuple[Pack, ...]) -> str:
 
 def _shown(pack: Pack) -> Iterator[str]:
     yield f"{pack.id} {pack.version}  {pack.title}"
-    yield f"  {pack.status.replace('_', ' ')}, read {pack.as_of}, review by {pack.review_by}; {'; '.join(pack.sources)}"
+    if pack.summary:
+        yield f"  {pack.summary}"
+    yield f"  {_in_force(pack)}, read {pack.as_of}, review by {pack.review_by}; {'; '.join(pack.sources)}"
     if pack.applies_if:
         yield "  applies if " + ", ".join(f"{name} has {' or '.join(v)}" for name, v in pack.applies_if.items())
     if pack.forbids_public_cloud:
@@ -122,6 +124,13 @@ def _shown(pack: Pack) -> Iterator[str]:
         if rule.text or rule.remedy:
             yield f"      {rule.text or rule.remedy}"
     yield f"  sha256 {pack.digest}"
+
+
+def _in_force(pack: Pack) -> str:
+    """The status with the days between which it holds."""
+    since = f" from {pack.effective_from}" if pack.effective_from else ""
+    until = f" to {pack.effective_to}" if pack.effective_to else ""
+    return f"{pack.status.replace('_', ' ')}{since}{until}"
 
 
 def _explained(verdict: Verdict) -> Iterator[str]:
@@ -139,7 +148,7 @@ def _explained(verdict: Verdict) -> Iterator[str]:
 
 
 def _finding(finding: Finding, shown: Set[Evidence]) -> Iterator[str]:
-    word = "duty" if finding.effect != "require" else _WORDS[finding.value]
+    word = {"oblige": "duty", "advise": "advice"}.get(finding.effect) or _WORDS[finding.value]
     yield f"  {word:<13}  {finding.rule}: {finding.why}  [{finding.cite}]"
     for fact in (f for f in finding.evidence if finding.effect == "require" and f not in shown):
         yield f"      {fact.fact} = {fact.value} ({fact.source}, {fact.as_of or 'undated'}, grade {fact.grade})"

@@ -238,7 +238,7 @@ def _rules(answer: api.Quote) -> list[str]:
     judged = answer.judged
     if judged is None:
         return ["Not assessed: export control, sanctions, any other rule; --policy names packs that are."]
-    names = ", ".join(pack.id for pack in judged.judge.applying)
+    names = ", ".join(pack.id for pack in judged.judge.requiring)
     lines = [f"Rules of {names} satisfied on the facts given; not legal advice. --explain says why others are not."]
     risky = sum(judged.verdicts[offer.id].state == ACCEPTED_RISK for offer in answer.offers)
     if risky:

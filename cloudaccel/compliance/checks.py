@@ -79,8 +79,16 @@ def _location(check: Check, case: Case) -> Answer:
             places.setdefault((code, case.country_evidence(role, code)), []).append(role)
     for (code, shown), roles in places.items():
         named = ", ".join(roles)
-        answers.append(_within(check, case, f"{named} in {code}", code, replace(shown, fact=f"{named} {shown.fact}")))
+        answer = _within(check, case, f"{named} in {code}", code, replace(shown, fact=f"{named} {shown.fact}"))
+        answers.append(_settled_by(_word(check, "settled_by"), case, answer))
     return _joined(answers, both(a.value for a in answers))
+
+
+def _settled_by(need: str, case: Case, answer: Answer) -> Answer:
+    """The answer, or the statement that settles what a country alone leaves open."""
+    if not need or answer.value != "U":
+        return answer
+    return case.statement(need) or answer._replace(asks=(need,))
 
 
 def _role_asks(role: str) -> tuple[str, ...]:
@@ -380,7 +388,8 @@ def _ear_hq(check: Check, case: Case) -> Answer:
 
 def _threshold(check: Check, case: Case) -> Answer:
     fact = _word(check, "fact")
-    value = case.circumstances.workload.training_flop
+    work = case.circumstances.workload
+    value = {"workload.training_flop": work.training_flop, "workload.tuning_flop": work.tuning_flop}[fact]
     if value is None:
         return Answer("U", f"{fact} is not given", (), (f"{fact}=NUMBER",))
     above, at_least = _number(check, "gt"), _number(check, "gte")

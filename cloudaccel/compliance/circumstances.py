@@ -19,6 +19,8 @@ class WorkloadFacts:
         Such as ``personal_eu``, ``phi_us``, ``bulk_us_sensitive``; () for none of them.
     training_flop
         Operations of the whole training run, about 6 x parameters x tokens.
+    tuning_flop
+        Operations of a run that adapts a model that somebody else trained.
     acquisition
         ``rent`` or ``buy``; None: renting, unless the place is owned, where hardware is bought.
     roles
@@ -27,6 +29,7 @@ class WorkloadFacts:
 
     data_classes: tuple[str, ...] | None = None
     training_flop: float | None = None
+    tuning_flop: float | None = None
     acquisition: str | None = None
     roles: Mapping[str, tuple[str, ...] | None] = field(default_factory=lambda: MappingProxyType({}))
 

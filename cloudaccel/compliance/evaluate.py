@@ -87,6 +87,7 @@ class Judge:
         self.warnings = (
             *(text for pack in packs for text in _warnings(pack, circumstances.today)),
             *(f"pack {name} does not apply ({why}): nothing was judged by it" for name, why in idle.items()),
+            *(f"pack {p.id} has duties only: it requires nothing of a place" for p in packs if _only_duties(p)),
             *warnings,
         )
         self.alike = _grouped(self.ready)
@@ -102,6 +103,7 @@ class Judge:
         self.uses_storage = bool(located)
         self.trusted = tuple(dict.fromkeys(role for check in located for role in _if_stated(check)))
         self.applying = tuple(pack for pack in packs if pack.id not in idle)
+        self.requiring = tuple(pack for pack in self.applying if any(rule.effect == "require" for rule in pack.rules))
 
     def verdict(self, placement: Placement) -> Verdict:
         """What the packs say about one placement."""
@@ -156,6 +158,8 @@ class Judge:
         case = Case(placement, self.circumstances, self.asserted, self.tables, pack)
         answer = ask(rule.check, case)
         value, why, asks = answer.value, answer.why, answer.asks
+        if rule.effect != "require" and rule.text and value == "T":
+            why = rule.text if rule.check.name == "disclose" else f"{rule.text} ({why})"
         if rule.unless_deployment:
             value = given(negate(_excused(rule, placement)), value)
         if ready.applies.value != "T":
@@ -314,6 +318,11 @@ def _state(values: frozenset[str], accepted: bool) -> str:
     if "U" in values:
         return UNKNOWN
     return ACCEPTED_RISK if accepted else COMPLIANT
+
+
+def _only_duties(pack: Pack) -> bool:
+    """Whether a pack that somebody named can be satisfied by any place, so that "satisfied" says nothing."""
+    return not pack.always_on and all(rule.effect != "require" for rule in pack.rules)
 
 
 def _checks(rule: Rule) -> Iterator[Check]:

@@ -23,7 +23,7 @@ CHECKS: Mapping[str, tuple[str, ...]] = {
     "all_of": (),
     "any_of": (),
     "not": (),
-    "location": ("roles!", "if_stated", "in", "not_in"),
+    "location": ("roles!", "if_stated", "in", "not_in", "settled_by"),
     "parent_country": ("roles", "in", "not_in"),
     "ownership": ("in!", "max_individual", "max_collective", "min_grade"),
     "partition": ("in!",),
@@ -267,7 +267,9 @@ def _sound(read: _Reader, name: str, of: Sequence[Check], where: str) -> None:
 
 
 def _mentions(check: Check) -> set[str]:
-    return {check.name}.union(*(_mentions(part) for part in check.of))
+    return {check.name, *(("contract",) if "settled_by" in check.arguments else ())}.union(
+        *(_mentions(part) for part in check.of)
+    )
 
 
 def _argument(
@@ -297,7 +299,7 @@ def _members(check: str, groups: Mapping[str, Group]) -> tuple[str, ...] | None:
 
 _CHOICES: Mapping[str, Callable[[Mapping[str, object]], Sequence[str]]] = {
     "list": tuple,
-    "fact": lambda _: ("workload.training_flop",),
+    "fact": lambda _: ("workload.training_flop", "workload.tuning_flop"),
     "min_grade": lambda _: ("A", "user", "B"),  # what is weaker can never satisfy a rule
 }
 

@@ -94,8 +94,7 @@ def _asked_by(pack: Pack) -> Iterator[str]:
 
 
 def _asked_in(check: Check) -> Iterator[str]:
-    if isinstance(check.arguments.get("need"), str):
-        yield str(check.arguments["need"])
+    yield from (str(check.arguments[key]) for key in ("need", "settled_by") if key in check.arguments)
     for key in ("all", "any"):
         names = check.arguments.get(key, ())
         if check.name == "attestation" and isinstance(names, tuple):

@@ -44,6 +44,15 @@ class Judgement(NamedTuple):
         return self.state not in ("non_compliant", "unknown")
 
 
+class Duty(NamedTuple):
+    """What the law asks of whoever runs the work; no duty changes a verdict. `effect` is ``oblige`` or ``advise``."""
+
+    rule: str
+    effect: str
+    text: str
+    cite: str
+
+
 class Energy(NamedTuple):
     """What a run draws, and what that emits: every factor of the two products.
 
@@ -206,7 +215,8 @@ class Plan:
     evaluated: int
     catalog_id: str
     pack_digests: Mapping[str, str] = field(default_factory=dict[str, str])
-    packs_idle: tuple[str, ...] = ()  # those of them that were named and do not apply
+    packs_idle: tuple[str, ...] = ()  # those of them that do not apply, or require nothing of a place
+    duties: tuple[Duty, ...] = ()  # that arise at the first option
     request: Mapping[str, Any] = field(default_factory=dict[str, Any])
     considered: tuple[Option, ...] = ()
     no_public_cloud: tuple[str, ...] = ()  # packs that leave none, when no machines of one's own were planned on

@@ -53,6 +53,7 @@ def lock(plan: Plan) -> dict[str, Any]:
         "reservation": _reservation(plan.reservation) if plan.reservation else None,
         "assumptions": [{**asdict(a), "value": str(a.value)} for a in plan.assumptions],
         "packs": dict(plan.pack_digests),
+        "duties": [duty._asdict() for duty in plan.duties],
         "rules_cost": {
             "difference": _money(plan.rules_cost),
             "without_rules": option_json(plan.without_rules) if plan.without_rules else None,

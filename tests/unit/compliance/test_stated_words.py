@@ -123,6 +123,17 @@ def test_machines_of_ones_own_are_explained_as_any_place(capsys: pytest.CaptureF
     assert "own/IN: not allowed" in out
 
 
+def test_a_seller_whose_regions_no_table_has_is_explained_by_country() -> None:
+    """``scaleway:fr-par`` was refused, though its offers are in the catalog and its owner in the tables."""
+    rules = Rules(packs=("org-no-us-parent",), headquarters="FR", users="none")
+    assert verdict("scaleway:FR", rules).state == COMPLIANT
+    assert verdict("coreweave:US", rules).deciding == ("org-no-us-parent/parent",)
+    with pytest.raises(UnknownName, match="such as scaleway:FR"):
+        verdict("scaleway:fr-par", rules)
+    with pytest.raises(UnknownName, match="aws has no region"):
+        verdict("aws:DE", rules)
+
+
 def test_a_fact_is_printed_once_a_place(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = said(capsys, "policy", "explain", "aws:eu-central-1", "--accel", "H100-SXM", "--headquarters", "DE",
                      "--users", "none")  # fmt: skip
