@@ -19,6 +19,7 @@ from cloudaccel.decide.ways import Candidate, Circumstances, PriceFinder, make_c
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.model import HOURS_PER_MONTH
 from cloudaccel.model.decision import Comparison, Estimate
+from cloudaccel.units import parse_money
 
 if TYPE_CHECKING:
     from cloudaccel.api.judging import Rules
@@ -282,7 +283,15 @@ def _measured(specs: Sequence[OptionSpec]) -> list[tuple[frozenset[str], Estimat
 # -- advice ------------------------------------------------------------------------------------------------------------
 
 
-def advise(answers: Mapping[str, object], *, context: int = 0, max_params: float | None = None) -> "Advice":
+def advise(
+    answers: Mapping[str, object],
+    *,
+    context: int = 0,
+    max_params: float | None = None,
+    currency: str | None = None,
+    fx_file: str | Path | None = None,
+    tax: str | None = None,
+) -> "Advice":
     """Call an API, adapt an open model or build one; rent or own: what the rules recommend, and what would change it.
 
     Parameters
@@ -291,16 +300,33 @@ def advise(answers: Mapping[str, object], *, context: int = 0, max_params: float
         By question (``docs/reference/compare.md`` lists them), with ``_`` or ``-`` in the name.
     context, max_params
         What the open models that are listed must take, in tokens, and may have, in parameters.
+    currency, fx_file, tax
+        Show money in this currency too, by the ECB's rates in `fx_file` (else those of the settings), by which answers
+        in other money (``0.60 EUR``) are read as well; and the tax on the API's bill, which is in no sum.
 
     Raises
     ------
     QueryError
-        If a question or an answer is not known.
+        If a question or an answer is not known, or there is no rate for its currency.
     """
     from cloudaccel.decide.advise import advise as by_rules
 
     given = {name.replace("_", "-"): str(value) for name, value in answers.items()}
-    return by_rules(given, context=context, most_params=max_params)
+    amounts = {name: amount for name, text in given.items() if (amount := _amount(name, text)) is not None}
+    money = read_money(currency, fx_file, tax, foreign=any(code != CURRENCY for _, code in amounts.values()))
+    given |= {name: f"{money.in_sums(*amount, f'--{name}').normalize():f}" for name, amount in amounts.items()}
+    return replace(by_rules(given, context=context, most_params=max_params), shown=money.shown)
+
+
+def _amount(name: str, text: str) -> tuple[Decimal, str] | None:
+    """An amount and its currency, where money is asked for and its currency is said."""
+    from cloudaccel.decide.advise import questions
+
+    question = questions().get(name)
+    if question is None or not question.unit.startswith(CURRENCY) or not text.strip("0123456789.eE+-_ "):
+        return None
+    amount, code = parse_money(text.strip().removesuffix(question.unit.removeprefix(CURRENCY)), f"--{name}")
+    return amount, code or CURRENCY
 
 
 # -- the months ahead --------------------------------------------------------------------------------------------------
@@ -314,6 +340,9 @@ def roadmap(
     price_file: str | Path | None = None,
     catalog: str | Path | None = None,
     today: date | None = None,
+    currency: str | None = None,
+    fx_file: str | Path | None = None,
+    tax: str | None = None,
 ) -> "Roadmap":
     """When to rent, commit, buy and retire, for a demand by month: a ``roadmap.yaml``, or a mapping with its keys.
 
@@ -323,6 +352,9 @@ def roadmap(
         For the solver; 0 gives the rounded LP with its proven gap.
     gap
         Share of the total at which the search stops.
+    currency, fx_file, tax
+        As in `compare`: the total in this currency too, and the tax on it. The rates also convert offers in other
+        currencies, and a tariff where the file has no ``fx``.
 
     Raises
     ------
@@ -336,18 +368,20 @@ def roadmap(
     from cloudaccel.decide.roadmap import roadmap as plan_months
 
     day = (today or datetime.now(UTC).date()).isoformat()
-    find = price_finder(price_file, catalog, today)
+    money = read_money(currency, fx_file, tax)
+    find = price_finder(price_file, catalog, today, fx_file=money.file)
+    rates = None if money.rates is None else _place(None, {}, money.rates)
     from_file = isinstance(case, str | Path)
 
     def judging(policy: Mapping[str, Any]) -> tuple[JudgeFor, PriceFinder]:
         judge = _judge_for(_rules_of(policy), today)
-        return judge, price_finder(price_file, catalog, today, judge)
+        return judge, price_finder(price_file, catalog, today, judge, money.file)
 
     if from_file:
-        read = read_case(Path(case), find, today=day, judging=judging)
+        read = read_case(Path(case), find, today=day, judging=judging, more_rates=rates)
     else:
-        read = parse_case(case, find, today=day, judging=judging)
-    return plan_months(read, seconds=seconds, good_enough=gap, clock=monotonic)
+        read = parse_case(case, find, today=day, judging=judging, more_rates=rates)
+    return replace(plan_months(read, seconds=seconds, good_enough=gap, clock=monotonic), shown=money.shown)
 
 
 # -- machines that one owns --------------------------------------------------------------------------------------------

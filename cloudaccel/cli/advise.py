@@ -1,6 +1,7 @@
 """``cloudaccel advise``: build, adapt or call; rent or own: a recommendation with reasons and what would change it."""
 
 import argparse
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,8 +9,9 @@ from cloudaccel.api import deciding as api
 from cloudaccel.cli import answers, common, flags
 from cloudaccel.decide.advise import questions
 from cloudaccel.errors import ConfigError
-from cloudaccel.model.advice import Advice, Choice
+from cloudaccel.model.advice import Advice, Choice, Question
 from cloudaccel.output.advise_json import text
+from cloudaccel.output.columns import amount_in, plain
 from cloudaccel.untrusted import json_of
 
 EXAMPLES = """\
@@ -35,15 +37,18 @@ def parser() -> argparse.ArgumentParser:
     flags.add(m, "--context", "; models that take less are left out", type=flags.count, default=0)
     m.add_argument("--max-params", type=float, metavar="N", help="most parameters that they may have")
     flags.add(p, "--explain", ", and every rule that spoke")
+    common.add_money(p)
     common.add_output(p)
     return p
 
 
 def run(a: argparse.Namespace) -> int:
     """Advise and show; exit 0, or 3 when every way is ruled out."""
-    flags = {name: value for name in questions() if (value := getattr(a, name.replace("-", "_"))) is not None}
-    given = {**(_read(Path(a.file)) if a.file else {}), **flags}
-    found = api.advise(given, context=a.context, max_params=a.max_params)
+    typed = {name: value for name in questions() if (value := getattr(a, name.replace("-", "_"))) is not None}
+    given = {**(_read(Path(a.file)) if a.file else {}), **typed}
+    found = api.advise(
+        given, context=a.context, max_params=a.max_params, currency=a.currency, fx_file=a.fx_file, tax=a.tax
+    )
     if a.output == "json":
         answers.write_text(a, text(found))
     else:
@@ -73,6 +78,7 @@ def render(found: Advice, *, explain: bool) -> str:
         lines += [f"{head}: {best.text if best else 'every way is ruled out'}."]
         lines += _reasons(found.choices[decision], explain)
         lines.append("")
+    lines += _bill(found)
     lines += _flips(found)
     if found.models:
         lines.append(
@@ -86,7 +92,8 @@ def render(found: Advice, *, explain: bool) -> str:
     if found.open:
         lines.append("Not answered, and it matters:")
         lines += [f"  --{q.name} {'|'.join(q.words) or q.unit}: {q.question}" for q in found.open]
-    lines += [f"Assumed   {q.name} = {q.default} {q.unit} ({q.source}, {q.as_of}); --{q.name}" for q in found.assumed]
+    for q in found.assumed:
+        lines.append(f"Assumed   {q.name} = {_valued(found, q, q.default)} ({q.source}, {q.as_of}); --{q.name}")
     people = sorted({person.strip() for choice in _spoke(found) for r in choice.rules for person in r.ask.split(";")})
     if people:
         lines.append(f"Decide it with: {', '.join(people)}.")
@@ -115,5 +122,42 @@ def _flips(found: Advice) -> list[str]:
     if not found.flips:
         return []
     lines = ["What would change it (each answer tried alone):"]
-    lines += [f"  {f.question} = {f.answer}  →  {_HEADS[f.decision].lower()}: {f.way}" for f in found.flips]
+    for f in found.flips:
+        answer = _valued(found, questions()[f.question], f.answer)
+        lines.append(f"  {f.question} = {answer}  →  {_HEADS[f.decision].lower()}: {f.way}")
     return [*lines, ""]
+
+
+def _valued(found: Advice, question: Question, answer: str) -> str:
+    """An answer with its unit, its thousands apart, and money in the other currency too."""
+    if question.kind == "word":
+        return answer
+    text = f"{Decimal(answer):,f} {question.unit}"
+    shown = found.shown
+    if shown is None or shown.source is None or not question.unit.startswith("USD"):
+        return text
+    unit = question.unit.replace("USD", shown.currency, 1)
+    return f"{text} ({amount_in(shown.amount(Decimal(answer)), shown.currency)} {unit})"
+
+
+def _bill(found: Advice) -> list[str]:
+    """The sums behind the rules on volume: the API's month, and that of the machines."""
+    bill, shown = found.bill, found.shown
+    lines: list[str] = []
+    if bill is not None:
+        other = "" if bill.machines is None else f", against {bill.machines:,.2f} of machines (--machines-per-month)"
+        millions, price = plain(bill.tokens / 1_000_000), plain(bill.price_per_million)
+        sums = f"{millions} M tokens × {price} = {bill.amount:,.2f} USD a month"
+        lines.append(f"The API's bill: {sums}{other}.")
+    if bill is not None and shown is not None and shown.source is not None:
+        amounts = [amount_in(shown.amount(a), shown.currency) for a in (bill.amount, bill.machines) if a is not None]
+        lines.append(f"  in {shown.currency}: {' against '.join(amounts)}")
+    if bill is not None and shown is not None and shown.tax_percent is not None:
+        tax = amount_in(shown.tax(bill.amount), shown.currency)
+        lines.append(
+            f"  tax of {plain(shown.tax_percent)}% (as you state) on the API's bill: {tax} {shown.currency}, in no sum"
+        )
+    if shown is not None and shown.source is not None:
+        rate = f"1 USD = {plain(shown.rate)} {shown.currency}, {shown.source} of {shown.as_of}"
+        lines.append(f"{shown.currency} at {rate}; the rules are in USD.")
+    return [*lines, ""] if lines else []

@@ -12,6 +12,7 @@ from cloudaccel.cli import (
     flags,
     provision_disks,
     provision_end,
+    provision_money,
     provision_render,
     provision_request,
     provision_selftest,
@@ -19,7 +20,6 @@ from cloudaccel.cli import (
     provision_watch,
 )
 from cloudaccel.cli.provision_wait import stoppable, waiting
-from cloudaccel.cost.lines import DISK_PRICE
 from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, ProviderError
 from cloudaccel.output import runs as out
 from cloudaccel.protocols import Instances, Provider
@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     sub = _action(verbs, "cost", "what runs have cost, at the prices of their launch")
     sub.add_argument("run", metavar="RUN", nargs="*", help="ids; all runs when left out")
     flags.add(sub, "--disk-price")
+    common.add_money(sub)
     sub = _action(verbs, "extend", "make a lease longer, inside the deadline of its launch")
     sub.add_argument("run", metavar="RUN", help="id, or its beginning")
     sub.add_argument("by", metavar="TIME", help="how much longer: 2h, 30m")
@@ -421,13 +422,15 @@ def _run_cost(a: argparse.Namespace, journal: Journal) -> int:
     runs = provision_end.named(journal, a.run) if a.run else list(journal.runs())
     now = SystemClock().now()
     costs = [cost(journal, run, now) for run in runs]
-    price = units.parse_money(a.disk_price or str(DISK_PRICE.value), "--disk-price")[0]
+    asked = provision_money.read(a)
+    price = provision_money.disk_price(a, asked)
     disks = {run.id: disk_lines(journal, run, now, price) for run in runs}
     addresses = {run.id: address_lines(journal, run, now) for run in runs}
     if a.output == "json":
         told = [
             {
                 **out.cost_json(c),
+                **provision_money.to_json(c, asked),
                 "disks": provision_disks.to_json(disks[c.run.id]),
                 "addresses": provision_disks.addresses_json(addresses[c.run.id]),
             }
@@ -436,7 +439,7 @@ def _run_cost(a: argparse.Namespace, journal: Journal) -> int:
         answers.write(a, "provision.cost", {"costs": told})
     else:
         beside = provision_disks.text(disks, price, a.disk_price is None) + provision_disks.addresses_text(addresses)
-        common.write(provision_render.cost_text(costs) + beside)
+        common.write(provision_render.cost_text(costs, asked) + beside)
     return 0
 
 

@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from cloudaccel import registry
 from cloudaccel.cli import common
+from cloudaccel.cli.provision_money import Asked, lines_of, together
+from cloudaccel.cost.lines import CURRENCY
 from cloudaccel.output.runs import moment
 from cloudaccel.protocols import Way
 from cloudaccel.provision import money
@@ -182,7 +184,7 @@ def _list_row(run: Run, state: str, bills: str, spent: Cost, now: datetime, name
     )  # fmt: skip
 
 
-def cost_text(costs: Sequence[Cost]) -> str:
+def cost_text(costs: Sequence[Cost], asked: Asked) -> str:
     """Lines of ``provision cost``: hours × price for each machine."""
     lines: list[str] = []
     for cost in costs:
@@ -194,10 +196,12 @@ def cost_text(costs: Sequence[Cost]) -> str:
             price = money.amount(line.price_per_hour)
             lines.append(f"  {line.id:<22} {line.hours:>10.4f} h × {price:>8} = {money.amount(line.amount):>10}{ended}")
         lines.append(f"  {'total':<22} {'':>22}   {money.amount(cost.total):>10}")
+        lines += lines_of(cost.total, run.currency or CURRENCY, asked)
         if run.catalog_id:
             lines.append(
                 f"  price of {run.price_as_of or 'an unknown day'}, catalog {run.catalog_id[:19]}, frozen at launch"
             )
+    lines += together(costs, asked)
     lines.append("Machines at list prices excl. tax; snapshots, addresses and traffic are not in it.")
     return "\n".join(lines) + "\n"
 

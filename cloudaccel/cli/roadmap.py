@@ -11,6 +11,7 @@ from cloudaccel.api import deciding as api
 from cloudaccel.cli import answers, common, flags
 from cloudaccel.errors import QueryError
 from cloudaccel.model.roadmap import Roadmap
+from cloudaccel.output.columns import amount_in, plain
 
 EXAMPLES = """\
   cloudaccel roadmap roadmap.yaml
@@ -27,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seconds", type=float, default=60.0, metavar="N", help="for the solver (default 60; 0: LP only)")
     p.add_argument("--gap", type=float, default=0.0001, metavar="SHARE", help="gap at which it stops (default 0.0001)")
     flags.add(p, "--price-file")
+    common.add_money(p)
     common.add_pictures(p)
     common.add_output(p)
     return p
@@ -37,7 +39,10 @@ def run(a: argparse.Namespace) -> int:
     if a.seconds < 0 or not 0 <= a.gap < 1:
         raise QueryError("--seconds must be 0 or more, --gap a share below 1.")
     with _quiet_solver():
-        found = api.roadmap(a.file, seconds=a.seconds, gap=a.gap, price_file=a.price_file, catalog=a.catalog)
+        found = api.roadmap(
+            a.file, seconds=a.seconds, gap=a.gap, price_file=a.price_file, catalog=a.catalog,
+            currency=a.currency, fx_file=a.fx_file, tax=a.tax,
+        )  # fmt: skip
     if a.html:
         from cloudaccel.cli.roadmap_html import render as render_page
 
@@ -101,12 +106,45 @@ def verdict_lines(found: Roadmap) -> list[str]:
             *(f"  {t}" for t in found.limits),
         ]
     proof = f"no plan can cost less than {found.bound or 0:,.2f} (gap {100 * (found.gap or 0):.2f} %)"
-    lines = [f"Total {found.total:,.2f} {found.case.currency}; {proof}."]
-    if any(action.verb == "buy" for action in found.actions):
-        lines.append("The total takes off what bought machines are still worth when the horizon ends.")
+    lines = [f"Total {found.total:,.2f} {found.case.currency}; {proof}.", *_in_other_money(found)]
+    if found.worth:
+        worth = f"{found.worth:,.2f} that machines are still worth when the horizon ends"
+        lines.append(f"It is {found.money_out:,.2f} paid, less {worth}.")
     if found.beyond:
         lines.append(f"Commitments run on after the horizon: {found.beyond:,.2f} more, not in the total.")
-    return [*lines, *(f"Limits    {text}" for text in found.limits)]
+    if found.people_beyond:
+        lines.append(
+            f"A site has people for {found.case.least_people:,.2f} a month at least, however few its machines: "
+            f"{found.people_beyond:,.2f} more, not in the total.{_other(found)}"
+        )
+    return [*lines, f"Not counted: {_NOT_COUNTED}.", *(f"Limits    {text}" for text in found.limits)]
+
+
+def _other(found: Roadmap) -> str:
+    """What it costs to buy nothing, and which of both is less with the people of a site."""
+    if found.without_buying is None or found.total is None:
+        return ""
+    least = found.total + found.people_beyond
+    than = "less" if found.without_buying < least else "more"
+    return f" Without buying it is {found.without_buying:,.2f}: {than} than the {least:,.2f} with them."
+
+
+_NOT_COUNTED = "interest, people beside what is rented, storage and transfer of data, interruptions of spot, tax"
+
+
+def _in_other_money(found: Roadmap) -> list[str]:
+    """The total in the currency that was asked for, and the tax on it."""
+    shown, code = found.shown, found.case.currency
+    if shown is None:
+        return []
+    amount, tax, lines = shown.amount(found.total), shown.tax(found.total), list[str]()
+    if shown.source is not None:
+        rate = f"1 {code} = {plain(shown.rate)} {shown.currency}, {shown.source} of {shown.as_of}"
+        lines.append(f"In {shown.currency}: {amount_in(amount, shown.currency)}, at {rate}.")
+    if tax is not None and amount is not None:
+        both = f"{amount_in(tax, shown.currency)}, with it {amount_in(amount + tax, shown.currency)}"
+        lines.append(f"Tax of {plain(shown.tax_percent)}% (as you state), {shown.currency}: {both}; in no other sum.")
+    return lines
 
 
 def spark(series: Any) -> str:
@@ -151,7 +189,14 @@ def _json(found: Roadmap) -> str:
         "kind": "roadmap",
         "status": found.status,
         "currency": {"code": found.case.currency, "fx": []},
+        "tax": "excluded",
+        "shown": None if found.shown is None else {**found.shown.plain(), "total": found.shown.of(found.total)},
         "total": None if found.total is None else f"{found.total:f}",
+        "money_out": None if found.total is None else f"{found.money_out:f}",
+        "worth": f"{found.worth:f}",
+        "people_beyond": f"{found.people_beyond:f}",
+        "without_buying": None if found.without_buying is None else f"{found.without_buying:f}",
+        "not_counted": _NOT_COUNTED.split(", "),
         "bound": found.bound,
         "gap": found.gap,
         "beyond": f"{found.beyond:f}",

@@ -8,7 +8,7 @@ from functools import cache
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.facts.loader import numbered_rows, table_path
 from cloudaccel.facts.models import models
-from cloudaccel.model.advice import DECISIONS, Advice, AdviceRule, Choice, Condition, Flip, ModelFit, Question
+from cloudaccel.model.advice import DECISIONS, Advice, AdviceRule, Bill, Choice, Condition, Flip, ModelFit, Question
 
 RULES_TABLE, QUESTIONS_TABLE = "advice_rules.csv", "advice_questions.csv"
 _RULES = ("id", "decision", "when", "way", "effect", "reason", "ask", "source", "as_of", "verified")
@@ -85,7 +85,8 @@ def advise(given: Mapping[str, str], *, context: int = 0, most_params: float | N
     choices = {decision: _choices(decision, known) for decision in DECISIONS}
     return Advice(
         answers=answers, choices=choices, flips=tuple(_flips(known, choices)), open=tuple(_open(known)),
-        models=_models(choices, known, context, most_params), assumed=assumed, next_steps=tuple(_next(choices, known)),
+        models=_models(choices, known, context, most_params), assumed=assumed,
+        next_steps=tuple(_next(choices, known)), bill=_bill(known),
     )  # fmt: skip
 
 
@@ -200,6 +201,14 @@ def _turning(name: str, derived: str, known: Mapping[str, str]) -> Decimal | Non
         return None
     mark = next(Decimal(c.value) for rule in rules() for c in rule.when if c.name == derived)
     return Decimal(known[name]) * mark / Decimal(value)
+
+
+def _bill(known: Mapping[str, str]) -> Bill | None:
+    tokens, price, machines = (known.get(n) for n in ("tokens-per-month", "api-price", "machines-per-month"))
+    if tokens is None or price is None:
+        return None
+    amount = Decimal(tokens) / _MILLION * Decimal(price)
+    return Bill(Decimal(tokens), Decimal(price), amount, None if machines is None else Decimal(machines))
 
 
 def _open(known: Mapping[str, str]) -> Iterator[Question]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
@@ -66,7 +66,9 @@ class _Reading:
     assumptions: list[Assumption] = field(default_factory=list[Assumption])
 
 
-def read_case(path: Path, find_price: PriceFinder, *, today: str, judging: Judging | None = None) -> RoadCase:
+def read_case(
+    path: Path, find_price: PriceFinder, *, today: str, judging: Judging | None = None, more_rates: Place | None = None
+) -> RoadCase:
     """The case in a file.
 
     Raises
@@ -75,17 +77,23 @@ def read_case(path: Path, find_price: PriceFinder, *, today: str, judging: Judgi
         If the file cannot be read or something in it cannot be used; the message names the file.
     """
     try:
-        return parse_case(_load(path), find_price, today=today, judging=judging)
+        return parse_case(_load(path), find_price, today=today, judging=judging, more_rates=more_rates)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}", choices=error.choices) from error
 
 
 def parse_case(
-    given: Mapping[str, Any], find_price: PriceFinder, *, today: str, judging: Judging | None = None
+    given: Mapping[str, Any],
+    find_price: PriceFinder,
+    *,
+    today: str,
+    judging: Judging | None = None,
+    more_rates: Place | None = None,
 ) -> RoadCase:
     """The case in a mapping with the keys of ``roadmap.yaml``; values may be text or numbers.
 
-    `judging` makes a judge of its ``policy``; without it a file with one is refused.
+    `judging` makes a judge of its ``policy``; without it a file with one is refused. `more_rates` has the rates of
+    other currencies where the file has no ``fx``.
     """
     keys = _known(given, _TOP, "roadmap")
     for needed in ("demand", "options"):
@@ -93,7 +101,8 @@ def parse_case(
             raise ConfigError(f"{needed} is missing. {_WHERE}")
     demand = {name: _series(name, value) for name, value in _mapping("demand", keys["demand"]).items()}
     rates = parse_rates("fx", str(keys["fx"]) if "fx" in keys else None)
-    place = Place(country=str(keys["country"]) if "country" in keys else None, rates=rates)
+    where = str(keys["country"]) if "country" in keys else None
+    place = Place(country=where, rates=rates) if rates or more_rates is None else replace(more_rates, country=where)
     judge, find_price = _judged(keys["policy"], judging) if "policy" in keys else (None, find_price)
     reading = _Reading(tuple(demand), find_price, judge, place, today)
     rows = cast(Sequence[Any], keys["options"]) if isinstance(keys["options"], list | tuple) else ()
@@ -104,6 +113,7 @@ def parse_case(
         return RoadCase(
             start=str(keys.get("start", "month 1")), demand=demand, options=options,
             site_kw=_maybe("site-kw", keys), budget_per_quarter=_maybe("budget-per-quarter", keys),
+            least_people=_least_people() if any(o.people_per_month for o in options) else Decimal(0),
             assumptions=tuple(dict.fromkeys(reading.assumptions)),
         )  # fmt: skip
     except ValueError as error:
@@ -111,6 +121,12 @@ def parse_case(
 
 
 _WHERE = "docs/how-to/own-hardware.md has the keys, docs/tutorial/build-tune-or-call.md an example."
+
+
+def _least_people() -> Decimal:
+    table = owning()
+    return table["staff_minimum_fte"].likely * table["fte_cost"].likely / 12
+
 
 # -- values ------------------------------------------------------------------------------------------------------------
 
@@ -272,6 +288,8 @@ def _bought(
     staff = table["fte_cost"].likely / table["machines_per_fte"].likely
     # What it costs to run is given: then no tariff is looked up, and none can be missing.
     place = Place() if "running_per_month" in fields else reading.place
+    if "running_per_month" not in fields:
+        fields["people_per_month"] = staff / 12
     spec = parse_option(f"own:{what},staff={staff:f}/y", today=reading.today)
     case = owned_case(spec, place, "full")
     if case.unknown is not None:

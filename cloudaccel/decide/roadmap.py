@@ -46,13 +46,23 @@ def roadmap(
     """
     allowed = _allowed(case)
     if allowed == case:
-        return _planned(case, seconds, good_enough, clock)
+        return _with_other(_planned(case, seconds, good_enough, clock), good_enough, clock)
     left_out = tuple(_left_out(case))
-    found = _planned(allowed, seconds, good_enough, clock)
+    found = _with_other(_planned(allowed, seconds, good_enough, clock), good_enough, clock)
     if found.status != "infeasible" or build(case).solve(relaxed=True).values is None:
         return replace(found, left_out=left_out)
     reason = "the rules are too tight: with the options that they leave out there is a plan."
     return replace(found, left_out=left_out, by_rules=True, limits=(reason, *found.limits))
+
+
+def _with_other(found: Roadmap, good_enough: float, clock: Callable[[], float]) -> Roadmap:
+    """With what it would cost to buy nothing, where buying brings people that the total does not hold."""
+    kept = tuple(o for o in found.case.options if o.kind != "buy" or o.have)
+    if not found.people_beyond or not kept:
+        return found
+    nothing = tuple(replace(o, limit=o.have) if o.kind == "buy" else o for o in kept)
+    other = _planned(replace(found.case, options=nothing), 0, good_enough, clock)
+    return replace(found, without_buying=other.total)
 
 
 def _allowed(case: RoadCase) -> RoadCase:
@@ -125,13 +135,16 @@ def _read(
 ) -> Roadmap:
     actions = tuple(_actions(case, model, best))
     months = tuple(_months(case, model, best, actions))
-    total = sum((month.cost for month in months), Decimal(0)) - _worth_at_end(case, actions) - _kept_worth(model, best)
+    worth = _worth_at_end(case, actions) + _kept_worth(model, best)
+    total = sum((month.cost for month in months), Decimal(0)) - worth
     lower = bound * 1000 + float(model.constant)
     gap = _gap(float(total), lower)
     return Roadmap(
         status="optimal" if _gap(best.objective, bound) <= OPTIMAL_GAP * 1.01 else "feasible",
         case=case, total=total, bound=lower, gap=gap, actions=actions, months=months, stages=stages,
-        beyond=sum((_beyond(case, a) for a in actions), Decimal(0)), limits=tuple(model.what_binds(relaxed)),
+        beyond=sum((_beyond(case, a) for a in actions), Decimal(0)), worth=worth,
+        people_beyond=sum((_people_beyond(case, m) for m in months), Decimal(0)),
+        limits=tuple(model.what_binds(relaxed)),
     )  # fmt: skip
 
 
@@ -245,6 +258,13 @@ def _beyond(case: RoadCase, action: Action) -> Decimal:
     if action.verb != "commit":
         return Decimal(0)
     return beyond_horizon(option, action.month, case.months) * action.machines
+
+
+def _people_beyond(case: RoadCase, month: Month) -> Decimal:
+    """What the people of a site cost at least in a month, beyond those that the machines there are counted with."""
+    people = {option.name: option.people_per_month for option in case.options if option.people_per_month}
+    counted = [people[name] * count for name, count in month.machines.items() if name in people]
+    return max(case.least_people - sum(counted, Decimal(0)), Decimal(0)) if counted else Decimal(0)
 
 
 # -- why there is no plan ----------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
+from cloudaccel.model.shown import Shown
+
 # Ways of getting the model, simplest first, and of getting the machines: ties go to the simpler way.
 MODEL_WAYS = {
     "api": "call an API, with good prompts",
@@ -92,9 +94,22 @@ class ModelFit(NamedTuple):
     commercial_use: str
 
 
+class Bill(NamedTuple):
+    """What the API takes a month, in USD, with its factors, and what the machines would that serve the same."""
+
+    tokens: Decimal
+    price_per_million: Decimal
+    amount: Decimal
+    machines: Decimal | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """The answer. `choices` hold each decision's ways, best first; `open` are questions whose answer would matter."""
+    """The answer. `choices` hold each decision's ways, best first; `open` are questions whose answer would matter.
+
+    `bill` is the sum behind the rules on volume, None where tokens or price are not known; `shown` is the currency in
+    which money is shown beside USD.
+    """
 
     answers: Mapping[str, str]
     choices: Mapping[str, tuple[Choice, ...]]
@@ -103,6 +118,8 @@ class Advice:
     models: tuple[ModelFit, ...]
     assumed: tuple[Question, ...]
     next_steps: tuple[str, ...]
+    bill: Bill | None = None
+    shown: Shown | None = None
 
     def best(self, decision: str) -> Choice | None:
         """The way that is recommended; None when every one is ruled out."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
 
+from cloudaccel.model.shown import Shown
 from cloudaccel.model.verdict import Verdict
 
 KINDS = ("rent", "commit", "buy")
@@ -44,6 +45,8 @@ class RoadOption:
         Machines that are there at the start, and for how many months more they last or bind.
     resale
         What one of those is sold for now; falls by `decline`.
+    people_per_month
+        What of `running_per_month` is people, by a table that has few for many machines; 0 when somebody gave the sum.
     verdict
         What the rules say of its place; None: nothing was judged.
     """
@@ -66,6 +69,7 @@ class RoadOption:
     have: int = 0
     have_months: int = 0
     resale: Decimal = Decimal(0)
+    people_per_month: Decimal = Decimal(0)
     source: str = ""
     verdict: Verdict | None = None
 
@@ -87,7 +91,8 @@ class RoadCase:
     """What a roadmap is asked.
 
     `demand` is workload -> units wanted, one figure a month (accelerators in use, averaged over the month, or whatever
-    `RoadOption.serves` counts in). `site_kw` and `budget_per_quarter` None: no limit.
+    `RoadOption.serves` counts in). `site_kw` and `budget_per_quarter` None: no limit. `least_people` is what the people
+    of a site cost a month at least, however few its machines; 0 when no option has people of the table.
     """
 
     start: str
@@ -96,6 +101,7 @@ class RoadCase:
     site_kw: Decimal | None = None
     budget_per_quarter: Decimal | None = None
     currency: str = "USD"
+    least_people: Decimal = Decimal(0)
     assumptions: tuple[tuple[str, str, str], ...] = ()  # name, value with unit, source and date
 
     def __post_init__(self) -> None:
@@ -152,6 +158,14 @@ class Roadmap:
         ``(total - bound) / total``; None without a plan.
     beyond
         What commitments cost after the horizon, not in `total`.
+    worth
+        What machines are still worth when the horizon ends: the money out, less this, is `total`.
+    people_beyond
+        What the people of a site cost at least, beyond those that `total` counts by the machine.
+    without_buying
+        What a plan that buys nothing costs, as the first answer has it; None where buying brings no such people.
+    shown
+        How the total is shown beside itself; None: not.
     limits
         What holds the plan back, or why there is none, as sentences.
     stages
@@ -168,9 +182,18 @@ class Roadmap:
     bound: float | None = None
     gap: float | None = None
     beyond: Decimal = Decimal(0)
+    worth: Decimal = Decimal(0)
+    people_beyond: Decimal = Decimal(0)
+    without_buying: Decimal | None = None
+    shown: Shown | None = None
     actions: tuple[Action, ...] = ()
     months: tuple[Month, ...] = ()
     limits: tuple[str, ...] = ()
     stages: tuple[tuple[str, float, float, float], ...] = field(default=())
     left_out: tuple[str, ...] = ()
     by_rules: bool = False
+
+    @property
+    def money_out(self) -> Decimal:
+        """All that is paid in the horizon, less what machines are sold for in it."""
+        return sum((month.cost for month in self.months), Decimal(0))

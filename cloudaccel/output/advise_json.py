@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cloudaccel.model.advice import Advice
+from cloudaccel.output.columns import plain
 
 
 def text(found: Advice) -> str:
@@ -22,8 +23,21 @@ def text(found: Advice) -> str:
             for decision, choices in found.choices.items()
         },
         "flips": [f._asdict() for f in found.flips],
+        "bill": _bill(found),
+        "shown": None if found.shown is None else found.shown.plain(),
         "open": [q.name for q in found.open],
         "models": [{**m._asdict(), "params_b": f"{m.params_b}"} for m in found.models],
         "next": list(found.next_steps),
     }
     return json.dumps(body, ensure_ascii=False, indent=1) + "\n"
+
+
+def _bill(found: Advice) -> dict[str, Any] | None:
+    """The month of the API and of the machines, as text in USD, and as they are shown."""
+    bill, shown = found.bill, found.shown
+    if bill is None:
+        return None
+    body: dict[str, Any] = {name: None if v is None else plain(v) for name, v in bill._asdict().items()}
+    if shown is not None:
+        body["shown"] = {"amount": shown.of(bill.amount), "machines": shown.of(bill.machines)}
+    return {"currency": "USD", **body}

@@ -174,6 +174,8 @@ class AdviseRequest(Body):
     answers: Annotated[dict[Text, str | float | bool], Field(max_length=100)] = {}
     context: int = Field(default=0, ge=0, le=10**9)
     max_params: float | None = Field(default=None, gt=0)
+    currency: Text | None = Field(default=None, description=_CURRENCY)
+    tax: Text | None = Field(default=None, description=_TAX)
 
 
 def plan_text(body: PlanRequest, catalog: str | Path | None) -> str:
@@ -194,9 +196,8 @@ def compare_text(body: CompareRequest, catalog: str | Path | None) -> str:
 def advise_text(body: AdviseRequest) -> str:
     """The JSON of a recommendation; raises `QueryError` for what the caller can mend."""
     answers = {name: _word(value) for name, value in body.answers.items()}
-    return advise_output.text(
-        _mended(lambda: deciding.advise(answers, context=body.context, max_params=body.max_params))
-    )
+    more: dict[str, Any] = body.model_dump(include={"context", "max_params", "currency", "tax"})
+    return advise_output.text(_mended(lambda: deciding.advise(answers, **more)))
 
 
 def _word(value: str | float | bool) -> str:

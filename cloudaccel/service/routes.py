@@ -50,7 +50,7 @@ def add_verbs(app: FastAPI, catalog: str | Path | None, money: Money) -> None:
 
     def advise(body: AdviseRequest) -> Response:
         """Call an API, adapt an open model or build one; rent or own: what the rules recommend."""
-        return Response(advise_text(body), media_type="application/json")
+        return Response(advise_text(money.of(body)), media_type="application/json")
 
     app.post("/v1/plan", response_class=JSONResponse)(plan)
     app.post("/v1/compare", response_class=JSONResponse)(compare)

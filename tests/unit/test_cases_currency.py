@@ -309,3 +309,43 @@ def test_u119_offers_over_http_are_converted_by_the_services_rates_and_never_mix
     assert first(tax="10%")[2] == f"{(Decimal(dollars[0]) / 10).normalize():f}"
     rates.write_text(ONE_DAY.replace("1.25", "2.5"))
     assert first(currency="EUR")[0] == f"{(Decimal(dollars[0]) * Decimal('0.4')).normalize():f}"
+
+
+def test_what_runs_have_cost_in_the_readers_currency(
+    tmp_path: Path, rates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He would have added dollars to euros, taken a disk at 0.08 EUR for one at 0.08 USD, and tax for included."""
+    pytest.importorskip("sqlalchemy")
+    from cloudaccel import state
+    from cloudaccel.provision.journal import Journal
+    from cloudaccel.testing.crashes import VirtualClock, spec_for
+
+    monkeypatch.setenv("CLOUDACCEL_DATA_DIR", str(tmp_path))
+    clock = VirtualClock()
+    with state.opened() as engine:
+        journal = Journal(engine, clock)
+        for price, listed in ((Decimal(10), "USD"), (Decimal(8), "EUR"), (None, "USD"), (Decimal(3), "CHF")):
+            made = journal.open_run(spec_for([]))
+            journal.update(made, price_per_hour=price, currency=listed, provider="fake", instance="big")
+            journal.seen(made.id, "fake", "here", [("machine", f"i-{listed}-{price}")])
+            clock.sleep(3600)
+            journal.gone(made.id, "machine", f"i-{listed}-{price}")
+    assert all("shown" not in cost for cost in run("provision", "cost", "--json").json["costs"])
+    words = ("provision", "cost", "--currency", "JPY", "--fx-file", str(rates), "--tax", "10%")
+    shown = {(cost["currency"], cost["total"]): cost["shown"] for cost in run(*words, "--json").json["costs"]}
+    assert shown["USD", "10"]["total"] == {"amount": "1200", "tax": "120", "with_tax": "1320"}  # 150 / 1.25 a dollar
+    assert shown["EUR", "8"]["total"]["amount"] == "1200"  # 150 a euro
+    assert shown["USD", "10"]["as_of"] == "2026-11-26"
+    assert shown["USD", None]["total"]["amount"] is None, "unknown stays unknown, and is no 0"
+    assert shown["CHF", "3"]["total"] is None
+    assert "has none from CHF" in shown["CHF", "3"]["reason"]
+    text = run(*words).out
+    assert "1 EUR = 150 JPY, ECB euro reference rates" in text
+    assert "10% as you state; with it 1,320" in text
+    together = text.partition("all 4 runs; 1 with a price that nobody knows not in it")[2]
+    assert [line.split()[:3] for line in together.splitlines() if "total," in line] == [
+        ["total,", "USD", "10.00"], ["total,", "EUR", "8.00"], ["total,", "CHF", "3.00"],
+    ]  # fmt: skip
+    assert run(*words[:4]).code == 2, "no rates: said, and nothing is converted"
+    assert run("provision", "cost", "--disk-price", "0.08 EUR").code == 2
+    assert run("provision", "cost", "--disk-price", "0.08 EUR", "--fx-file", str(rates)).code == 0

@@ -1,6 +1,7 @@
 """Advice: rules are data that can be checked, unknown answers stay open, and what would change it really does."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,30 @@ def test_command_file_and_flags(tmp_path: Path) -> None:
 def test_law_that_rules_everything_out_is_said() -> None:
     answer = run("advise", "--cloud-allowed", "no", "--skills", "none")
     assert "every way is ruled out" in answer.out
+
+
+def test_the_sum_behind_a_rule_on_volume_is_shown() -> None:
+    """Believed: "the API costs less" is a judgement. It is 30.00 against 3,650.00, which can be redone."""
+    found = deciding.advise({"tokens-per-month": "50e6", "api-price": "0.60"})
+    assert found.bill is not None
+    assert found.bill.amount == 50 * Decimal("0.60")
+    said = run("advise", "--tokens-per-month", "50e6", "--api-price", "0.60").out
+    assert "50 M tokens × 0.6 = 30.00 USD a month, against 3,650.00 of machines" in said
+    assert deciding.advise({"tokens-per-month": "50e6"}).bill is None
+
+
+def test_answers_in_other_money_are_read_by_a_rate_with_a_day(tmp_path: Path) -> None:
+    """Believed: 0.60 EUR is 0.60. At 1.10 it is 0.66 USD, and without a rate it is no figure at all."""
+    rates = tmp_path / "ecb.csv"
+    rates.write_text("Date, USD,\n26 November 2026, 1.1000,\n", encoding="utf-8")
+    words = ("advise", "--tokens-per-month", "50e6", "--api-price", "0.60 EUR")
+    body = run(*words, "--currency", "EUR", "--fx-file", str(rates), "--json").json
+    assert body["answers"]["api-price"] == "0.66"
+    assert body["bill"]["amount"] == "33"
+    assert body["bill"]["shown"]["amount"]["amount"] == "30"
+    assert body["shown"]["as_of"] == "2026-11-26"
+    said = run(*words, "--currency", "EUR", "--fx-file", str(rates)).out
+    assert "in EUR: 30.00 against 3,318.18" in said
+    assert "api-price = 73.07 USD/Mtok (66.43 EUR/Mtok)" in said
+    assert run(*words).code == 2
+    assert "Decimal" not in run("advise", "--api-price", "cheap").err
