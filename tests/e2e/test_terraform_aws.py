@@ -18,22 +18,48 @@ def test_what_is_applied_is_closed_encrypted_and_tagged_and_destroy_leaves_nothi
         pytest.importorskip(module)
     if not shutil.which("terraform") or not list(PLUGINS.glob("*/*/aws")):
         pytest.skip(f"no terraform here, or no aws plugin in {PLUGINS} (CLOUDACCEL_TERRAFORM_PLUGINS)")
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+        if applied_and_destroyed(tmp_path / name):
+            return
+    pytest.fail("terraform sent a call that had been answered again, three times over")
+
+
+def applied_and_destroyed(folder: Path) -> bool:
+    """All of it once; False where it failed since terraform's client did not wait for an answer.
+
+    On a busy machine that client closes a connection between the head of an answer and its body, about once in 2,000
+    calls, and sends the call again. That a cloud refuses to make a thing twice says nothing of the file.
+    """
     from cloudaccel_aws.fake import FakeAws, Server
 
-    fake = FakeAws()
+    class Noting(FakeAws):
+        again = False
+
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+            self.again |= not environ.get("HTTP_AMZ_SDK_REQUEST", "attempt=1;").startswith("attempt=1;")
+            return super().__call__(environ, start_response)
+
+    fake = Noting()
     fake.forget()
     with Server(fake) as server:
-        environment = prepare(tmp_path, server.url)
-        terraform(tmp_path, environment, "init")
-        assert "0 to destroy" in terraform(tmp_path, environment, "plan", "-input=false", "-out=made")
+        environment = prepare(folder, server.url)
+        terraform(folder, environment, "init")
+        assert "0 to destroy" in terraform(folder, environment, "plan", "-input=false", "-out=made")
         assert not [action for _, action, _ in fake.calls if action.startswith(("Run", "Create"))]
-        terraform(tmp_path, environment, "apply", "-input=false", "made")
+        try:
+            terraform(folder, environment, "apply", "-input=false", "made")
+        except RuntimeError as error:
+            if fake.again and "Duplicate" in str(error):
+                return False
+            raise
         ec2: Any = fake.session().client("ec2", region_name="us-east-1")
         check_machines(ec2)
         check_groups(ec2)
         check_calls({action: parameters for _, action, parameters in fake.calls})
-        terraform(tmp_path, environment, "destroy", "-auto-approve", "-input=false")
+        terraform(folder, environment, "destroy", "-auto-approve", "-input=false")
     assert left_in(fake) == []
+    return True
 
 
 def check_machines(ec2: Any) -> None:
