@@ -435,8 +435,11 @@ class Instances(Protocol):
         """Regions that the account may use; only `region` is asked."""
         ...
 
-    def zones(self, instance_type: str, region: str) -> Sequence[str]:
-        """Zones of `region` that offer the type, in the cloud's order; empty: not offered there."""
+    def zones(self, instance_type: str, region: str, zone: str | None = None) -> Sequence[str]:
+        """Zones of `region` that offer the type, by name and in the cloud's order; empty: not offered there.
+
+        With `zone`, those of them that it means: the name or id of one, or what a price list calls a group of them.
+        """
         ...
 
     def settle(self, request: InstanceRequest) -> InstanceRequest:

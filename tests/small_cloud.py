@@ -71,8 +71,8 @@ class Cloud:
     def regions(self, *, region: str) -> Sequence[str]:
         return (region,)
 
-    def zones(self, instance_type: str, region: str) -> Sequence[str]:
-        return (f"{region}-a",)
+    def zones(self, instance_type: str, region: str, zone: str | None = None) -> Sequence[str]:
+        return (zone or f"{region}-a",)
 
     def settle(self, request: InstanceRequest) -> InstanceRequest:
         return request

@@ -14,7 +14,7 @@ from cloudaccel.catalog.query import SORTS, could_be
 from cloudaccel.catalog.session import Session, accelerator_table, open_session
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.facts import expressions, names
-from cloudaccel.model import MARKETS, Accelerator, AcceleratorTerm, Hidden, Offer, Query, from_nano
+from cloudaccel.model import MARKETS, Accelerator, AcceleratorTerm, Hidden, Offer, PlaceZone, Query, from_nano
 
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
@@ -297,7 +297,7 @@ def build_query(
     """The query of an expression and filters, with names resolved against the open catalog; raises as `quote` does."""
     if limit is not None and limit < 1:
         raise QueryError(f"--limit: {limit} must be 1 or more. Leave it out for {DEFAULT_LIMIT}, or say 'all'.")
-    place = {"providers": _providers(session, provider), "regions": _regions(session, region)}
+    place = {"providers": _providers(session, provider), **_regions(session, region)}
     place |= _place(country, residency)
     if any("(" in str(value) for value in (max_price, max_hourly)):
         from cloudaccel.api.limiting import limits_of  # only for a limit that is another offer's price
@@ -431,22 +431,41 @@ def _providers(session: Session, values: Words) -> frozenset[tuple[str, str]]:
     return frozenset(pairs)
 
 
-def _regions(session: Session, values: Words) -> frozenset[str]:
+def _regions(session: Session, values: Words) -> dict[str, frozenset[Any]]:
+    """`regions` and `zones` of a query: what a table shows as the place of an offer can be asked for."""
     words = _words("--region", values)
     if not words:
-        return frozenset()
+        return {}
     from cloudaccel.facts import places
 
     regions: set[str] = set()
+    zones: set[PlaceZone] = set()
     for word in words:
         own = _in_catalog(session, "SELECT DISTINCT region FROM place WHERE region = ? COLLATE NOCASE", word)
         regions.update(region for (region,) in own)
         try:
             regions.update(region for _, region in places.resolve_region(word))
         except UnknownName:
-            if not own:
+            found: set[PlaceZone] = set() if own else _zones(session, word)
+            if not own and not found:
                 raise
-    return frozenset(regions)
+            zones |= found
+    return {"regions": frozenset(regions), "zones": frozenset(zones)}
+
+
+_ZONES = (
+    "SELECT DISTINCT o.zone, p.provider, p.region FROM offer o JOIN place p ON p.id = o.place "
+    "WHERE o.current AND o.zone = ? COLLATE NOCASE"
+)
+
+
+def _zones(session: Session, word: str) -> set[PlaceZone]:
+    """The zones called `word`: one apart from its region by all its names, another with the prices of its region."""
+    from cloudaccel.facts import places
+
+    apart = places.zones_called(word)
+    found = {PlaceZone(name) for zone in apart for name in zone.names}
+    return found or {PlaceZone(*row) for row in _in_catalog(session, _ZONES, word)}
 
 
 def _in_catalog(session: Session, sql: str, word: str) -> list[tuple[str, ...]]:
@@ -545,6 +564,29 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
     for term in answer.query.terms:
         if term.note:
             yield Notice(code="name", text=term.note)
+    if text := _zones_apart(answer.offers):
+        yield Notice(code="zone_apart", text=text)
+
+
+def _zones_apart(offers: Sequence[Offer]) -> str:
+    """Says which of the zones shown are none of their region's own, and may be in another country."""
+    named = {(offer.provider, offer.zone): offer for offer in offers if offer.zone}
+    if not named:
+        return ""
+    from cloudaccel.facts import places  # only where a price is of a zone
+
+    found: dict[str, str] = {}
+    for (provider, name), offer in named.items():
+        zone = places.zone(provider, name) if name else None
+        if name and zone and zone.kind in _APART_ZONES:
+            found[name] = f"{name} ({', '.join(filter(None, (zone.city, offer.country)))})"
+    first = ", ".join(list(found.values())[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"{first}{more}: apart from the data centres of the region; an account has to enable it." if found else ""
+
+
+_APART_ZONES = ("local", "wavelength")  # docs.aws.amazon.com/local-zones and /wavelength, getting started; 2026-11-25
+_NAMED = 3  # zones that one sentence names
 
 
 def _which(offer: Offer) -> str:
@@ -622,9 +664,10 @@ def relaxations(query: Query) -> Iterator[tuple[str, Query]]:
         yield f"--market {market[0].replace('_', '-')}", replace(query, markets=(market,))
     if query.countries is not None:
         yield f"outside {query.place_text}", replace(query, countries=None)
-    for field, flag in (("providers", "--provider"), ("regions", "--region")):
-        if getattr(query, field):
-            yield f"without {flag}", replace(query, **{field: frozenset[str]()})
+    if query.providers:
+        yield "without --provider", replace(query, providers=frozenset())
+    if query.regions or query.zones:
+        yield "without --region", replace(query, regions=frozenset(), zones=frozenset())
     for field in (
         "max_price",
         "max_hourly",

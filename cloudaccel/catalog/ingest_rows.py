@@ -65,7 +65,9 @@ def offer_row(table: Mapping[str, str], sources: Sources) -> Row:
         table = {**table, "price_kind": rule.becomes, "offered": ""}
     sold = sold_as(table["provider"], table["payment_option"])
     market, term, offering_class = _market(table["price_kind"])
-    provider, partition, region = _place(sold.provider, table["region"])
+    zone = places.zone(sold.provider, table["zone"]) if table["zone"] else None
+    moved = zone is not None and zone.region != table["region"]  # a table that files a data centre under its neighbour
+    provider, partition, region = _place(sold.provider, zone.region if zone and moved else table["region"])
     row: Row = dict.fromkeys(OFFER_COLUMNS, "")
     row |= {
         "provider": provider,
@@ -93,6 +95,8 @@ def offer_row(table: Mapping[str, str], sources: Sources) -> Row:
     row["as_of"], row["as_of_until"] = _dates(table, reading)
     if rule:
         add_note(row, rule.say)
+    if moved:
+        add_note(row, f"its source files the zone under {table['region']}")
     return row
 
 

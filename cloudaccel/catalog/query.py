@@ -266,16 +266,17 @@ def _count_condition(term: AcceleratorTerm, query: Query) -> str:
 
 
 def _place_filters(db: sqlite3.Connection, query: Query) -> tuple[_Filter, ...]:
-    if not query.providers and not query.regions and query.countries is None:
+    if not (query.providers or query.regions or query.zones) and query.countries is None:
         return ()
     places = db.execute("SELECT id, provider, lower(region), country, partition FROM place").fetchall()
     filters: list[_Filter] = []
     if query.providers:
         ids = [p[0] for p in places if (p[1], p[4]) in query.providers]
         filters.append(_in_places("provider", "from other providers", ids))
-    if query.regions:
+    if query.regions or query.zones:
         wanted = {region.lower() for region in query.regions}
-        filters.append(_in_places("region", "in other regions", [p[0] for p in places if p[2] in wanted]))
+        inside = _in_places("region", "in other regions", [p[0] for p in places if p[2] in wanted])
+        filters.append(_or_in_zones(inside, query, places) if query.zones else inside)
     if query.countries is not None:
         unknown = [p[0] for p in places if p[3] is None]
         if unknown:
@@ -284,6 +285,15 @@ def _place_filters(db: sqlite3.Connection, query: Query) -> tuple[_Filter, ...]:
         inside = [p[0] for p in places if p[3] in query.countries]
         filters.append(_in_places("residency", f"outside {query.place_text or 'the countries asked for'}", inside))
     return tuple(filters)
+
+
+def _or_in_zones(inside: _Filter, query: Query, places: Sequence[tuple[int, str, str, str, str]]) -> _Filter:
+    around = {(zone.provider, zone.region.lower()) for zone in query.zones if zone.region}
+    whole = [p[0] for p in places if (p[1], p[2]) in around]
+    names = json.dumps(sorted({zone.name for zone in query.zones}))
+    sql = f"{inside.sql} OR o.zone COLLATE NOCASE IN (SELECT value FROM json_each(?))"
+    sql += f" OR (o.zone IS NULL AND o.place IN ({','.join(map(str, whole))}))" if whole else ""
+    return _Filter("region", "in other regions and zones", sql, (names,))
 
 
 def _in_places(reason: str, text: str, ids: Sequence[int]) -> _Filter:

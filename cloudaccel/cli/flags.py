@@ -41,7 +41,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     # which offers
     "--accel": _flag(metavar="ACCEL", help="accelerators, such as H100-SXM:8, A100-80GB, 80GB+:8x2"),
     "--provider": _many(metavar="NAME", help="seller, such as aws, gcp, azure, lambda"),
-    "--region": _many(metavar="NAME", help="the provider's own name, such as us-east-1"),
+    "--region": _many(metavar="NAME", help="the provider's own name of a region or zone, such as us-east-1"),
     "--country": _many(metavar="CODE", help="country of the machines: DE,FR or a name"),
     "--residency": _flag(metavar="AREA", help="EU, EEA, a continent, or countries; unknown places are left out"),
     "--market": _many(

@@ -127,7 +127,7 @@ def _way(way: Way) -> str:
 
 def _preview_line(number: int, preview: Preview) -> str:
     c = preview.candidate
-    zones = ", ".join(preview.zones) or "-"
+    zones = ", ".join(preview.zones) or c.zone or "-"
     price = money.amount(c.request_price_per_hour)
     state = f"{preview.problem.code}: {preview.problem}" if preview.problem else "permitted"
     place = f"{c.provider} {c.region} {c.what} {c.market.replace('_', '-')}"

@@ -152,7 +152,7 @@ def _show(
 def _notes(answer: api.Quote, a: argparse.Namespace) -> None:
     for code in dict.fromkeys(notice.code for notice in answer.notices):
         texts = [notice.text for notice in answer.notices if notice.code == code]
-        kind = "note" if code == "name" else "warning"
+        kind = "note" if code in ("name", "zone_apart") else "warning"
         for text in texts[:_ALIKE]:
             common.note(f"{kind}: {text}", quiet=a.quiet)
         if len(texts) > _ALIKE:

@@ -57,10 +57,26 @@ class Partition(NamedTuple):
     note: str
 
 
-class _Zones(NamedTuple):
-    """The zones of one provider: the listed ones with their country, and the shapes of names that follow the region."""
+class Zone(NamedTuple):
+    """A zone that the table lists, since it does not stand where its region does.
 
-    listed: Mapping[str, str | None]
+    `kind` is ``local`` or ``wavelength`` (apart from the region, and of no use until an account enables it) or
+    ``datacentre`` (one of several in a region that is a country). `names` are all that lists call it.
+    """
+
+    provider: str
+    region: str
+    name: str
+    kind: str
+    country: str | None
+    city: str
+    names: tuple[str, ...]
+
+
+class _Zones(NamedTuple):
+    """The zones of one provider: those that are listed, by any name, and the shapes of names that follow the region."""
+
+    listed: Mapping[str, Zone]
     ordinary: tuple[re.Pattern[str], ...]
 
 
@@ -119,11 +135,22 @@ def country_of(provider: str, region: str, zone: str | None) -> str | None:
     if zone and zones:
         key = zone.casefold()
         if key in zones.listed:
-            return zones.listed[key]
+            return zones.listed[key].country
         if not any(shape.fullmatch(key) for shape in zones.ordinary):
             return None
     found = _region_index().get((canonical, _region_key(region)))
     return found.country if found else None
+
+
+def zone(provider: str, name: str) -> Zone | None:
+    """The listed zone that `name` is at `provider`; None for one that stands with its region, and for no zone."""
+    zones = _zones().get(_provider_index().get(_key(provider), provider))
+    return zones.listed.get(name.casefold()) if zones else None
+
+
+def zones_called(name: str) -> tuple[Zone, ...]:
+    """The listed zones of that name, of every provider."""
+    return tuple(found for zones in _zones().values() if (found := zones.listed.get(name.casefold())))
 
 
 def resolve_provider(text: str) -> str:
@@ -380,12 +407,16 @@ def _regions_by_name() -> Mapping[str, frozenset[tuple[str, str]]]:
 
 @cache
 def _zones() -> Mapping[str, _Zones]:
-    listed: dict[str, dict[str, str | None]] = {}
+    listed: dict[str, dict[str, Zone]] = {}
     ordinary: dict[str, list[re.Pattern[str]]] = {}
     for row in _read("zones.csv", _ZONE_COLUMNS, dict[str, str]):
         own = listed.setdefault(row["provider"], {})
         if row["kind"] == "ordinary":  # a regular expression: zones of this shape stand where their region does
             ordinary.setdefault(row["provider"], []).append(re.compile(row["zone"]))
             continue
-        own.update((name.casefold(), row["country"] or None) for name in (row["zone"], *_names(row["aliases"])))
+        found = Zone(
+            provider=row["provider"], region=row["region"], name=row["zone"], kind=row["kind"],
+            country=row["country"] or None, city=row["city"], names=(row["zone"], *_names(row["aliases"])),
+        )  # fmt: skip
+        own.update((name.casefold(), found) for name in found.names)
     return {name: _Zones(listed=zones, ordinary=tuple(ordinary.get(name, ()))) for name, zones in listed.items()}

@@ -21,7 +21,7 @@ from cloudaccel.model.offer import (
     identified,
     offer_id,
 )
-from cloudaccel.model.request import AcceleratorTerm, Hidden, Query, QueryResult
+from cloudaccel.model.request import AcceleratorTerm, Hidden, PlaceZone, Query, QueryResult
 
 if TYPE_CHECKING:
     from cloudaccel.model.place import Country, Provider, Region
@@ -81,6 +81,7 @@ __all__ = [
     "ModelShape",
     "Offer",
     "Parallelism",
+    "PlaceZone",
     "Price",
     "PricePart",
     "Provider",

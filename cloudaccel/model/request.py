@@ -49,6 +49,17 @@ class AcceleratorTerm:
     rank: int = 0
 
 
+class PlaceZone(NamedTuple):
+    """A zone that is asked for by its own name.
+
+    `region` is that of (`provider`, region) whose prices hold in the zone too; empty where the zone has only its own.
+    """
+
+    name: str
+    provider: str = ""
+    region: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Query:
     """Filters over the catalog. Empty means no filter; every filter only ever removes rows.
@@ -61,6 +72,7 @@ class Query:
     terms: tuple[AcceleratorTerm, ...] = ()
     providers: frozenset[tuple[str, str]] = frozenset()  # (provider, partition)
     regions: frozenset[str] = frozenset()
+    zones: frozenset[PlaceZone] = frozenset()  # beside the regions: a place is in one of them or the other
     countries: frozenset[str] | None = None
     place_text: str = ""  # what the caller named, for messages: EU
     markets: tuple[tuple[str, str | None], ...] = (("on_demand", None),)

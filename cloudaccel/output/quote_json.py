@@ -119,7 +119,7 @@ def _query(query: Query) -> dict[str, Any]:
         "instance": query.instance,
         "markets": [f"{market}-{term}" if term else market for market, term in query.markets],
         "providers": sorted({provider for provider, _ in query.providers}),
-        "regions": sorted(query.regions),
+        "regions": sorted({*query.regions, *(zone.name for zone in query.zones)}),
         "place": query.place_text or None,
         "interconnect": query.interconnect,
         "sort": query.sort,

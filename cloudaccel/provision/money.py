@@ -1,9 +1,11 @@
 """What a run may cost: the limits, checked before every place, and what it has cost."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 
 from cloudaccel.errors import LimitExceeded
+from cloudaccel.facts import places
 from cloudaccel.provision.values import Candidate, Limits
 
 LONGEST = timedelta(days=30)
@@ -24,10 +26,9 @@ def check_limits(candidate: Candidate, limits: Limits, lease_s: float) -> None:
         With the figures. An unknown price exceeds every limit, unless `Limits.allow_unpriced`.
     """
     where = f"{candidate.provider} {candidate.region} {candidate.what}"
-    if limits.regions is not None and candidate.region not in limits.regions:
-        raise LimitExceeded(
-            f"{where}: region {candidate.region} is not among the allowed: {', '.join(limits.regions)}."
-        )
+    allowed = limits.regions
+    if allowed is not None and candidate.region not in allowed and not _zone_among(candidate, allowed):
+        raise LimitExceeded(f"{where}: region {candidate.region} is not among the allowed: {', '.join(allowed)}.")
     hourly = candidate.request_price_per_hour
     if hourly is None:
         if limits.allow_unpriced:
@@ -42,6 +43,15 @@ def check_limits(candidate: Candidate, limits: Limits, lease_s: float) -> None:
         )
     _check(where, "an hour", hourly, limits.max_hourly, "--max-hourly", candidate.currency)
     _check(where, "for the lease", hourly * hours(lease_s), limits.max_total, "--max-total", candidate.currency)
+
+
+def _zone_among(candidate: Candidate, allowed: Sequence[str]) -> bool:
+    """Whether the zone that the candidate is bound to is one of `allowed`, by any name of it."""
+    if candidate.zone is None:
+        return False
+    listed = places.zone(candidate.provider, candidate.zone)
+    names = {name.casefold() for name in (candidate.zone, *(listed.names if listed else ()))}
+    return any(word.casefold() in names for word in allowed)
 
 
 def check_window(limits: Limits, now: datetime) -> None:

@@ -13,6 +13,7 @@ from cloudaccel.errors import (
     QuotaExceeded,
     RequestInvalid,
 )
+from cloudaccel.facts import places
 from cloudaccel.protocols import InstanceRequest, Instances, Provider, Quota, Way
 from cloudaccel.provision import identity, money, userdata
 from cloudaccel.provision.calls import Calls, machines
@@ -70,12 +71,10 @@ class Places:
         """Zones to try, in order. Raises `LimitExceeded` or `CapacityUnavailable` (not offered there)."""
         money.check_limits(candidate, spec.limits, spec.lease_s)
         cloud = self.cloud(candidate)
-        if candidate.zone:
-            return (candidate.zone,)
-        zones = self._calls.read(lambda: cloud.instances.zones(candidate.instance, candidate.region))
+        zones = self._calls.read(lambda: cloud.instances.zones(candidate.instance, candidate.region, candidate.zone))
         if not zones:
             raise CapacityUnavailable(
-                f"{candidate.instance} is not offered in {candidate.region}.",
+                f"{candidate.instance} is not offered in {candidate.zone or candidate.region}{_apart(candidate)}.",
                 provider=candidate.provider, operation="zones", code="not_offered",
             )  # fmt: skip
         return zones
@@ -144,6 +143,11 @@ class Places:
             return replace(bare, request=request, terms=tuple(cloud.instances.terms(request)), ways=ways)
         except (ProviderError, LimitExceeded) as error:
             return replace(bare, problem=error)
+
+
+def _apart(candidate: Candidate) -> str:
+    zone = places.zone(candidate.provider, candidate.zone) if candidate.zone else None
+    return ", or the account has not enabled that zone" if zone is not None else ""
 
 
 def build_request(

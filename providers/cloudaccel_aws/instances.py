@@ -105,13 +105,19 @@ class AwsInstances:
         answer = self._sdk.call("ec2", region, "DescribeRegions")
         return sorted(str(found["RegionName"]) for found in answer.get("Regions", ()))
 
-    def zones(self, instance_type: str, region: str) -> Sequence[str]:
-        """Zones that offer the type, by name."""
+    def zones(self, instance_type: str, region: str, zone: str | None = None) -> Sequence[str]:
+        """Zones that offer the type, by name: those that `zone` means, which price lists write as an id or a group."""
         offers = self._sdk.pages(
             "ec2", region, "DescribeInstanceTypeOfferings", "InstanceTypeOfferings",
             LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [instance_type]}],
         )  # fmt: skip
-        return sorted(str(offer["Location"]) for offer in offers)
+        names = sorted(str(offer["Location"]) for offer in offers)
+        if zone is None or zone in names:
+            return names if zone is None else [zone]
+        # Names are the account's own: use1-az6 is another letter in each. A zone that it has not enabled has none.
+        known = self._sdk.pages("ec2", region, "DescribeAvailabilityZones", "AvailabilityZones")
+        meant = {str(z["ZoneName"]) for z in known if zone in (z.get("ZoneId"), z.get("GroupName"))}
+        return [name for name in names if name in meant]
 
     # -- before the call ----------------------------------------------------------------------------------------------
 

@@ -135,8 +135,10 @@ class AzureInstances:
         """Regions that sell machines to the subscription; asked of `region` only, which is therefore all."""
         return [region] if self._skus.all(region) else []
 
-    def zones(self, instance_type: str, region: str) -> Sequence[str]:
-        """Zones ``region-N`` that offer the size; the region itself where it has no zones."""
+    def zones(self, instance_type: str, region: str, zone: str | None = None) -> Sequence[str]:
+        """Zones ``region-N`` that offer the size; the region itself where it has no zones; `zone` as it is."""
+        if zone is not None:
+            return [zone]
         sku = self._skus.of(instance_type, region)
         if sku is None:
             return []

@@ -137,11 +137,13 @@ class GcpInstances:
         """Regions of the project."""
         return sorted(str(found["name"]) for found in self._sdk.pages("Regions", "list", project=self._sdk.project))
 
-    def zones(self, instance_type: str, region: str) -> Sequence[str]:
-        """Zones that offer the type."""
+    def zones(self, instance_type: str, region: str, zone: str | None = None) -> Sequence[str]:
+        """Zones that offer the type; `zone` as it is, since prices name zones as Compute Engine does."""
+        if zone is not None:
+            return [zone]
         if tpu.is_slice(instance_type):
             return self._slices.zones(instance_type, self._zones(region))
-        return [zone for zone in self._zones(region) if self._shape(zone, instance_type) is not None]
+        return [found for found in self._zones(region) if self._shape(found, instance_type) is not None]
 
     # -- before the call ----------------------------------------------------------------------------------------------
 

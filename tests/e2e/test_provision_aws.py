@@ -123,6 +123,26 @@ def _zones_asked(cloud: "FakeAws") -> list[str]:
     return [p["Placement.AvailabilityZone"] for p in sent]
 
 
+def test_u80_a_spot_price_of_a_zone_starts_in_that_zone_by_its_name(cloud: "FakeAws") -> None:
+    """He would have believed that a zone is full: prices call it use1-az6, and no subnet has that name."""
+    answer = provision("up", "p4d.24xlarge", "--region", "us-east-1", "--market", "spot", "--yes", "--places", "1")
+    assert answer.code == 0, answer.err
+    (asked,) = _zones_asked(cloud)
+    found = run("quote", "p4d.24xlarge", "--region", "us-east-1", "--market", "spot", "--json", "--limit", "1")
+    (cheapest,) = found.json["offers"]
+    assert cheapest["zone"].startswith("use1-az")
+    names = {"use1-az6": "us-east-1a", "use1-az1": "us-east-1b", "use1-az2": "us-east-1c", "use1-az4": "us-east-1d"}
+    assert asked == names[cheapest["zone"]]  # as the fake's account names its zones
+
+
+def test_a_zone_that_the_account_has_not_enabled_says_so(cloud: "FakeAws") -> None:
+    """He would have believed that Santiago has no machine, or would have got one in Virginia at its price."""
+    answer = provision("up", "g4dn.2xlarge", "--region", "us-east-1-scl-1", "--yes")
+    assert answer.code == 10, answer.err
+    assert "not offered in us-east-1-scl-1, or the account has not enabled that zone" in answer.err
+    assert not cloud.live()
+
+
 def test_u80_three_errors_have_three_reactions(cloud: "FakeAws") -> None:
     """He would have believed that one text means one cause: a zone without the type was asked again and again."""
     script(cloud, "RunInstances", code="Unsupported", status=400, times=99, where={"zone": "us-east-1a"})

@@ -68,6 +68,8 @@ def test_every_place_is_known_and_a_zone_has_the_country_that_it_stands_in() -> 
         found = places.region(row["provider"], row["region"])
         assert found is not None, words(row)
         assert (found.name, found.partition) == (row["region"], row["partition"]), words(row)
+        zone = places.zone(row["provider"], row["zone"])
+        assert zone is None or zone.region == row["region"], words(row)
         own = places.country_of(row["provider"], row["region"], None)
         assert not row["zone"] or places.country_of(row["provider"], row["region"], row["zone"]) or not own, words(row)
 

@@ -316,6 +316,15 @@ def test_traps_72_92_a_card_that_the_seller_left_open_is_not_chosen_for_him(tmp_
     assert row["accelerator_id"] == "nvidia-h100-pcie-80gb"
 
 
+def test_a_data_centre_that_is_filed_under_two_regions_is_one_offer_where_it_stands(tmp_path: Path) -> None:
+    """U03: the same machine stood in two rows at one price, and one of them was said to be in Norway."""
+    row = table_row(provider="runpod", region="NO", zone="EU-SE-1", instance_type="8x_H100_SECURE")
+    result = ingested(tmp_path, row, {**row, "region": "SE"})
+    assert [(offer["region"], offer["zone"]) for offer in result.offers] == [("SE", "EU-SE-1")]
+    assert "its source files the zone under NO" in result.offers[0]["note"]
+    assert result.report.refused == {"the same offer twice": 1}
+
+
 # -- counts, memory, dates ---------------------------------------------------------------------------------------------
 
 

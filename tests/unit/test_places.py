@@ -454,3 +454,13 @@ def test_bad_cell_is_reported_with_file_and_line(damaged: Path, right: str, wron
     table.write_text(text.replace(right, wrong), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"places\.csv, line \d+: .*(fifty|nobody)"):
         places.regions()
+
+
+def test_a_zone_is_found_by_each_of_its_names() -> None:
+    found = places.zone("aws", "USE1-ATL1-AZ1")
+    assert found is not None
+    assert (found.name, found.region, found.kind, found.city) == ("us-east-1-atl-1", "us-east-1", "local", "Atlanta")
+    assert places.zones_called("us-east-1-atl-1a") == (found,)
+    assert places.zone("aws", "us-east-1a") is None
+    assert places.zone("gcp", "us-east-1-atl-1") is None
+    assert places.zones_called("") == ()
