@@ -1,6 +1,6 @@
 """`quote`: offers for an accelerator expression, with what was hidden and what could be asked instead."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -360,7 +360,7 @@ def _answer(session: Session, query: Query, today: date, show_hidden: bool) -> Q
     )
     notices = [*(Notice(code="catalog", text=text) for text in session.warnings), *_notices(session, answer)]
     notices += [Notice(code="limit", text=text) for text in session.said]
-    if not result.total and (query.providers or query.regions):
+    if not result.total and (query.providers or query.regions or query.zones):
         notices += _without_prices(session, query)
     return replace(answer, notices=tuple(notices))
 
@@ -600,26 +600,43 @@ def _which(offer: Offer) -> str:
 
 
 def _without_prices(session: Session, query: Query) -> Iterator[Notice]:
-    """Says so when no source has any price of the parts of sellers that were asked about."""
+    """Says so when no source has any price of the sellers, their parts, or the places that were asked about."""
     from cloudaccel.facts import places
 
-    asked = set(query.providers)
-    if not asked:
-        known = places.regions()
-        asked = {(provider, known[provider, name].partition) for provider, name in known if name in query.regions}
+    sellers = {(key, found.partition) for key, found in places.regions().items() if key[1] in query.regions}
+    asked = set(query.providers) or {(provider, partition) for (provider, _), partition in sellers}
     priced: set[tuple[str, ...]] = set(session.read(lambda db: db.execute(_PRICED).fetchall()))
     if session.overlay is not None:
         priced.update(session.overlay.db.execute(_PRICED).fetchall())
-    if asked and not asked & priced:
-        parts = ", ".join(sorted(partition for _, partition in asked))
-        text = (
-            f"no source of this catalog has any price of {parts}: that says nothing of what is sold there. "
-            "Carry prices in by --price-file."
-        )
-        yield Notice(code="no_price_source", text=text)
+    if asked and asked.isdisjoint((provider, partition) for provider, partition, _ in priced):
+        without = ", ".join(sorted(partition for _, partition in asked))
+    else:
+        # A region that the sellers asked do not have is a wrong question, and not a gap of the sources.
+        regions = {name for (provider, name), partition in sellers if (provider, partition) in asked}
+        zones = {places.zones_called(zone.name)[0].name for zone in query.zones if places.zones_called(zone.name)}
+        if not (regions or zones) or _any_priced(session, query, priced):
+            return
+        without = ", ".join(sorted(regions | zones))
+    text = (
+        f"no source of this catalog has any price of {without}: that says nothing of what is sold there. "
+        "Carry prices in by --price-file."
+    )
+    yield Notice(code="no_price_source", text=text)
 
 
-_PRICED = "SELECT DISTINCT provider, partition FROM place"
+def _any_priced(session: Session, query: Query, priced: Iterable[tuple[str, ...]]) -> bool:
+    """Whether anything at all is on offer in the regions and zones of a query."""
+    wanted = {region.lower() for region in query.regions}
+    sellers = [p for p in priced if not query.providers or (p[0], p[1]) in query.providers]
+    if any(region.lower() in wanted for _, _, region in sellers):
+        return True
+    return any(_in_catalog(session, _ZONES, zone.name) for zone in query.zones)
+
+
+_PRICED = (
+    "SELECT DISTINCT provider, partition, region FROM place "
+    "WHERE EXISTS (SELECT 1 FROM offer WHERE offer.place = place.id AND offer.current)"
+)
 
 
 def _on_demand_beside(session: Session, offers: Sequence[Offer]) -> dict[str, Decimal | None]:

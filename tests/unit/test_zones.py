@@ -44,3 +44,14 @@ def test_a_zone_apart_says_where_it_stands_and_that_an_account_has_to_enable_it(
 def test_json_says_which_places_were_asked_for() -> None:
     answer = run("quote", "T4", "--region", "us-east-1-scl-1,eu-west-1", "--json").json
     assert {"us-east-1-scl-1", "eu-west-1"} <= set(answer["query"]["regions"])
+
+
+def test_u88_a_region_or_zone_of_which_no_source_has_a_price_is_unknown_and_not_empty() -> None:
+    """He would have believed that AWS sells no T4 in Ningxia or Buenos Aires: no list of theirs was ever read."""
+    for place in ("cn-northwest-1", "us-east-1-bue-1", "us-east-1-bue-1a"):
+        answer = run("quote", "T4", "--region", place)
+        assert answer.code == 6, place
+        assert f"no source of this catalog has any price of {place.removesuffix('a')}:" in answer.err
+    assert run("quote", "MI300X", "--region", "us-east-1").code == 3  # of which there are prices, and none of this
+    assert run("quote", "MI300X", "--region", "us-east-1-scl-1").code == 3
+    assert run("quote", "T4", "--region", "us-east-1", "--provider", "azure").code == 3  # not a region of theirs
