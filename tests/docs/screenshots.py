@@ -27,11 +27,12 @@ def main(folder: Path = FOLDER) -> int:
         return 3
     folder.mkdir(parents=True, exist_ok=True)
     with served() as address, sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=120_000)
         for name, scheme in _SHOTS:
             context = browser.new_context(
                 color_scheme=scheme, viewport={"width": _WINDOW[0], "height": _WINDOW[1]}, reduced_motion="reduce"
             )
+            context.set_default_timeout(120_000)
             page = context.new_page()
             page.goto(address + QUESTION, wait_until="load")
             page.screenshot(path=str(folder / name))
