@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from cloudaccel import registry, units
 from cloudaccel.access.people import DEFAULT_PROJECT, checked_project, local_principal
@@ -19,7 +20,7 @@ from cloudaccel.cli import (
     provision_ssh,
     provision_watch,
 )
-from cloudaccel.cli.provision_wait import stoppable, waiting
+from cloudaccel.cli.provision_wait import Rounds, stoppable, waiting
 from cloudaccel.errors import CloudAccelError, ConfigError, LimitExceeded, ProviderError
 from cloudaccel.output import runs as out
 from cloudaccel.protocols import Instances, Provider
@@ -29,14 +30,13 @@ from cloudaccel.provision.clock import SystemClock
 from cloudaccel.provision.cost import Cost, cost
 from cloudaccel.provision.disks import address_lines, disk_lines
 from cloudaccel.provision.journal import Journal
-from cloudaccel.provision.launch import Launcher
+from cloudaccel.provision.launch import NEXT_ROUND, Launcher
 from cloudaccel.provision.places import Places, Preview
 from cloudaccel.provision.reports import read_report
 from cloudaccel.provision.values import (
     ON_INTERRUPTION,
     OVER,
     UNFINISHED,
-    Attempt,
     Candidate,
     Outcome,
     Run,
@@ -261,17 +261,19 @@ def _start(
             f"warning: run {run.id} of the same request is not proved gone ({run.state.replace('_', ' ')}) and may "
             f"still bill; another is started beside it. End it: cloudaccel provision down {run.id}"
         )
-    count = [0]
     with stoppable(_STOPPED), waiting(quiet=a.quiet) as line:
+        rounds = Rounds(line.note)
 
-        def log(attempt: Attempt) -> None:
-            count[0] += 1
-            line.note(provision_render.attempt_line(count[0], attempt))
+        def say(what: str, until: datetime | None) -> None:
+            if what == NEXT_ROUND:
+                rounds.over()
+            line.say(what, until)
 
         run = unfinished or journal.open_run(request.spec, principal=local_principal(), project=project)
-        launcher = Launcher(journal, load, SystemClock(), log=log, standing=limits, say=line.say)
+        launcher = Launcher(journal, load, SystemClock(), log=rounds.attempt, standing=limits, say=say)
         try:
             outcome = launcher.up(request.spec, wait_s=wait_s, resume=run)
+            rounds.over()
         except KeyboardInterrupt:  # the second: what was begun is left to a later ending
             ending = provision_end.not_proved(journal, run)
             outcome = Outcome(

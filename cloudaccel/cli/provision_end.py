@@ -30,6 +30,7 @@ def add_down(p: argparse.ArgumentParser) -> None:
     flags.add(p, "--all", " runs that are not proved gone")
     flags.add(p, "--yes", " (only --all asks)")
     flags.add(p, "--wait", " for proof (default 15m)", default="15m")
+    p.add_argument("--dry-run", action="store_true", help="say what would be ended; ask no cloud, end nothing")
 
 
 def add_reap(p: argparse.ArgumentParser) -> None:
@@ -56,6 +57,8 @@ def down(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider
     runs = _not_proved_gone(journal) if a.all else named(journal, a.run)
     if not runs and a.output != "json":
         common.write("No run is open: nothing to end.\n")
+    if a.dry_run:
+        return _dry_run(a, journal, runs)
     if a.all and runs and not a.yes:
         question = f"End {units.counted(len(runs), 'run')}: {', '.join(run.id for run in runs)}?"
         common.confirm(question, alone="down --all ends every run", refused="nothing was ended.")
@@ -77,6 +80,33 @@ def down(a: argparse.Namespace, journal: Journal, load: Callable[[str], Provider
     for ending in endings:
         _say_ending(a, journal, ending)
     return 11 if any(e.remaining for e in endings) else 0
+
+
+def _dry_run(a: argparse.Namespace, journal: Journal, runs: Sequence[Run]) -> int:
+    """Say what would be ended, as far as the journal knows: no cloud is asked, so nothing is proved gone or there."""
+    found = [(run, may_bill(journal, run)) for run in runs]
+    if a.output == "json":
+        body = [
+            {"run": run.id, "state": run.state, "over": _is_over(run, left), "would_end": list(left)}
+            for run, left in found
+        ]
+        answers.write(a, "provision.down", {"dry_run": True, "runs": body})
+        return 0
+    for run, left in found:
+        if _is_over(run, left):
+            common.write(
+                f"run {run.id}  {run.state.replace('_', ' ')}: it is over, and nothing of it would be asked for.\n"
+            )
+            continue
+        rest = "; ".join(left) or "nothing is known of it; its places would be asked for its tag"
+        common.write(f"run {run.id}  {run.state.replace('_', ' ')}, would be ended: {rest}\n")
+    if found:
+        common.write("By the journal alone: no cloud was asked, nothing was ended, and nothing is proved.\n")
+    return 0
+
+
+def _is_over(run: Run, left: Sequence[str]) -> bool:
+    return run.state in OVER and not left
 
 
 def named(journal: Journal, names: Sequence[str]) -> list[Run]:

@@ -3,11 +3,12 @@
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
 
-from cloudaccel.cli import common
+from cloudaccel.cli import common, provision_render
+from cloudaccel.provision.values import Attempt
 
 _CLEAR = "\r\x1b[K"
 
@@ -44,6 +45,36 @@ class WaitLine:
         """One line that stays."""
         self.clear()
         common.note(text, quiet=self._quiet)
+
+
+class Rounds:
+    """The attempt log of ``up --wait``: a place that answers as before is counted, not told again."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._said: dict[tuple[str, ...], tuple[str, str]] = {}
+        self._asked = self._same = 0
+
+    def attempt(self, attempt: Attempt) -> None:
+        """Tell of one place, unless it says what it said last; that it is not asked again yet is said once beside."""
+        self._asked += 1
+        c, now = attempt.candidate, (attempt.outcome, attempt.detail)
+        kind = "blocked" if attempt.outcome == "blocked" else "answer"
+        place = (c.provider, attempt.zone or c.region, c.instance, c.market, kind)
+        if self._said.get(place) == now:
+            self._same += 1
+            return
+        self._said[place] = now
+        if attempt.outcome == "created":
+            self.over()
+        self._note(provision_render.attempt_line(self._asked, attempt))
+
+    def over(self) -> None:
+        """The round is over: say how many places are as they were."""
+        if self._same:
+            word = "place is" if self._same == 1 else "places are"
+            self._note(f"{self._asked:>3}  {self._same} {word} as before")
+        self._same = 0
 
 
 @contextmanager

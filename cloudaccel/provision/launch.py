@@ -44,6 +44,7 @@ START_S = 900.0  # a machine that is not running by then is taken down again
 REPLAY_S = 24 * 3600.0  # for how long a token certainly still means the same call
 _STOPS_CLOUD = (AuthError, PolicyDenied)
 _STOPS_RUN = (RequestInvalid, Conflict, MalformedResponse, OutcomeUnknown)
+NEXT_ROUND = "capacity, to be asked for again at every place"  # what is waited for between two rounds of places
 _PATIENCE = ("capacity", "blocked", "throttled", "unavailable")  # what waiting may mend
 
 
@@ -131,7 +132,7 @@ class Launcher:
                 return self._fail(
                     self._journal.renew(run), self._attempts[-1].detail if self._attempts else "no place to try"
                 )
-            self._waits.pause(wait, "capacity, to be asked for again at every place", until)
+            self._waits.pause(wait, NEXT_ROUND, until)
 
     def _worth_waiting(self) -> bool:
         return any(attempt.outcome in _PATIENCE for attempt in self._attempts)

@@ -1,23 +1,28 @@
 """Waiting: it is told, it keeps the hold, and what is taken over meanwhile is left alone."""
 
+import argparse
 import io
+import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="needs cloudaccel[provision]")
 
+from cloudaccel.cli import common, provision_end
+from cloudaccel.cli.provision_wait import Rounds
 from cloudaccel.cli.provision_wait import waiting as waiting_line
-from cloudaccel.errors import OutcomeUnknown
+from cloudaccel.errors import OutcomeUnknown, QuotaExceeded
 from cloudaccel.provision import identity, waiting
 from cloudaccel.provision.clock import SystemClock
 from cloudaccel.provision.journal import HOLD, HoldLost
-from cloudaccel.provision.launch import Launcher
+from cloudaccel.provision.launch import NEXT_ROUND, Launcher
 from cloudaccel.provision.teardown import Ender
-from cloudaccel.provision.values import Run
+from cloudaccel.provision.values import Attempt, Run
 from cloudaccel.provision.waiting import Waits
 from cloudaccel.testing.crashes import Killed, VirtualClock
 from tests.small_cloud import World, small_world
@@ -232,3 +237,82 @@ def test_a_wait_is_said_once_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> No
     with waiting_line(quiet=True) as line:
         line.say("m-0 to run", None)
     assert capsys.readouterr().err == ""
+
+
+def test_a_round_in_which_nothing_changed_is_one_line(world: World) -> None:
+    """Thirty places, asked every half minute for an hour, filled the screen with what had been said before."""
+    lines: list[str] = []
+    rounds = Rounds(lines.append)
+
+    def say(what: str, _until: datetime | None) -> None:
+        if what == NEXT_ROUND:
+            rounds.over()
+
+    world.cloud.full = True
+    moments: list[datetime] = []
+
+    def slept(at: datetime) -> None:
+        moments.append(at)
+        if len(moments) == 12:
+            world.cloud.faults_of_create = [QuotaExceeded("none left.", provider="small")]
+        world.cloud.full = len(moments) < 20
+
+    world.clock.slept = slept
+    outcome = Launcher(world.journal, world.load, world.clock, log=rounds.attempt, say=say).up(
+        world.spec(), wait_s=7200
+    )
+    rounds.over()
+    assert outcome.exit_code == 0
+    told = ["as before" if "as before" in line else line.split()[5] for line in lines]
+    changes = [word for word, before in zip(told, [None, *told], strict=False) if word != before]
+    assert changes == ["capacity", "as before", "quota", "capacity", "as before", "created"]
+    assert lines[1].split() == ["2", "1", "place", "is", "as", "before"]
+    assert len(outcome.attempts) == len(lines), "one place: a line a round"
+
+
+def test_that_a_place_is_not_asked_again_yet_is_said_once(world: World) -> None:
+    """Its answer after that, the same as before, is no news either; another time until which it waits is."""
+    lines: list[str] = []
+    rounds = Rounds(lines.append)
+    candidate = world.spec().candidates[0]
+    said = [("capacity", "full."), ("blocked", "until 10:00"), ("capacity", "full."), ("blocked", "until 10:00"),
+            ("blocked", "until 11:00"), ("quota", "none.")]  # fmt: skip
+    for outcome, detail in said:
+        for zone in ("a", "b"):
+            rounds.attempt(Attempt(candidate=candidate, zone=zone, outcome=outcome, detail=detail))
+        rounds.over()
+    words = [line.split(maxsplit=1)[1] for line in lines]
+    assert [w for w in words if "as before" in w] == ["2 places are as before"] * 2
+    assert sum("full." in w for w in words) == sum("10:00" in w for w in words) == sum("11:00" in w for w in words) == 2
+
+
+def test_what_an_ending_would_do_is_said_and_nothing_is_done(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There was no way to see what ``down --all`` would end but to let it."""
+    run = world.start()
+
+    def unasked(_name: str) -> NoReturn:
+        raise AssertionError("a cloud was asked")
+
+    def down(*words: str) -> tuple[int, str]:
+        parser = argparse.ArgumentParser()
+        provision_end.add_down(parser)
+        common.add_output(parser)
+        return provision_end.down(parser.parse_args(words), world.journal, unasked), capsys.readouterr().out
+
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    for words in ([run.id], ["--all"]):
+        code, out = down(*words, "--dry-run")
+        assert code == 0
+        assert f"run {run.id}  ready, would be ended: machine m-0 (here); machine m-1 (here)" in out
+        assert "no cloud was asked, nothing was ended, and nothing is proved" in out
+    code, out = down("--all", "--dry-run", "--json")
+    (one,) = json.loads(out)["runs"]
+    assert (one["run"], one["over"], one["would_end"]) == (run.id, False, ["machine m-0 (here)", "machine m-1 (here)"])
+    assert json.loads(out)["dry_run"] is True
+    assert world.journal.run(run.id).state == run.state
+    assert len(world.cloud.live()) == 2
+    _ends_run(world, run)
+    assert "it is over" in down(run.id, "--dry-run")[1]
+    assert "No run is open" in down("--all", "--dry-run")[1]
