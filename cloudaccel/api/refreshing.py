@@ -1,8 +1,8 @@
 """`refresh`: carry prices in and out, and say what the catalog holds; only a snapshot's address opens a connection."""
 
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,15 @@ from cloudaccel.catalog.scratch import scratch, tidy
 from cloudaccel.catalog.signing import Signer, signer_of
 from cloudaccel.catalog.snapshot_write import write_snapshot
 from cloudaccel.errors import ConfigError, QueryError, SnapshotCorrupt, SnapshotMissing
+from cloudaccel.model.quarantine import quarantine_reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderStatus:
-    """What the catalog holds of one provider. Dates are ISO; `as_of` is the oldest price, `as_of_until` the newest."""
+    """What the catalog holds of one provider. Dates are ISO; `as_of` is the oldest price, `as_of_until` the newest.
+
+    `quarantined` counts the prices that are held back, by the code of why (`cloudaccel.model.quarantine`).
+    """
 
     provider: str
     regions: int
@@ -30,6 +34,7 @@ class ProviderStatus:
     as_of: str | None
     as_of_until: str | None
     sources: int
+    quarantined: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,10 +179,12 @@ def _held(opened: store.Catalog) -> Status:
             "JOIN place p ON p.id = o.place WHERE o.current GROUP BY 1"
         )
     }
+    held = _quarantined(opened)
     providers = tuple(
         ProviderStatus(
             provider=provider, regions=regions, offers=offers, as_of=as_of, as_of_until=until,
             unpriced=extra.get(provider, (0, 0))[0], sources=extra.get(provider, (0, 0))[1],
+            quarantined=held.get(provider, {}),
         )
         for provider, regions, offers, as_of, until in rows
     )  # fmt: skip
@@ -187,6 +194,18 @@ def _held(opened: store.Catalog) -> Status:
         providers=providers, lists=_lists(),
         warnings=(*opened.warnings, late) if late else opened.warnings,
     )  # fmt: skip
+
+
+def _quarantined(opened: store.Catalog) -> Mapping[str, Mapping[str, int]]:
+    """Provider -> code of why a price is held back -> how many are."""
+    found: dict[str, dict[str, int]] = {}
+    for provider, note in opened.db.execute(
+        "SELECT p.provider, o.note FROM offer o JOIN place p ON p.id = o.place "
+        "WHERE o.current AND o.status = 'quarantined'"
+    ):
+        code = quarantine_reason("quarantined", note or "") or ""
+        found.setdefault(provider, {})[code] = found.get(provider, {}).get(code, 0) + 1
+    return found
 
 
 def _lists() -> tuple[ListStatus, ...]:

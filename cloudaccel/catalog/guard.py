@@ -13,6 +13,7 @@ from statistics import median
 
 from cloudaccel.catalog.rows import Row
 from cloudaccel.model import offer_id
+from cloudaccel.model.quarantine import WORDS
 
 Segment = tuple[str, str, str]  # provider, partition, region
 
@@ -146,14 +147,14 @@ def _moved(row: Row, last: str) -> str:
         return ""
     one, other = sorted((Decimal(last), Decimal(row["price_per_hour"])))
     most = MOST_MOVED.get(row["market"], MOST_MOVED_ELSE)
-    return f"it was {last}, and prices move by {most} times at most" if one * most < other else ""
+    return WORDS["price_moved"].format(last=last, most=most) if one * most < other else ""
 
 
 def _above(row: Row, on_demand: str) -> str:
     if row["market"] != "spot" or not (on_demand and row["price_per_hour"]):
         return ""
     above = Decimal(row["price_per_hour"]) > Decimal(on_demand) * SPOT_ABOVE
-    return f"on demand costs {on_demand}" if above else ""
+    return WORDS["spot_above_on_demand"].format(on_demand=on_demand) if above else ""
 
 
 def _kind(row: Row) -> tuple[str, ...]:
@@ -182,7 +183,7 @@ def _far_below(row: Row, middle: Decimal | None) -> str:
     each = _each(row)
     if middle is None or each is None or each >= middle * _FAR_BELOW:
         return ""
-    return f"{each:.4g} per accelerator, where {middle:.4g} is the median of its kind"
+    return WORDS["outlier_low"].format(each=f"{each:.4g}", middle=f"{middle:.4g}")
 
 
 def _join(before: Mapping[str, Row], after: Mapping[str, Row], own: frozenset[str], judged: Judged) -> None:

@@ -34,6 +34,7 @@ from cloudaccel.catalog.ingest_sources import Sources
 from cloudaccel.catalog.rows import HISTORY_KEY, OFFER_KEY, Row, history_checker, offer_checker
 from cloudaccel.errors import ConfigError
 from cloudaccel.model import Source
+from cloudaccel.model.quarantine import WORDS
 
 TABLE_COLUMNS = (
     "provider", "region", "zone", "instance_type", "accelerator", "accelerator_count", "accelerator_memory_gib",
@@ -262,8 +263,8 @@ class _Run:
         if first["price_per_hour"] == row["price_per_hour"]:
             raise RowRefusedError("the same offer twice")
         # Neither the lower nor the later one is known to be right: nobody may plan with either.
-        add_note(first, f"quarantined: another row says {row['price_per_hour'] or 'nothing'}, this one said "
-                        f"{first['price_per_hour'] or 'nothing'}")  # fmt: skip
+        other, own = (entry["price_per_hour"] or "nothing" for entry in (row, first))
+        add_note(first, WORDS["rows_disagree"].format(other=other, own=own))
         first.update(price_per_hour="", upfront="", parts="", status="quarantined")
         raise RowRefusedError("two prices for one offer")
 

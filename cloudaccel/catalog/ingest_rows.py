@@ -17,6 +17,7 @@ from cloudaccel.facts import places
 from cloudaccel.facts.accelerators import all_accelerators
 from cloudaccel.facts.loader import read_table
 from cloudaccel.model import Accelerator
+from cloudaccel.model.quarantine import WORDS
 
 # price_kind -> market, term, offering class
 _KINDS = {
@@ -230,7 +231,7 @@ def _set_price(row: Row, table: Mapping[str, str], reading: Reading) -> None:
     if reading.quarantine:
         row["status"] = "quarantined"
         row["upfront"] = ""
-        add_note(row, f"quarantined: {reading.quarantine}; the price was {price} {row['currency']}")
+        add_note(row, WORDS["source_noted"].format(why=reading.quarantine, price=f"{price} {row['currency']}"))
     elif reading.host_unpriced:
         row["status"] = "unknown"
         row["parts"] = f"accelerator=1*{price};host=1*?"

@@ -319,6 +319,8 @@ def _show_status(status: api.Status, a: argparse.Namespace) -> int:
     common.write("\n".join(common.table(headings, rows, frozenset({1, 2, 3, 6}), common.screen_width())) + "\n")
     total = sum(p.offers for p in status.providers)
     common.write(f"\n{total:,} offers of {len(status.providers)} providers.\n")
+    for line in _quarantine_lines(status.providers):
+        common.write(f"{line}\n")
     if (process := schedule_status()) is not None:
         common.write(f"{_schedule_words(process)}\n")
     for line in _list_lines(status.lists):
@@ -334,6 +336,14 @@ def _schedule_words(found: ScheduleStatus) -> str:
     when = f"next at {found.next_at[:16]}Z" if found.next_at else at_work
     failed = f" The last run failed: {found.error}" if found.error else ""
     return f"Refreshed on the schedule {found.schedule!r} {who}, {when}.{failed}"
+
+
+def _quarantine_lines(providers: Sequence[api.ProviderStatus]) -> Iterator[str]:
+    """One line for each provider of which prices are held back, by the code of why."""
+    for p in providers:
+        if p.quarantined:
+            parts = ", ".join(f"{count} {code}" for code, count in sorted(p.quarantined.items()))
+            yield f"{p.provider}: prices in quarantine: {parts}. In 'quote --json' they have price.quarantine."
 
 
 def _list_lines(lists: Sequence[api.ListStatus]) -> list[str]:

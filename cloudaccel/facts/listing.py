@@ -17,6 +17,7 @@ from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.names import MEMORY_TOLERANCE, resolve
 from cloudaccel.facts.places import country_of, region
 from cloudaccel.model import Availability, Offer, Price, PricePart, Source, identified
+from cloudaccel.model.quarantine import WORDS
 from cloudaccel.protocols import Json, Scope, Web
 
 # No machine on any list costs as much: the dearest row of the 2026-06 snapshot is 216 USD per hour.
@@ -369,7 +370,7 @@ def _price(listed: Listed) -> Price:
     if known is None:
         status, note = "unknown", note or "the list names it without a price"
     elif known > MAX_PER_HOUR:
-        known, status, note = None, "quarantined", f"{known} per hour is above {MAX_PER_HOUR}"
+        known, status, note = None, "quarantined", WORDS["above_maximum"].format(known=known, most=MAX_PER_HOUR)
     return Price(
         amount=known, currency=listed.currency, status=status,
         as_of=(listed.seen_since or listed.observed_at.date()).isoformat(),

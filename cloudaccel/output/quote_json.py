@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudaccel.api import quoting as api
 from cloudaccel.model import Offer, PricePart, Query
+from cloudaccel.model.quarantine import quarantine_reason
 from cloudaccel.model.verdict import DISCLAIMER
 from cloudaccel.output.columns import COLUMNS, View, accelerator_of, listed_price, plain, times
 
@@ -198,6 +199,7 @@ def _price(offer: Offer, view: View, per: str) -> dict[str, Any]:
             "url": price.source.url,
         },
         "note": price.note or None,
+        "quarantine": quarantine_reason(price.status, price.note),
     }
     if view.answer.conversion is not None:
         listed = listed_price(offer, view)

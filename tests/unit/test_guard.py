@@ -1,8 +1,15 @@
 """What a new price list may change, and what it may not: judged without a clock, a file or a network."""
 
+import json
+import re
+
+import pytest
+
 from cloudaccel.catalog.guard import judge
 from cloudaccel.catalog.rows import OFFER_COLUMNS, Row
+from cloudaccel.cli import main
 from cloudaccel.model import offer_id
+from cloudaccel.model.quarantine import WORDS, quarantine_reason
 
 
 def row(instance: str = "a8", price: str = "16", **fields: str) -> Row:
@@ -126,9 +133,43 @@ def test_u06_a_bid_floor_is_not_taken_for_a_price() -> None:
     (held,) = judged.segments[NORTH]
     assert (held["status"], held["price_per_hour"]) == ("quarantined", "")
     assert held["note"] == "0.08 is not believed yet: 0.01 per accelerator, where 3.45 is the median of its kind"
+    assert quarantine_reason(held["status"], held["note"]) == "outlier_low"
     assert not judge(peers, [*peers, floor], believe=True).held
     assert not judge(peers, [*peers, {**floor, "price_per_hour": "1.5"}]).held
     assert not judge(peers[:4], [*peers[:4], floor]).held
     # A bid floor of spot is judged among spot prices, and a share of a card by the whole card's price.
     assert not judge(peers, [*peers, {**floor, "market": "spot"}]).held
     assert not judge(peers, [*peers, {**floor, "count": "1/8", "price_per_hour": "0.43"}]).held
+
+
+@pytest.mark.parametrize(
+    ("note", "code"),
+    [
+        ("0.16 is not believed yet: it was 16, and prices move by 3 times at most", "price_moved"),
+        ("9 is not believed yet: on demand costs 2", "spot_above_on_demand"),
+        ("99999999 per hour is above 100000", "above_maximum"),
+        ("a local zone; quarantined: another row says 3.1, this one said nothing", "rows_disagree"),
+        ("quarantined: read before the price cut of June; the price was 98.32 USD", "source_noted"),
+        ("somebody's own words", "other"),
+    ],
+)
+def test_u06_why_a_price_is_held_back_has_a_code(note: str, code: str) -> None:
+    """A program that watches what is held back would have parsed a sentence, and broken with its next wording."""
+    assert quarantine_reason("quarantined", note) == code
+    assert quarantine_reason("exact", note) is None
+
+
+def test_u06_every_code_is_written_and_read_by_the_same_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """`refresh --status` said that prices were unpriced, and not which were held back, or why."""
+    for code, words in WORDS.items():
+        assert quarantine_reason("quarantined", re.sub(r"{\w+}", "1.5", words)) == code
+    assert main(["refresh", "--status", "--json"]) == 0
+    held = {p["provider"]: p["quarantined"] for p in json.loads(capsys.readouterr().out)["providers"]}
+    assert held["aws"]["source_noted"] > 100
+    assert main(["refresh", "--status"]) == 0
+    assert f"aws: prices in quarantine: {held['aws']['source_noted']} source_noted" in capsys.readouterr().out
+    assert main(["quote", "H100", "--provider", "aws", "--limit", "all", "--json"]) == 0
+    offers = json.loads(capsys.readouterr().out)["offers"]
+    assert {(o["price"]["status"] == "quarantined", o["price"]["quarantine"]) for o in offers} == {
+        (False, None), (True, "source_noted"),
+    }  # fmt: skip
