@@ -51,6 +51,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--interconnect": _flag(metavar="LINK", help="how the accelerators of a machine are linked"),
     "--require-available": _switch(help="only what a source says is really sold there"),
     "--price-file": _flag(metavar="CSV", help="your own prices, laid over the catalog"),
+    "--dry-run": _flag(action="store_true", help="only say what would be done"),
     "--policy": _flag(metavar="A,B", help="packs to judge by: ids of 'policy list', or files"),
     "--max-age": _flag(metavar="TIME", help="older prices are stale: 24h, 30d"),
     # what for

@@ -164,7 +164,7 @@ def _up_limits(p: argparse.ArgumentParser) -> None:
     )
     flags.add(m, "--wait", " for capacity that is missing")
     d = p.add_argument_group("doing it")
-    d.add_argument("--dry-run", action="store_true", help="check prices, permission and quota; create nothing")
+    flags.add(d, "--dry-run", ": check prices, permission and quota; create nothing")
     flags.add(d, "--yes")
     d.add_argument(
         "--new", action="store_true", help="start another run, also when an unfinished one of the same request exists"

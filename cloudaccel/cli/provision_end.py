@@ -30,7 +30,7 @@ def add_down(p: argparse.ArgumentParser) -> None:
     flags.add(p, "--all", " runs that are not proved gone")
     flags.add(p, "--yes", " (only --all asks)")
     flags.add(p, "--wait", " for proof (default 15m)", default="15m")
-    p.add_argument("--dry-run", action="store_true", help="say what would be ended; ask no cloud, end nothing")
+    flags.add(p, "--dry-run", ": by the journal alone; ask no cloud, end nothing")
 
 
 def add_reap(p: argparse.ArgumentParser) -> None:
