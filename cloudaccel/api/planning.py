@@ -73,6 +73,7 @@ def plan(
     rank_by: str = "cost",
     mfu: float | None = None,
     measured: float | None = None,
+    conservative: bool = False,
     max_nodes: int = NODE_STEPS[-1],
     setup: str | None = None,
     disk_price: str | Decimal | None = None,
@@ -103,6 +104,8 @@ def plan(
         Accelerator expression that narrows the hardware; None: everything that trains or serves models.
     mfu, measured
         MFU over the wall clock (0..1), or tokens per second and accelerator, in place of the prior.
+    conservative
+        Plan with the upper end of the estimated hours: deadline, budget, order and total. Of runs alone.
     setup
         Time of start, load and saving that is paid beside the run, such as ``45m``.
     inter_node
@@ -139,6 +142,8 @@ def plan(
     """
     parsed, money = job_money(_job(job, overrides or {}, filters), filters.pop("currency", None), fx_file, tax)
     _check_numbers(parsed, rank_by, mfu, measured, options, max_nodes)
+    if conservative and parsed.workload.serve is not None:
+        raise QueryError("--conservative takes the upper end of a run's hours. For serving lower --utilization.")
     wanted = _wanted(parsed, filters)
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
@@ -162,10 +167,14 @@ def plan(
             described=_described(
                 parsed, wanted, holding,
                 accelerators=accelerators, rank=rank_by, mfu=mfu, measured=measured, inter_node=inter_node, quota=quota,
+                conservative=conservative or None,
             ),
         )  # fmt: skip
         judged = row_judge(judge, named=by.named) if judge.packs else None
-        context = partial(_context, job=parsed, mfu=mfu, measured=measured, holding=holding, given=read_given(quota))
+        context = partial(
+            _context, job=parsed, mfu=mfu, measured=measured, conservative=conservative, holding=holding,
+            given=read_given(quota),
+        )  # fmt: skip
         found = session.read_laid(lambda db: _planned(request, context(db, judged=judged), holding), money.convert)
         found = replace(found, rejected=(*found.rejected, *_not_on_offer(session, request.query, found)))
     return replace(_ruled(found, by, judge, closed, own), shown=money.shown)
@@ -369,7 +378,7 @@ def _job(job: JobLike, overrides: Mapping[str, Any], filters: Mapping[str, objec
 def _described(job: Job, wanted: Mapping[str, Any], holding: Holding | None, **flags: object) -> dict[str, Any]:
     """What was asked, for the lock."""
     filters = {name: str(value) for name, value in sorted(wanted.items())}
-    for flag in ("inter_node", "quota"):
+    for flag in ("inter_node", "quota", "conservative"):
         if flags.get(flag) in (None, ()):
             flags.pop(flag, None)
     return {"job": dict(job.given), **flags, "filters": filters, **(holding.said if holding is not None else {})}
@@ -386,6 +395,7 @@ def _context(
     job: Job,
     mfu: float | None,
     measured: float | None,
+    conservative: bool,
     judged: "RowJudge | None",
     holding: Holding | None,
     given: Given | None,
@@ -410,6 +420,7 @@ def _context(
             measured=measured,
             mfu=mfu,
             machine=machine,
+            conservative=conservative,
         )
 
     most = None if given is None else given.most_by()

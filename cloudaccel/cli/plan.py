@@ -56,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
         help="MFU to assume, 0..1: share of the dense peak over the whole clock, in place of the prior",
     )
     s.add_argument("--measured", type=float, metavar="N", help="tokens per second and accelerator; of output, to serve")
+    s.add_argument(
+        "--conservative",
+        action="store_true",
+        help="plan with the upper end of the estimated hours, not the likely ones",
+    )
     s.add_argument("--setup", metavar="TIME", help="start, load and saving paid beside the run (default 45m)")
     flags.add(s, "--disk-price")
     s.add_argument("--transfer-price", metavar="MONEY", help="per GB brought in from elsewhere (default 0.09)")
@@ -146,7 +151,7 @@ def run(a: argparse.Namespace) -> int:
         options=_ALL if a.limit is None else a.limit, startable=a.startable, price_file=a.price_file, catalog=a.catalog,
         provider=a.provider, region=a.region,
         country=a.country, market=a.market or "on-demand", residency=a.residency, interconnect=a.interconnect,
-        inter_node=a.inter_node,
+        inter_node=a.inter_node, conservative=a.conservative,
         require_available=a.require_available, rules=common.rules_of(a),
         inventory=a.inventory, reservation=a.reservation, window=a.window, paid=a.paid,
         currency=a.currency, fx_file=a.fx_file, tax=a.tax, quota=a.quota or (),

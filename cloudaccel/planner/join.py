@@ -51,9 +51,10 @@ class Sized:
         )
 
 
-# Rank as a float, total, hours, place, machines, serial number: a whole order. Then what was joined, and the bits of
+# Rank as a float, total, hours, machines, place, serial number: a whole order, in which of two equals the one of fewer
+# machines comes first. Then what was joined, and the bits of
 # what is against it. Rounding to a float never turns an order round; where floats are equal, the total decides.
-Pair = tuple[float, Decimal, Decimal, tuple[str, str, str, str], int, int, Sized, PriceClass, int]
+Pair = tuple[float, Decimal, Decimal, int, tuple[str, str, str, str], int, Sized, PriceClass, int]
 
 
 class Field:
@@ -92,7 +93,7 @@ class Field:
                 against |= BUDGET
             serial += 1
             by = float(total) if rank is None else rank(c)
-            broken[against.bit_count()].append((by, total, hours, c.place, machines, serial, sized, c, against))
+            broken[against.bit_count()].append((by, total, hours, machines, c.place, serial, sized, c, against))
             least = total if least is None or total < least else least
             if not against and (cheapest is None or total < cheapest):
                 cheapest = total

@@ -52,7 +52,7 @@ def _late(request: Request, hours: Decimal) -> str:
 
 
 def _name(pair: Pair) -> str:
-    (provider, region, instance, _), machines = pair[3:5]
+    machines, (provider, region, instance, _) = pair[3:5]
     return f"{provider} {region} {instance}" + (f" ×{machines}" if machines > 1 else "")
 
 

@@ -122,7 +122,7 @@ def option_json(option: Option) -> dict[str, Any]:
         "total": _money(option.total),
         "fit": {
             "verdict": option.fit.verdict, "memory_gib": _memory(option.fit), "shape": _shape(option.fit),
-            "serving": _serving(option.fit),
+            "serving": _serving(option.fit), "speed": _speed(option.fit),
             "reasons": [{"code": reason.code, "text": reason.text} for reason in option.fit.reasons],
         },
         "blocked": [{"reason": reason, "text": text} for reason, text in option.blocked],
@@ -145,6 +145,18 @@ def _serving(fit: Fit) -> dict[str, Any] | None:
         "output_tokens_per_s_high": round(serving.output_tokens_per_s_high, 1),
         "requests_at_once": serving.batch, "ttft_s": round(serving.ttft_s, 4), "tpot_s": round(serving.tpot_s, 5),
         "kv_tokens": serving.kv_tokens, "max_context": serving.max_context,
+    }  # fmt: skip
+
+
+def _speed(fit: Fit) -> dict[str, float | None] | None:
+    """What the hours of a run are made of; None for serving, and where nobody knows them."""
+    if fit.hours_likely is None:
+        return None
+    return {
+        "tokens_per_s": _round(fit.tokens_per_s), "step_mfu": _round(fit.step_mfu),
+        "recompute_factor": _round(fit.recompute_factor), "goodput": _round(fit.goodput),
+        "network_stretch": _round(fit.network_stretch), "link_stretch": _round(fit.link_stretch),
+        "pipeline_stretch": _round(fit.pipeline_stretch),
     }  # fmt: skip
 
 

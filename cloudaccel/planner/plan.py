@@ -186,7 +186,7 @@ class _Builder:
 
     def option(self, pair: Pair, *, also: bool = False) -> Option:
         """The option of a pair; with `also`, the other places that sell the same at the same price."""
-        _, _, hours, _, machines, _, shape, price_class, _ = pair
+        _, _, hours, machines, _, _, shape, price_class, _ = pair
         context, offer = self._context, self._offers[price_class.oid]
         judgement = price_class.judgement
         held = self._request.held

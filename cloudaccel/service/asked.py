@@ -127,6 +127,7 @@ class PlanRequest(RuleFields):
     rank: Text = Field(default="cost", description="cost, time or carbon")
     mfu: float | None = None
     measured: float | None = None
+    conservative: bool = Field(default=False, description="plan with the upper end of the estimated hours")
     max_nodes: int = Field(default=64, ge=1, le=1024)
     setup: Text | None = None
     disk_price: Text | None = None
@@ -211,7 +212,8 @@ def _planned(body: PlanRequest, catalog: str | Path | None) -> Any:
     filters: Any = body.filters.model_dump()
     return planning.plan(
         job, accelerators=body.accelerators, rank_by=body.rank, mfu=body.mfu, measured=body.measured,
-        max_nodes=body.max_nodes, setup=body.setup, disk_price=body.disk_price, transfer_price=body.transfer_price,
+        conservative=body.conservative, max_nodes=body.max_nodes, setup=body.setup, disk_price=body.disk_price,
+        transfer_price=body.transfer_price,
         options=body.limit, startable=body.startable, catalog=catalog, rules=rules_of(body),
         currency=body.currency, tax=body.tax, **filters,
     )  # fmt: skip

@@ -313,6 +313,10 @@ def _workload(values: Mapping[str, Any]) -> Workload:
         raise ConfigError(f"{', '.join(misplaced)}: only a serve job has it.")
     if values.get("method", "full") != "full" and values["task"] != "finetune":
         raise ConfigError(f"method {values['method']}: only a finetune job has one.")
+    if not serving and values.get("dtype") == "int4":
+        raise ConfigError(
+            "dtype int4: nothing trains in 4-bit integers. --method qlora keeps frozen weights in 4 bits, at bf16."
+        )
     if not serving and "tokens" not in values:
         raise ConfigError("tokens is missing: how many tokens are processed, epochs included, such as 200e6.")
     given: dict[str, Any] = {_WORKLOAD[key]: value for key, value in values.items() if key in _WORKLOAD}

@@ -17,6 +17,7 @@ def size(
     measured: float | None = None,
     mfu: float | None = None,
     machine: Machine = UNKNOWN_MACHINE,
+    conservative: bool = False,
 ) -> Fit:
     """How `workload` runs on `nodes` machines with `per_node` accelerators each.
 
@@ -31,6 +32,8 @@ def size(
     machine
         Network and host memory of one machine. An unknown network is taken for one without a fabric, and said to be; an
         unknown host is not checked, and said not to be.
+    conservative
+        Of a run, take the upper end of the hours for the likely ones.
     """
     if per_node < 1 or nodes < 1:
         raise ValueError("per_node and nodes must be at least 1")
@@ -46,5 +49,6 @@ def size(
             measured=measured,
             mfu=mfu,
             machine=machine,
+            conservative=conservative,
         )
     return with_host(fit, workload, model, accelerator, per_node, machine.host_memory_gib)

@@ -62,6 +62,7 @@ class Speed(NamedTuple):
     high: float  # factor of the hours
     assumptions: tuple[Assumption, ...]
     nearest: tuple[PublishedRun, ...]
+    slower: float = 1.0  # times that the likely speed was divided by
 
 
 class Case(NamedTuple):
@@ -75,6 +76,7 @@ class Case(NamedTuple):
     measured: float | None
     mfu: float | None
     network: float | None  # Gbit/s of one machine, one direction
+    conservative: bool = False  # take the upper end of the hours for the likely ones
 
     @property
     def total(self) -> int:
@@ -102,10 +104,12 @@ def size_training(
     measured: float | None = None,
     mfu: float | None = None,
     machine: Machine = UNKNOWN_MACHINE,
+    conservative: bool = False,
 ) -> Fit:
     """The best feasible shape, its memory and its hours; see `cloudaccel.workloads.size` for the parameters."""
     network = machine.network_gbit_per_s if nodes > 1 else None
-    return _sized(Case(workload, model, accelerator, per_node, nodes, measured, mfu, network), measured, mfu, network)
+    case = Case(workload, model, accelerator, per_node, nodes, measured, mfu, network, conservative)
+    return _sized(case, measured, mfu, network)
 
 
 # Machines that differ only in their host are one case. What is shown as given comes apart: 1 and 1.0 are two answers.
@@ -182,6 +186,8 @@ def _timed(case: Case, found: Found, room: Room, verdict: str, available: float)
         text = f"no source gives the {what} of {case.accelerator.name}: no hours"
         reasons = (*reasons, Reason("speed_unknown", text))
         speed = Speed(0.0, 0.0, 1.0, 1.0, (), ())
+    if case.conservative:
+        notes, speed = (*notes, _slowest_note(speed)), _slowest(speed)
     machine = _flop_per_s(case, speed)
     wait = _waits(case, room, shape)
     notes = (*notes, *_network_assumption(case, room), *_link_assumption(case, room))
@@ -211,11 +217,21 @@ def _timed(case: Case, found: Found, room: Room, verdict: str, available: float)
     )
 
 
+def _slowest(speed: Speed) -> Speed:
+    """The speed with the upper end of its hours for the likely one."""
+    return speed._replace(step_mfu=speed.step_mfu / speed.high, slower=speed.high, low=speed.low / speed.high, high=1.0)
+
+
+def _slowest_note(speed: Speed) -> Assumption:
+    source = "asked for: the upper end of the estimate in place of the likely hours"
+    return Assumption("conservative", round(speed.high, 3), "times the likely hours", source, "", "user")
+
+
 def _flop_per_s(case: Case, speed: Speed) -> float:
     """Of one accelerator in a step; 0: nobody knows. A measured rate needs no peak."""
     peak = bf16_peak(case.accelerator)
     if peak is None:
-        return (case.measured or 0.0) * case.flops_per_token
+        return (case.measured or 0.0) * case.flops_per_token / speed.slower
     return speed.step_mfu * peak * 1e12
 
 

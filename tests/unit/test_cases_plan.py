@@ -220,3 +220,47 @@ def test_u41_what_is_saved_is_sized_and_held_against_the_disk(catalog: Path) -> 
     adapters = planned(catalog, *TUNE, "--method", "lora", "--accel", "A100-80GB:8", "--json").json["saves"]
     assert adapters == {"checkpoint_gb": 2.9, "model_gb": 137.96}
     assert planned(catalog, *SERVE, "--accel", "RTX3090", "--json").json["saves"] is None
+
+
+def test_u12_conservative_plans_with_the_upper_end(catalog: Path, tmp_path: Path) -> None:
+    """He would have believed that a deadline is kept which the likely hours just keep."""
+    words = (
+        "--task",
+        "finetune",
+        "--method",
+        "lora",
+        "--model",
+        "llama-3-8b",
+        "--tokens",
+        "200e6",
+        "--accel",
+        "H100:8",
+    )
+    words = (*words, "--lock", str(tmp_path / "l.json"))
+    likely, careful = (planned(catalog, *words, *more, "--json").json for more in ((), ("--conservative",)))
+    assert careful["hours"]["likely"] == careful["hours"]["high"] == likely["hours"]["high"]
+    assert careful["hours"]["low"] == likely["hours"]["low"]
+    assert Decimal(careful["chosen"]["total"]) > Decimal(likely["chosen"]["total"])
+    assert careful["chosen"]["fit"]["speed"]["step_mfu"] < likely["chosen"]["fit"]["speed"]["step_mfu"]
+    assert "conservative" in {a["name"] for a in careful["assumptions"]}
+    deadline = f"{float(likely['chosen']['hours']) + 0.1:.2f}h"
+    one = (*words, "--max-nodes", "1", "--deadline", deadline)
+    assert planned(catalog, *one).code == 0
+    assert planned(catalog, *one, "--conservative").code == 3
+    told = planned(catalog, *SERVE, "--conservative")
+    assert told.code == 2
+    assert "For serving lower --utilization" in told.err
+
+
+def test_nothing_trains_in_four_bit_integers(catalog: Path) -> None:
+    """He would have believed that int4 trains as fast as BF16 and in its memory."""
+    told = planned(catalog, *TUNE, "--dtype", "int4", "--accel", "H100:8")
+    assert told.code == 2
+    assert "qlora keeps frozen weights in 4 bits" in told.err
+
+
+def test_one_slice_comes_before_two_that_cost_the_same() -> None:
+    """He would have believed that two slices of 16 chips over a network are better than one of 32 at the same price."""
+    words = ("--task", "pretrain", "--model", "llama-2-13b", "--tokens", "20e9", "--accel", "v5e", "--lock", "-")
+    chosen = run("plan", *words, "--json").json["chosen"]
+    assert (chosen["nodes"], chosen["instance"]) == (1, "v5litepod-32")
