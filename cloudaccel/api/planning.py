@@ -141,9 +141,8 @@ def plan(
         If the job or a flag cannot be read. A job that nothing fits is no error: the plan has no options.
     """
     parsed, money = job_money(_job(job, overrides or {}, filters), filters.pop("currency", None), fx_file, tax)
-    _check_numbers(parsed, rank_by, mfu, measured, options, max_nodes)
-    if conservative and parsed.workload.serve is not None:
-        raise QueryError("--conservative takes the upper end of a run's hours. For serving lower --utilization.")
+    speed = Assumed(mfu, measured, conservative)
+    _check_numbers(parsed, rank_by, speed, options, max_nodes)
     wanted = _wanted(parsed, filters)
     holding = read_holding(reservation, window, paid, now=now, owned=inventory is not None)
     by, judge = _judge(rules, parsed)
@@ -152,30 +151,24 @@ def plan(
     wanted |= {} if own is None else {"market": "owned"}
     with _session(catalog, price_file, own) as session:
         request = Request(
-            workload=parsed.workload,
-            model=parsed.model,
+            workload=parsed.workload, model=parsed.model,
             query=build_query(session, accelerators, **wanted, limit=None),
             rank_by=rank_by,
             max_nodes=max_nodes,
             setup_h=_setup_hours(setup),
             disk_price=_price(disk_price, DISK_PRICE, "--disk-price", money),
             transfer_price=_price(transfer_price, TRANSFER_PRICE, "--transfer-price", money),
-            limit=options,
-            startable_only=startable,
+            limit=options, startable_only=startable,
             inter_node_gbit_per_s=None if inter_node is None else units.parse_gbit_per_s(inter_node, "--inter-node"),
             assumptions=tuple(_assumed(parsed, setup, disk_price, transfer_price)),
             described=_described(
-                parsed, wanted, holding,
-                accelerators=accelerators, rank=rank_by, mfu=mfu, measured=measured, inter_node=inter_node, quota=quota,
-                conservative=conservative or None,
+                parsed, wanted, holding, speed,
+                accelerators=accelerators, rank=rank_by, inter_node=inter_node, quota=quota,
             ),
         )  # fmt: skip
         judged = row_judge(judge, named=by.named) if judge.packs else None
-        context = partial(
-            _context, job=parsed, mfu=mfu, measured=measured, conservative=conservative, holding=holding,
-            given=read_given(quota),
-        )  # fmt: skip
-        found = session.read_laid(lambda db: _planned(request, context(db, judged=judged), holding), money.convert)
+        context = partial(_context, job=parsed, speed=speed, judged=judged, holding=holding, given=read_given(quota))
+        found = session.read_laid(lambda db: _planned(request, context(db), holding), money.convert)
         found = replace(found, rejected=(*found.rejected, *_not_on_offer(session, request.query, found)))
     return replace(_ruled(found, by, judge, closed, own), shown=money.shown)
 
@@ -349,21 +342,24 @@ def _check_keywords(filters: Mapping[str, object]) -> None:
         )
 
 
-def _check_numbers(
-    job: Job, rank_by: str, mfu: float | None, measured: float | None, options: int, max_nodes: int
-) -> None:
+def _check_numbers(job: Job, rank_by: str, speed: "Assumed", options: int, max_nodes: int) -> None:
     """Refuse what would divide by zero, run for ever, or answer nonsense; a nan passes no comparison."""
     if rank_by not in RANKS:
         raise QueryError(f"--rank: {rank_by!r} is none of {', '.join(RANKS)}.")
+    mfu, measured = speed.mfu, speed.measured
     if mfu is not None and not 0 < mfu <= 1:
         raise QueryError(f"--mfu: {mfu} is no share of the peak. Write a number above 0 and up to 1, such as 0.40.")
-    if mfu is not None and job.workload.serve is not None:
-        raise QueryError("--mfu is of training. For serving give --measured: output tokens per second and accelerator.")
     if measured is not None and not 0 < measured < math.inf:
         raise QueryError(f"--measured: {measured} is no rate. Write tokens per second and accelerator, above 0.")
     for flag, number in (("--limit", options), ("--max-nodes", max_nodes)):
         if number < 1:
             raise QueryError(f"{flag}: {number} must be at least 1.")
+    if job.workload.serve is None:
+        return
+    if mfu is not None:
+        raise QueryError("--mfu is of training. For serving give --measured: output tokens per second and accelerator.")
+    if speed.conservative:
+        raise QueryError("--conservative takes the upper end of a run's hours. For serving lower --utilization.")
 
 
 def _job(job: JobLike, overrides: Mapping[str, Any], filters: Mapping[str, object]) -> Job:
@@ -375,13 +371,21 @@ def _job(job: JobLike, overrides: Mapping[str, Any], filters: Mapping[str, objec
     return parse_job({**job, **overrides})
 
 
-def _described(job: Job, wanted: Mapping[str, Any], holding: Holding | None, **flags: object) -> dict[str, Any]:
+def _described(
+    job: Job, wanted: Mapping[str, Any], holding: Holding | None, speed: "Assumed", **flags: object
+) -> dict[str, Any]:
     """What was asked, for the lock."""
     filters = {name: str(value) for name, value in sorted(wanted.items())}
-    for flag in ("inter_node", "quota", "conservative"):
+    for flag in ("inter_node", "quota"):
         if flags.get(flag) in (None, ()):
             flags.pop(flag, None)
-    return {"job": dict(job.given), **flags, "filters": filters, **(holding.said if holding is not None else {})}
+    return {
+        "job": dict(job.given),
+        **flags,
+        **speed.said(),
+        "filters": filters,
+        **(holding.said if holding is not None else {}),
+    }
 
 
 def _wanted(job: Job, filters: Mapping[str, Any]) -> dict[str, Any]:
@@ -390,12 +394,22 @@ def _wanted(job: Job, filters: Mapping[str, Any]) -> dict[str, Any]:
     return policy | {name: value for name, value in filters.items() if value and name != "limit"}
 
 
+class Assumed(NamedTuple):
+    """What the caller says of the speed; the names are those of `cloudaccel.workloads.size`."""
+
+    mfu: float | None
+    measured: float | None
+    conservative: bool
+
+    def said(self) -> dict[str, Any]:
+        """For the lock."""
+        return {"mfu": self.mfu, "measured": self.measured} | ({"conservative": True} if self.conservative else {})
+
+
 def _context(
     db: sqlite3.Connection,
     job: Job,
-    mfu: float | None,
-    measured: float | None,
-    conservative: bool,
+    speed: "Assumed",
     judged: "RowJudge | None",
     holding: Holding | None,
     given: Given | None,
@@ -417,10 +431,8 @@ def _context(
             accelerator,
             per_node=per_node,
             nodes=nodes,
-            measured=measured,
-            mfu=mfu,
             machine=machine,
-            conservative=conservative,
+            **speed._asdict(),
         )
 
     most = None if given is None else given.most_by()

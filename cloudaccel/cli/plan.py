@@ -48,22 +48,7 @@ def parser() -> argparse.ArgumentParser:
     for flag in _JOB_FLAGS:
         metavar = flags.FLAGS.get(f"--{flag}", {}).get("metavar") or _METAVARS.get(flag, "NAME")
         j.add_argument(f"--{flag}", metavar=metavar, dest=f"job_{flag.replace('-', '_')}", help=_job_help(flag))
-    s = p.add_argument_group("speed and price assumptions")
-    s.add_argument(
-        "--mfu",
-        type=float,
-        metavar="SHARE",
-        help="MFU to assume, 0..1: share of the dense peak over the whole clock, in place of the prior",
-    )
-    s.add_argument("--measured", type=float, metavar="N", help="tokens per second and accelerator; of output, to serve")
-    s.add_argument(
-        "--conservative",
-        action="store_true",
-        help="plan with the upper end of the estimated hours, not the likely ones",
-    )
-    s.add_argument("--setup", metavar="TIME", help="start, load and saving paid beside the run (default 45m)")
-    flags.add(s, "--disk-price")
-    s.add_argument("--transfer-price", metavar="MONEY", help="per GB brought in from elsewhere (default 0.09)")
+    _add_assumptions(p)
     f = p.add_argument_group("filters")
     flags.add(f, "--accel", ": nothing else is considered")
     f.add_argument("--max-nodes", type=int, default=api.NODE_STEPS[-1], metavar="N", help="most machines to consider")
@@ -111,6 +96,25 @@ def parser() -> argparse.ArgumentParser:
 def _job_help(key: str) -> str:
     meaning, example = JOB_KEYS[key]
     return (meaning if example in meaning else f"{meaning}; such as {example}").replace("%", "%%")
+
+
+def _add_assumptions(p: argparse.ArgumentParser) -> None:
+    s = p.add_argument_group("speed and price assumptions")
+    s.add_argument(
+        "--mfu",
+        type=float,
+        metavar="SHARE",
+        help="MFU to assume, 0..1: share of the dense peak over the whole clock, in place of the prior",
+    )
+    s.add_argument("--measured", type=float, metavar="N", help="tokens per second and accelerator; of output, to serve")
+    s.add_argument(
+        "--conservative",
+        action="store_true",
+        help="plan with the upper end of the estimated hours, not the likely ones",
+    )
+    s.add_argument("--setup", metavar="TIME", help="start, load and saving paid beside the run (default 45m)")
+    flags.add(s, "--disk-price")
+    s.add_argument("--transfer-price", metavar="MONEY", help="per GB brought in from elsewhere (default 0.09)")
 
 
 def _add_holding(p: argparse.ArgumentParser) -> None:
