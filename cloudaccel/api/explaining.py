@@ -6,9 +6,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from cloudaccel.catalog.history import PriceVersion, offer_by_id, versions
+from cloudaccel.catalog.query import could_be
 from cloudaccel.catalog.session import Session, accelerator_table, open_session
 from cloudaccel.errors import UnknownName
 from cloudaccel.facts import names, places
+from cloudaccel.facts.accelerators import by_id
 from cloudaccel.model import MARKETS, Accelerator, Offer, Query
 
 
@@ -84,10 +86,13 @@ def _explained_offer(session: Session, name: str) -> Explanation:
     offer = _offer(session, name)
     if offer is None:
         raise UnknownName(f"no offer of this catalog has the id {name}. 'cloudaccel quote … --json' shows ids.")
-    row = accelerator_table().get(offer.accelerator_id or "")
+    rows = tuple(by_id(i) for i in could_be(offer))
+    said = f"{offer.accelerator_name!r}" + (f", {memory:g} GB" if (memory := offer.accelerator_memory_gib) else "")
+    note = f"its seller says {said}: " + ("one of these, and not which" if rows else "in no table")
     return Explanation(
         name=name,
-        accelerators=(row,) if row else (),
+        accelerators=rows,
+        note="" if offer.accelerator_id else note,
         count=offer.count,
         hosts=offer.hosts,
         instance=offer.instance,

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
 
-from cloudaccel.catalog.ingest_history import KnownInstances, changes, per_chip, superseded
+from cloudaccel.catalog.ingest_history import KnownInstances, changes, per_chip, strays, superseded
 from cloudaccel.catalog.ingest_joins import (
     ATTACHED,
     Host,
@@ -159,7 +159,8 @@ class _Run:
         self.report = IngestReport()
         self._limits = limits
         self._offers: list[Row] = []
-        self._history: list[Row] = []
+        self._history: list[tuple[Row, str, int]] = []  # with where each stands
+        self._at = ("", 0)
         self._hosts: dict[HostKey, list[Host]] = {}
         self._by_key: dict[tuple[str, ...], Row] = {}
         self._versions: set[tuple[str, ...]] = set()
@@ -247,10 +248,19 @@ class _Run:
             report.unknown += row["status"] == "unknown"
             report.intervals += bool(row["as_of_until"])
             report.undated += not row["as_of"]
-        report.history.update(row["provider"] for row in self._history)
-        used = {row["source"] for row in (*self._offers, *self._history)}
+        history = self._believed()
+        report.history.update(row["provider"] for row in history)
+        used = {row["source"] for row in (*self._offers, *history)}
         sources = tuple(source for source in self.sources.all() if source.id in used)
-        return Ingested(tuple(self._offers), tuple(self._history), sources, report)
+        return Ingested(tuple(self._offers), history, sources, report)
+
+    def _believed(self) -> tuple[Row, ...]:
+        """The history without prices that came and went: what a refresh would not have believed is no past price."""
+        stray = strays([row for row, _, _ in self._history])
+        for row, name, line in self._history:
+            if id(row) in stray:
+                self.report.refuse(name, line, "a past price far from those before and after it")
+        return tuple(row for row, _, _ in self._history if id(row) not in stray)
 
     def _keep(self, row: Row) -> None:
         if fault := self._check(row):
@@ -270,6 +280,7 @@ class _Run:
 
     @contextmanager
     def _refusing(self, name: str, line: int) -> Generator[None]:
+        self._at = (name, line)
         try:
             yield
         except RowRefusedError as error:
@@ -287,7 +298,7 @@ class _Run:
         if key in self._versions:
             raise RowRefusedError("the same price version twice")
         self._versions.add(key)
-        self._history.append(row)
+        self._history.append((row, self._at[0], self._at[1]))
 
     def _version_reader(self, rows: Table) -> Callable[[Mapping[str, str]], Iterable[Row]] | None:
         if self._known is None:

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 
+from cloudaccel.catalog.guard import MOST_MOVED, MOST_MOVED_ELSE
 from cloudaccel.catalog.ingest_rows import RowRefusedError, offer_row, plain
 from cloudaccel.catalog.ingest_sources import Sources
-from cloudaccel.catalog.rows import HISTORY_COLUMNS, Row
+from cloudaccel.catalog.rows import HISTORY_COLUMNS, OFFER_KEY, Row
 from cloudaccel.facts import places
 from cloudaccel.facts.accelerators import all_accelerators
 
@@ -48,6 +49,26 @@ def changes(
         "source": sources.of(*repository).id,
     }
     return row
+
+
+def strays(history: Iterable[Row]) -> frozenset[int]:
+    """`id` of each version that is further from the ones before and after it than prices move.
+
+    A list that named another machine's price for a month, and then the old one again, was wrong and not cheap.
+    """
+    by_offer: dict[tuple[str, ...], list[Row]] = {}
+    for row in history:
+        if row["market"] not in MOST_MOVED:  # what moves freely may come back
+            by_offer.setdefault(tuple(row[column] for column in OFFER_KEY), []).append(row)
+    found: set[int] = set()
+    for rows in by_offer.values():
+        rows.sort(key=lambda row: row["from_at"])
+        for before, row, after in zip(rows, rows[1:], rows[2:], strict=False):
+            low, high = sorted(Decimal(other["price_per_hour"]) for other in (before, after))
+            price = Decimal(row["price_per_hour"])
+            if price * MOST_MOVED_ELSE < low or price > high * MOST_MOVED_ELSE:
+                found.add(id(row))
+    return frozenset(found)
 
 
 def superseded(table: Mapping[str, str], sources: Sources) -> Row:

@@ -17,8 +17,9 @@ import pytest
 from cloudaccel.catalog import store
 from cloudaccel.catalog.guard import SPOT_ABOVE
 from cloudaccel.catalog.ingest_cards import named_card
+from cloudaccel.catalog.ingest_history import strays
 from cloudaccel.catalog.rows import Row
-from cloudaccel.catalog.snapshot import iter_offers, read_manifest
+from cloudaccel.catalog.snapshot import iter_history, iter_offers, read_manifest
 from cloudaccel.facts import places
 from cloudaccel.facts.accelerators import by_id
 from cloudaccel.facts.loader import read_table
@@ -211,6 +212,11 @@ def test_traps_45_48_a_slice_costs_its_chips_at_one_price_each() -> None:
     for (card, *_), prices in chips.items():
         assert len(prices) <= (2 if card in ("google-tpu-v2", "google-tpu-v3") else 1), (card, prices)
         assert max(prices) < min(prices) * Decimal("1.3"), (card, prices)
+
+
+def test_no_past_price_is_far_from_those_before_and_after_it() -> None:
+    folder = store.bundled_snapshot()
+    assert not strays(list(iter_history(folder, read_manifest(folder))))
 
 
 def test_money_is_that_of_the_place() -> None:

@@ -65,6 +65,16 @@ def test_u23_a_card_whose_form_is_not_stated_is_its_family_and_nothing_narrower(
     assert "its seller says 'H100', which is H100-SXM or H100-PCIE" in said.err
 
 
+def test_u23_an_offer_of_an_open_card_is_explained_by_all_that_it_may_be() -> None:
+    """He would have read of eight accelerators of no name."""
+    (offer,) = quote("A100:8", provider="civo", limit=1).offers
+    found = explain(offer.id)
+    assert len(found.accelerators) == 2
+    assert found.note.startswith("its seller says 'A100', ")
+    known = explain(quote("H100-SXM:8", limit=1).offers[0].id)
+    assert (len(known.accelerators), known.note) == (1, "")
+
+
 def test_u23_a_filter_holds_for_an_open_card_only_when_it_holds_for_each_that_it_may_be() -> None:
     """He would have believed that a card is linked by NVLink because one of two that it may be is."""
     found = {

@@ -325,6 +325,32 @@ def test_a_data_centre_that_is_filed_under_two_regions_is_one_offer_where_it_sta
     assert result.report.refused == {"the same offer twice": 1}
 
 
+def test_a_past_price_that_came_and_went_is_left_out_with_its_place(tmp_path: Path) -> None:
+    """U03: eight A100 in Poland stood at 7.69 for a month between 46.86 and 46.89, as the cheapest there ever were."""
+    columns = (
+        "provider", "region", "instance_type", "price_kind", "currency", "price_native_per_hour", "first_commit_date",
+        "last_commit_date", "source_repo", "source_path",
+    )  # fmt: skip
+    plain = {
+        "provider": "aws", "region": "us-east-1", "instance_type": "p5.48xlarge", "price_kind": "on_demand",
+        "currency": "USD", "source_repo": "aws/karpenter-provider-aws", "source_path": "a.go",
+    }  # fmt: skip
+    seen = (("46.861", "2023-11-07"), ("7.692", "2025-05-16"), ("46.89", "2026-04-02"))
+    for kind in ("on_demand", "spot"):  # spot moves freely, and may come back
+        rows = [
+            {**plain, "price_kind": kind, "price_native_per_hour": price, "first_commit_date": d, "last_commit_date": d}
+            for price, d in seen
+        ]
+        folder = tmp_path / kind
+        put(folder / "prices/history/changes.csv", columns, rows)
+        found = ingested(folder, table_row())
+        prices = [row["price_per_hour"] for row in found.history]
+        assert prices == (["46.861", "46.89"] if kind == "on_demand" else ["46.861", "7.692", "46.89"])
+        assert [(r.file, r.line) for r in found.report.refusals] == (
+            [("history/changes.csv", 3)] if kind == "on_demand" else []
+        )
+
+
 # -- counts, memory, dates ---------------------------------------------------------------------------------------------
 
 
