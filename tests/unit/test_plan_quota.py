@@ -50,15 +50,18 @@ def test_u77_how_many_vcpus_to_ask_for_is_said_without_an_account() -> None:
 def test_u78_a_quota_of_32_is_eight_small_machines_and_not_one_large() -> None:
     """He would have planned on a p4d.24xlarge, 96 vCPUs, with a quota of 32 that was granted."""
     there = ("--provider", "aws", "--region", "us-west-2")
-    work = ("--tokens", "1e9", "--deadline", "60h", "--accel", "L4:1", "--limit", "60", "--json")
-    free = run(*TUNE, *there, *work)
-    assert max(o["nodes"] for o in free.json["options"]) > 8
-    small = run(*TUNE, *there, *work, "--quota", f"{G}=32")
-    assert small.code == 0, small.err
-    best = small.json["options"][0]
-    assert best["instance"] == "g6.xlarge", "4 vCPUs each"
-    assert best["nodes"] == 6
-    assert all(o["nodes"] <= 8 for o in small.json["options"])
+    work = ("--tokens", "1e9", "--accel", "L4:1", "--limit", "60", "--json")
+
+    def best(deadline: str, *limit: str) -> tuple[str, int]:
+        answer = run(*TUNE, *there, *work, "--deadline", deadline, *limit)
+        assert answer.code == 0, answer.err
+        first = answer.json["options"][0]
+        return first["instance"], first["nodes"]
+
+    assert best("35h") == ("g6.xlarge", 12)
+    assert best("35h", "--quota", f"{G}=32")[0] != "g6.xlarge", "4 vCPUs each"
+    assert best("40h", "--quota", f"{G}=32") == ("g6.xlarge", 8)
+    assert best("40h", "--quota", f"{G}=31")[0] != "g6.xlarge"
     large = run(*TUNE, *there, "--accel", "p4d.24xlarge", "--quota", f"{P}=32")
     assert large.code == 7, (large.out, large.err)
     assert "quota" in large.err
