@@ -65,6 +65,11 @@ def gate_of_words(said: Rules) -> Callable[[Offer], str]:
     return check
 
 
+def warnings_of(said: Rules) -> tuple[str, ...]:
+    """What the rules warn of at any place: packs that do not apply, statements that no rule hears."""
+    return judge_by(said).warnings
+
+
 def _together(body: Mapping[str, Any], said: Rules) -> Rules:
     lock = rules_of_lock(body["request"]["rules"])
     own = load_settings()

@@ -14,6 +14,7 @@ from cloudaccel.files import replace_text
 
 if TYPE_CHECKING:
     from cloudaccel.api.judging import Rules
+    from cloudaccel.model.verdict import Verdict
 
 OUTPUTS = ("table", "json", "yaml")
 
@@ -243,6 +244,12 @@ def asked_rules(a: argparse.Namespace) -> "Rules | None":
     from dataclasses import replace
 
     return replace(rules_of(a), always=a.policy is not None)
+
+
+def warn_of(verdicts: "Iterable[Verdict | None]", *, quiet: bool) -> None:
+    """What the rules warn of, each once, on stderr."""
+    for text in dict.fromkeys(text for verdict in verdicts if verdict is not None for text in verdict.warnings):
+        note(f"warning: {text}", quiet=quiet)
 
 
 def _listed(flag: str, text: str | None) -> tuple[str, ...]:

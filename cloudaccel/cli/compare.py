@@ -96,6 +96,7 @@ def run(a: argparse.Namespace) -> int:
         answers.write_text(a, text(found))
     else:
         common.write(compare_table.render(found, explain=a.explain))
+    common.warn_of((way.verdict for way in found.ways), quiet=a.quiet)
     if found.cheapest is not None:
         return 0
     return 3 if found.without_rules is None else 4

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from cloudaccel.cli import common
-from cloudaccel.decide.judged import judged_reasons, judged_words, may_be_chosen
+from cloudaccel.decide.judged import duty_lines, judged_reasons, judged_words, may_be_chosen
 from cloudaccel.model.decision import Comparison, Estimate, Facility, Line, Swing, Way
 from cloudaccel.output.columns import amount_in
 from cloudaccel.output.compare_json import formula
@@ -144,8 +144,8 @@ def _rules(found: Comparison) -> Iterator[str]:
         more = (kept.total or Decimal(0)) - (free.total or Decimal(0))
         yield f"Keeping the rules costs {more:,.2f} more over the horizon than {free.label}."
     if judged:
-        packs = ", ".join(dict.fromkeys(f"{pack} {version}" for _, v in judged for pack, version, _digest in v.packs))
-        yield f"Judged by {packs}. {judged[0][1].disclaimer}"
+        yield f"Judged by {judged[0][1].judged_by}. {judged[0][1].disclaimer}"
+        yield from dict.fromkeys(text for _, verdict in judged for text in duty_lines(verdict))
 
 
 def _break_evens(found: Comparison) -> Iterator[str]:

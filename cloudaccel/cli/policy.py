@@ -93,8 +93,7 @@ def _explain(a: argparse.Namespace) -> int:
         answers.write(a, "policy.explain", {"verdicts": [verdict_json(v) for v in verdicts]})
     else:
         common.write("\n".join(line for verdict in verdicts for line in _explained(verdict)) + "\n")
-    for text in dict.fromkeys(text for verdict in verdicts for text in verdict.warnings):
-        common.note(f"warning: {text}", quiet=a.quiet)
+    common.warn_of(verdicts, quiet=a.quiet)
     return 4 if {v.state for v in verdicts} & {NON_COMPLIANT, UNKNOWN} else 0
 
 

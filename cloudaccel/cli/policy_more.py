@@ -70,8 +70,12 @@ def _ask(a: argparse.Namespace) -> int:
         ]  # fmt: skip
         answers.write(a, "policy.ask", {"questions": rows})
         return 0
-    lines = [line for q in found for line in _question(q)]
-    common.write("\n".join(lines or ["No answer of yours would change the cheapest choice."]) + "\n")
+    lines = [line for q in found for line in _question(q)] or ["No answer of yours would change the cheapest choice."]
+    closed = ", ".join(pack.id for pack in common.rules_of(a).loaded() if pack.forbids_public_cloud)
+    if closed:
+        place = f"own:{a.headquarters or 'COUNTRY'}"
+        lines.append(f"{closed} leaves no public cloud. Machines of your own: cloudaccel policy explain {place} …")
+    common.write("\n".join(lines) + "\n")
     return 0
 
 

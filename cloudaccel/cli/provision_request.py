@@ -188,7 +188,10 @@ def _from_words(a: argparse.Namespace) -> tuple[list[Candidate], list[str]]:
 
 def _permitted(offers: Sequence[Offer], rules: "Rules") -> tuple[list[Offer], list[str]]:
     """What the rules leave of offers, with what they left out and what is open; all refused: the first refusal."""
-    from cloudaccel.api.permitting import gate_of_words  # the tables of facts, only for who starts something
+    from cloudaccel.api.permitting import (  # the tables of facts, only for who starts something
+        gate_of_words,
+        warnings_of,
+    )
 
     gate = gate_of_words(rules)
     permitted: list[Offer] = []
@@ -203,7 +206,8 @@ def _permitted(offers: Sequence[Offer], rules: "Rules") -> tuple[list[Offer], li
     if not permitted:
         raise refusals[0]
     out = units.counted(len(refusals), "offer")
-    notes = [f"left out {out} that the rules do not allow, such as: {refusals[0]}"] if refusals else []
+    notes = [*warnings_of(rules)]
+    notes += [f"left out {out} that the rules do not allow, such as: {refusals[0]}"] if refusals else []
     return permitted, notes + [text for text in open_questions if text][:1]
 
 

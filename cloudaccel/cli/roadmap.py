@@ -9,6 +9,7 @@ from typing import Any
 
 from cloudaccel.api import deciding as api
 from cloudaccel.cli import answers, common, flags
+from cloudaccel.decide.judged import duty_lines
 from cloudaccel.errors import QueryError
 from cloudaccel.model.roadmap import Roadmap
 from cloudaccel.output.columns import amount_in, plain
@@ -52,6 +53,7 @@ def run(a: argparse.Namespace) -> int:
 
         charts.write_png(charts.of_roadmap(found), a.png)
     answers.write_text(a, _json(found)) if a.output == "json" else common.write(render(found))
+    common.warn_of((option.verdict for option in found.case.options), quiet=a.quiet)
     if found.total is not None:
         return 0
     return 4 if found.by_rules else 3
@@ -93,8 +95,8 @@ def left_out(found: Roadmap) -> list[str]:
     lines = [f"Left out  {text}" for text in found.left_out]
     judged = next((option.verdict for option in found.case.options if option.verdict is not None), None)
     if judged is not None:
-        packs = ", ".join(f"{pack} {version}" for pack, version, _digest in judged.packs)
-        lines.append(f"Judged by {packs}. {judged.disclaimer}")
+        lines.append(f"Judged by {judged.judged_by}. {judged.disclaimer}")
+        lines += dict.fromkeys(text for o in found.case.options if o.verdict for text in duty_lines(o.verdict))
     return lines
 
 

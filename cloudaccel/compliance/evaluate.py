@@ -133,6 +133,7 @@ class Judge:
             packs=self.identities,
             warnings=self.warnings,
             assumptions=tuple(self._assumed(placement)),
+            idle=tuple(pack.id for pack in self.packs if pack not in self.requiring),
         )
 
     def _assumed(self, placement: Placement) -> Iterator[str]:

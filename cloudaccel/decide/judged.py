@@ -110,7 +110,12 @@ def judged_reasons(verdict: Verdict) -> str:
     return "; ".join(reasons) + (f". To settle it: {'; '.join(settle)}" if settle else "")
 
 
+def duty_lines(verdict: Verdict) -> list[str]:
+    """What the rules ask of whoever runs the work; no duty forbids a place."""
+    return [f"{'Duty' if f.effect == 'oblige' else 'Advice'} {f.rule}: {f.why} [{f.cite}]" for f in verdict.obligations]
+
+
 __all__ = [
-    "JudgeFor", "judge_for", "judged_reasons", "judged_words", "may_be_chosen", "named_place",
+    "JudgeFor", "duty_lines", "judge_for", "judged_reasons", "judged_words", "may_be_chosen", "named_place",
     "training_flop", "verdict_of_option",
 ]  # fmt: skip

@@ -73,6 +73,8 @@ class Verdict:
         One of `VERDICT_STATES`. `UNKNOWN` is never to be treated as `COMPLIANT`.
     packs
         (id, version, digest) of each pack; a plan is bound to them.
+    idle
+        Ids of those packs that do not apply, or require nothing of a place: they satisfy nothing and forbid nothing.
     assumptions
         What was taken for granted because nobody said otherwise ("storage stands where processing does").
     """
@@ -83,6 +85,7 @@ class Verdict:
     packs: tuple[tuple[str, str, str], ...]
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
     disclaimer: str = DISCLAIMER
 
     @cached_property
@@ -109,6 +112,11 @@ class Verdict:
     def obligations(self) -> tuple[Finding, ...]:
         """Duties that arise; they never change the verdict."""
         return tuple(f for f in self.findings if f.effect != "require" and f.value == "T")
+
+    @cached_property
+    def judged_by(self) -> str:
+        """The packs that require something here, each with its version, in words."""
+        return ", ".join(f"{pack} {version}" for pack, version, _digest in self.packs if pack not in self.idle)
 
     @cached_property
     def deciding(self) -> tuple[str, ...]:

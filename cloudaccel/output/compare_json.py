@@ -101,7 +101,7 @@ def _money(amount: Decimal | None) -> str | None:
 def _rules(verdict: Verdict) -> dict[str, Any]:
     return {
         "place": verdict.placement, "state": verdict.state, "deciding": list(verdict.deciding),
-        "asks": list(verdict.asks), "packs": [list(pack) for pack in verdict.packs],
+        "asks": list(verdict.asks), "warnings": list(verdict.warnings), "packs": [list(pack) for pack in verdict.packs],
         "findings": [{"rule": f.rule, "value": f.value, "why": f.why, "cite": f.cite, "remedy": f.remedy}
                      for f in verdict.findings if f.value != "NA"],
     }  # fmt: skip
