@@ -570,21 +570,24 @@ def _notices(session: Session, answer: Quote) -> Iterator[Notice]:
 
 def _zones_apart(offers: Sequence[Offer]) -> str:
     """Says which of the zones shown are none of their region's own, and may be in another country."""
-    named = {(offer.provider, offer.zone): offer for offer in offers if offer.zone}
-    if not named:
+    found = list(dict.fromkeys(name for offer in offers if (name := zone_apart(offer))))
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"{', '.join(found[:_NAMED])}{more}: {APART}." if found else ""
+
+
+def zone_apart(offer: Offer) -> str:
+    """``us-east-1-scl-1 (Santiago, CL)`` of an offer in a zone that does not stand with its region; else empty."""
+    if not offer.zone:
         return ""
     from cloudaccel.facts import places  # only where a price is of a zone
 
-    found: dict[str, str] = {}
-    for (provider, name), offer in named.items():
-        zone = places.zone(provider, name) if name else None
-        if name and zone and zone.kind in _APART_ZONES:
-            found[name] = f"{name} ({', '.join(filter(None, (zone.city, offer.country)))})"
-    first = ", ".join(list(found.values())[:_NAMED])
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return f"{first}{more}: apart from the data centres of the region; an account has to enable it." if found else ""
+    zone = places.zone(offer.provider, offer.zone)
+    if zone is None or zone.kind not in _APART_ZONES:
+        return ""
+    return f"{offer.zone} ({', '.join(filter(None, (zone.city, offer.country)))})"
 
 
+APART = "apart from the data centres of the region; an account has to enable it"
 _APART_ZONES = ("local", "wavelength")  # docs.aws.amazon.com/local-zones and /wavelength, getting started; 2026-11-25
 _NAMED = 3  # zones that one sentence names
 
@@ -756,6 +759,7 @@ def _lookalikes(term: AcceleratorTerm) -> Iterator[str]:
 
 __all__ = [
     "AHEAD",
+    "APART",
     "DEFAULT_LIMIT",
     "KINDS",
     "LINKS",
@@ -766,4 +770,5 @@ __all__ = [
     "build_query",
     "cost_of",
     "quote",
+    "zone_apart",
 ]

@@ -56,7 +56,7 @@ def _step(price: Decimal, low: Decimal, high: Decimal) -> str:
 def _changes(number: int, offer: Offer, history: PriceHistory) -> Iterator[str]:
     moves = list(zip(history.changes, history.changes[1:], strict=False))
     if moves:
-        yield f"\n{number}  {offer.provider} {offer.region} {offer.instance}"
+        yield f"\n{number}  {offer.provider} {offer.zone or offer.region} {offer.instance}"
     for before, after in moves[-_CHANGES:]:
         prices = f"{plain(before.amount) or '—'} → {plain(after.amount) or '—'}"
         yield f"   {after.from_at}  {prices}{_percent(before, after)}"

@@ -95,8 +95,9 @@ def _subtitle(plan: Plan) -> str:
 
 def _row(plan: Plan, number: int, option: Option) -> list[str]:
     offer = option.offer
+    place = f"{offer.provider} {offer.zone or offer.region} {offer.instance}"
     return [
-        "·" if option.blocked else str(number), f"{offer.provider} {offer.region} {offer.instance}", what(option),
+        "·" if option.blocked else str(number), place, what(option),
         market_words(option, plan), *figures_of(option, plan), _money(option.total),
         verdict_words(option, number, plan),
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from cloudaccel import export
+from cloudaccel.api import quoting
 from cloudaccel.cli import common, plan_serving
 from cloudaccel.facts.machines import network_gbit_per_s
 from cloudaccel.model.plan import EXPORT_ONLY, Option, Plan
@@ -223,7 +224,7 @@ _SIZES = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 
 
 def _place(option: Option) -> str:
-    return f"{option.offer.provider} {option.offer.region} {option.offer.instance}"
+    return f"{option.offer.provider} {option.offer.zone or option.offer.region} {option.offer.instance}"
 
 
 def what(option: Option) -> str:
@@ -293,6 +294,9 @@ def _notes(plan: Plan) -> Iterator[str]:
     if best is not None and best.offer.availability == ("listed", None):
         text = "listed with a price; no source has seen it for sale (--require-available leaves such offers out)"
         about.setdefault(text, []).append("1")
+    for number, option in enumerate(plan.options, 1):
+        if where := quoting.zone_apart(option.offer):
+            about.setdefault(f"{where}: {quoting.APART}", []).append(str(number))
     for text, numbers in list(about.items())[:_MOST_NOTES]:
         yield f"Note     {', '.join(numbers)}: {text}"
     if len(about) > _MOST_NOTES:
@@ -358,7 +362,8 @@ def _short(value: object, digits: int = 3) -> str:
 
 def _explained(plan: Plan, option: Option) -> list[str]:
     fit = option.fit
-    lines = ["", f"How option 1 comes about: {option.offer.provider} {option.offer.region} {option.offer.instance}"]
+    place = option.offer.zone or option.offer.region
+    lines = ["", f"How option 1 comes about: {option.offer.provider} {place} {option.offer.instance}"]
     lines += _hours_explained(option)
     if fit.memory is not None:
         parts = " + ".join(f"{name} {gib:.2f}" for name, gib in fit.memory.parts)

@@ -1,5 +1,7 @@
 """Zones in a quote: what a table shows as the place of an offer can be asked for, and a zone apart says that it is."""
 
+from pathlib import Path
+
 from cloudaccel.api.quoting import quote
 from tests.support import run
 
@@ -55,3 +57,13 @@ def test_u88_a_region_or_zone_of_which_no_source_has_a_price_is_unknown_and_not_
     assert run("quote", "MI300X", "--region", "us-east-1").code == 3  # of which there are prices, and none of this
     assert run("quote", "MI300X", "--region", "us-east-1-scl-1").code == 3
     assert run("quote", "T4", "--region", "us-east-1", "--provider", "azure").code == 3  # not a region of theirs
+
+
+def test_a_plan_says_in_which_zone_its_price_is_and_that_it_stands_apart(tmp_path: Path) -> None:
+    """He would have planned on us-east-1 at a price that only Atlanta has, for accounts that asked for Atlanta."""
+    words = ("--task", "finetune", "--method", "lora", "--model", "llama-3-8b", "--tokens", "20e6", "--accel")
+    place = ("H100-SXM:8", "--provider", "aws", "--region", "us-east-1", "--market", "spot")
+    answer = run("plan", *words, *place, "--lock", str(tmp_path / "plan.json"))
+    assert answer.code == 0, answer.err
+    assert "1  aws use1-atl2-az1 p5.48xlarge" in answer.out
+    assert "Note     1: use1-atl2-az1 (Atlanta, US): apart from the data centres of the region" in answer.out
