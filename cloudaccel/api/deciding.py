@@ -139,7 +139,15 @@ def compare(
 
 
 def _told_apart(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates of one label are numbered."""
+    """Candidates of one label are told apart by their sellers, else numbered."""
+    labels = [c.label for c in candidates]
+    sold = {label: {c.offer.provider for c in candidates if c.label == label and c.offer} for label in labels}
+    candidates = [
+        replace(c, label=f"{c.label} {c.offer.provider}")
+        if c.offer and len(sold[c.label]) == labels.count(c.label) > 1
+        else c
+        for c in candidates
+    ]
     labels = [c.label for c in candidates]
     return [
         replace(c, label=f"{c.label} ({i})") if labels.count(c.label) > 1 else c for i, c in enumerate(candidates, 1)
@@ -432,9 +440,9 @@ def price_for_sale(country: str | None = None, *, today: date | None = None) -> 
 
 def _priced(machine: "OwnedMachine", path: Path, place: Place, day: str) -> PricedMachine:
     from cloudaccel.cost.owned import monthly_lines
-    from cloudaccel.decide.owning import owned_case
+    from cloudaccel.decide.owning import owned_case, staff_times
     from cloudaccel.facts.inventory import offer_of
-    from cloudaccel.model.decision import total_of_lines
+    from cloudaccel.model.decision import Factor, Line, total_of_lines
 
     dated = replace(machine, as_of=machine.as_of or day)
     if machine.price_per_hour is not None:
@@ -444,13 +452,19 @@ def _priced(machine: "OwnedMachine", path: Path, place: Place, day: str) -> Pric
     if machine.country and "kwh" not in machine.costs:
         words.append(f"country={machine.country}")
     case = owned_case(parse_option(",".join(words), today=day), place, "full")
-    month = None if case.unknown is not None else total_of_lines(monthly_lines(case.owned))
+    lines, shared = monthly_lines(case.owned), ""
+    if case.staff_by_systems and machine.machines > 1:  # the people of a site are there once for all its machines
+        part = staff_times(case.owned.systems, machine.machines) / machine.machines
+        people = Factor(part, f"of the people of one, for each of {machine.machines}")
+        lines = tuple(Line(x.name, (*x.factors, people)) if x.name == "staff" else x for x in lines)
+        shared = f", people shared by {machine.machines} machines"
+    month = None if case.unknown is not None else total_of_lines(lines)
     if month is None:
         reason = case.unknown.reason if case.unknown is not None else "a part of its cost is unknown"
         return PricedMachine(offer_of(dated, path), f"unknown: {reason}")
     price = (month / HOURS_PER_MONTH).quantize(Decimal("0.000001"))
     left = f"; without {', '.join(case.not_counted)}" if case.not_counted else ""
-    return PricedMachine(offer_of(dated, path, price=price), f"{month:,.2f} a month ÷ 730 h at full use{left}")
+    return PricedMachine(offer_of(dated, path, price=price), f"{month:,.2f} a month ÷ 730 h at full use{shared}{left}")
 
 
 def price_file_text(machines: Sequence[PricedMachine]) -> str:

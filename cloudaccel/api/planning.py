@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cloudaccel import units
+from cloudaccel.api.energy import GivenEnergy
 from cloudaccel.api.holding import Holding, hold, read_holding
 from cloudaccel.api.judging import Rules, judge_by, row_judge
 from cloudaccel.api.money import Money, job_money
-from cloudaccel.api.quotas import Given, read_given
+from cloudaccel.api.quotas import read_given
 from cloudaccel.api.quoting import build_query, hints, relaxations
 from cloudaccel.catalog.session import accelerator_table, open_session, own_session
 from cloudaccel.compliance import conflicts, placement_of
@@ -32,7 +33,6 @@ from cloudaccel.model.plan import (
     QUOTE_ONLY,
     STARTABLE,
     Duty,
-    Energy,
     Option,
     Plan,
     Rejected,
@@ -59,9 +59,6 @@ if TYPE_CHECKING:
     from cloudaccel.planner.request import Judge as RowJudge
 
 JobLike = Mapping[str, Any] | str | Path | None
-# Share of the rated power that an accelerator draws over a training run, and what a place without a figure takes.
-LOAD = Assumption("load", "0.8", "share of rated power", "estimate; no source", "2026-11-25", "")
-DEFAULT_PUE = 1.2
 _MOST_RELAXATIONS = 3
 
 
@@ -92,6 +89,7 @@ def plan(
     fx_file: str | Path | None = None,
     tax: str | None = None,
     quota: Sequence[str] = (),
+    energy: GivenEnergy = GivenEnergy(),  # noqa: B008  (frozen)
     **filters: "Unpack[Filters]",
 ) -> Plan:
     """The cheapest way (or the fastest, or of least carbon) to do a workload with what the catalog has on offer.
@@ -130,6 +128,9 @@ def plan(
     quota
         Limits of an account to plan within: saved reports, or words such as ``PROVIDER:us-west-2:L-DB2E81BA=32``. What
         they do not speak of is not limited.
+    energy
+        Load, PUE and grid (`cloudaccel.api.energy.read_energy`) in place of those of the tables, for every place: what
+        the run draws and emits. They change no price.
     now
         From when a window that has begun is counted; None: the clock's.
     filters
@@ -153,21 +154,19 @@ def plan(
         request = Request(
             workload=parsed.workload, model=parsed.model,
             query=build_query(session, accelerators, **wanted, limit=None),
-            rank_by=rank_by,
-            max_nodes=max_nodes,
-            setup_h=_setup_hours(setup),
+            rank_by=rank_by, max_nodes=max_nodes, setup_h=_setup_hours(setup),
             disk_price=_price(disk_price, DISK_PRICE, "--disk-price", money),
             transfer_price=_price(transfer_price, TRANSFER_PRICE, "--transfer-price", money),
             limit=options, startable_only=startable,
             inter_node_gbit_per_s=None if inter_node is None else units.parse_gbit_per_s(inter_node, "--inter-node"),
             assumptions=tuple(_assumed(parsed, setup, disk_price, transfer_price)),
             described=_described(
-                parsed, wanted, holding, speed,
+                parsed, wanted, holding, speed, **energy.said,
                 accelerators=accelerators, rank=rank_by, inter_node=inter_node, quota=quota,
             ),
         )  # fmt: skip
         judged = row_judge(judge, named=by.named) if judge.packs else None
-        context = partial(_context, job=parsed, speed=speed, judged=judged, holding=holding, given=read_given(quota))
+        context = partial(_context, job=parsed, speed=speed, judged=judged, holding=holding, quota=quota, energy=energy)
         found = session.read_laid(lambda db: _planned(request, context(db), holding), money.convert)
         found = replace(found, rejected=(*found.rejected, *_not_on_offer(session, request.query, found)))
     return replace(_ruled(found, by, judge, closed, own), shown=money.shown)
@@ -412,7 +411,8 @@ def _context(
     speed: "Assumed",
     judged: "RowJudge | None",
     holding: Holding | None,
-    given: Given | None,
+    quota: Sequence[str],
+    energy: GivenEnergy,
 ) -> Context:
     table = accelerator_table()
 
@@ -435,10 +435,11 @@ def _context(
             **speed._asdict(),
         )
 
+    given = read_given(quota)
     most = None if given is None else given.most_by()
     warnings = tuple if given is None else given.unused
     channels = _channels(held=holding is not None)
-    return Context(db, table, sizer, judged, channel=channels, energy=_energy, most=most, warnings=warnings)
+    return Context(db, table, sizer, judged, channel=channels, energy=energy.of, most=most, warnings=warnings)
 
 
 def _cited(support: Support) -> str:
@@ -468,21 +469,6 @@ def _channels(*, held: bool) -> Callable[[Offer, int], str]:
         return EXPORT_ONLY if not held and exports(offer.provider, offer.partition, offer.region) else QUOTE_ONLY
 
     return channel
-
-
-def _energy(offer: Offer, accelerator: Accelerator, machines: int, hours: Decimal) -> Energy | None:
-    """Accelerator-hours x rated power x load x PUE x the grid's intensity; None when a factor is unknown."""
-    place = places.region(offer.provider, offer.region)
-    if place is None or place.carbon_g_per_kwh is None or accelerator.tdp_w is None or offer.count is None:
-        return None
-    return Energy(
-        accelerator_hours=float(offer.count) * machines * float(hours),
-        rated_kw=accelerator.tdp_w / 1000,
-        load=float(LOAD.value),
-        pue=place.pue or DEFAULT_PUE,
-        g_per_kwh=place.carbon_g_per_kwh,
-        scope=place.carbon_scope or "scope not stated",
-    )
 
 
 def _setup_hours(setup: str | None) -> Decimal:

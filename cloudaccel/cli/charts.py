@@ -133,13 +133,13 @@ def of_comparison(found: Comparison) -> list[Panel]:
 
 def _totals(ax: Any, found: Comparison, ways: Sequence[Way]) -> None:
     """A bar for each way, of its parts over the horizon; what is sold again counts below 0."""
-    names = list(dict.fromkeys(line.name for way in ways for line in (*way.lines, *way.once)))
+    parts = [_parts(way, found.months) for way in ways]
+    names = _told(parts)
     labels = [_short(way.label) for way in ways]
     right, left = [0.0] * len(ways), [0.0] * len(ways)
     for number, name in enumerate(names):
-        for row, way in enumerate(ways):
-            amount = sum(float(x.amount or 0) * float(found.months) for x in way.lines if x.name == name)
-            amount += sum(float(x.amount or 0) for x in way.once if x.name == name)
+        for row in range(len(ways)):
+            amount = sum(v for part, v in parts[row].items() if (part if part in names else _REST) == name)
             base = right if amount >= 0 else left
             first = name if row == 0 else None
             ax.barh(row, amount, left=base[row], color=COLOURS[number % 8], label=first, height=0.62)
@@ -153,6 +153,27 @@ def _totals(ax: Any, found: Comparison, ways: Sequence[Way]) -> None:
     ax.set_xlim(min(left) * 1.05, max(max(right) * 1.16, 1.0))
     if len(names) > 1:
         ax.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncols=6, fontsize=8)
+
+
+_REST = "all other"
+
+
+def _parts(way: Way, months: Decimal) -> dict[str, float]:
+    """What each line of a way comes to over the horizon."""
+    found: dict[str, float] = {}
+    for lines, times in ((way.lines, months), (way.once, Decimal(1))):
+        for line in lines:
+            found[line.name] = found.get(line.name, 0.0) + float((line.amount or 0) * times)
+    return found
+
+
+def _told(parts: Sequence[Mapping[str, float]]) -> list[str]:
+    """Names of the lines that get a colour of their own: where there are more than colours, the rest share one."""
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    if len(names) <= len(COLOURS):
+        return names
+    largest = sorted(names, key=lambda name: -max(abs(part.get(name, 0.0)) for part in parts))[: len(COLOURS) - 1]
+    return [*(name for name in names if name in largest), _REST]
 
 
 def _volumes(ax: Any, found: Comparison) -> None:
@@ -205,7 +226,7 @@ def _tornado(ax: Any, swings: Sequence[Swing]) -> None:
     for row, s in enumerate(swings):
         low, high = sorted((float(s.cost_at_low), float(s.cost_at_high)))
         ax.barh(row, high - low, left=low, color=COLOURS[1 if s.flips else 0], height=0.6)
-        words = f"{low:,.0f} to {high:,.0f}{', another way wins' if s.flips else ''}"
+        words = f"{low:,.0f} to {high:,.0f}{', the answer turns' if s.flips else ''}"
         ax.annotate(words, (high, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_yticks(range(len(swings)), [f"{_short(s.way, 24)}: {s.name} {s.low:g} to {s.high:g}" for s in swings])
     ax.invert_yaxis()

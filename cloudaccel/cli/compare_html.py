@@ -3,7 +3,7 @@
 from html import escape
 
 from cloudaccel.cli import charts
-from cloudaccel.cli.compare_table import verdict_lines, way_rows
+from cloudaccel.cli.compare_table import note_lines, shown_note, verdict_lines, way_rows
 from cloudaccel.cli.page import drawn, page, table
 from cloudaccel.model.decision import Comparison, Estimate, Way
 from cloudaccel.output.compare_json import formula
@@ -13,7 +13,8 @@ def render(found: Comparison) -> str:
     """The page. Everything in it comes from the comparison; text is escaped."""
     title = f"Compared at {found.demand_text}"
     body = [f'<p class="soft">{found.currency}, tax excluded, list prices.</p>', table(*way_rows(found))]
-    body += [f"<p>{escape(line)}</p>" for line in verdict_lines(found)]
+    body += [f"<p>{escape(line)}</p>" for line in (*shown_note(found), *verdict_lines(found))]
+    body += [f'<p class="soft">{escape(line)}</p>' for line in note_lines(found)]
     body += drawn(charts.of_comparison(found))
     body += ["<h2>Every factor</h2>", *(_formulas(way) for way in found.ways)]
     body += ["<h2>Assumptions</h2>", _assumptions(found)]

@@ -9,6 +9,7 @@ from cloudaccel.decide.judged import duty_lines, judged_reasons, judged_words, m
 from cloudaccel.model.decision import Comparison, Estimate, Facility, Line, Swing, Way
 from cloudaccel.output.columns import amount_in
 from cloudaccel.output.compare_json import formula
+from cloudaccel.units import counted
 
 if TYPE_CHECKING:
     from cloudaccel.api.deciding import PricedMachine
@@ -19,14 +20,35 @@ _MOST_TURNS = 4  # of who is cheapest: steps of rented machines make many
 def render(found: Comparison, *, explain: bool) -> str:
     """The text of the answer."""
     lines = [f"{found.demand_text} · horizon {found.months:f} months · {found.currency} excl. tax", ""]
-    lines += common.table(*way_rows(found), frozenset(range(1, len(found.ways) + 1)), None)
+    lines += _side_by_side(*way_rows(found), common.screen_width())
     lines += ["", *shown_note(found), *verdict_lines(found), *_facilities(found)]
     lines += _swings(found) + _spreads(found)
-    lines += [f"Read      {way.label}: {note}" for way in found.ways for note in way.notes]
+    lines += [f"Read      {line}" for line in note_lines(found)]
     lines += [f"Not counted in {way.label}: {', '.join(way.not_counted)}." for way in found.ways if way.not_counted]
     lines.append(f"Not counted anywhere: {'; '.join(found.not_counted)}.")
     lines += _explained(found) if explain else _assumed(found)
     return "\n".join(lines) + "\n"
+
+
+def _side_by_side(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
+    """The columns of the ways, under one another where the screen has no room for all of them."""
+    widths = common.column_widths(headings, rows)
+    start = 1
+    while start < len(headings):
+        end, used = start + 1, widths[0] + widths[start] + 4
+        while end < len(headings) and (width is None or used + widths[end] + 2 <= width):
+            used += widths[end] + 2
+            end += 1
+        picked = [(line[0], *line[start:end]) for line in (headings, *rows)]
+        yield from common.table(picked[0], picked[1:], frozenset(range(1, len(picked[0]))), None)
+        if end < len(headings):
+            yield ""
+        start = end
+
+
+def note_lines(found: Comparison) -> list[str]:
+    """What was read for each way, and what its figures rest on."""
+    return [f"{way.label}: {note}" for way in found.ways for note in way.notes]
 
 
 def way_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -178,23 +200,27 @@ def _leader(at: Decimal, label: str) -> str:
 
 def _facilities(found: Comparison) -> Iterator[str]:
     for way in found.ways:
-        if way.facility is not None and way.facility.systems > 1:
+        if way.facility is not None and (way.facility.systems > 1 or way.facility.g_per_kwh is not None):
             yield from facility_lines(way.label, way.facility)
 
 
 def facility_lines(label: str, f: Facility) -> Iterator[str]:
     """What the machines ask of a room."""
     servers = "" if f.servers_cost is None else f" · servers {f.servers_cost:,.0f} USD"
-    yield f"{label}: {f.systems} systems{servers} · IT load {f.it_kw:,.1f} kW · at the meter {f.site_kw:,.1f} kW"
+    power = f"IT load {f.it_kw:,.1f} kW · at the meter {f.site_kw:,.1f} kW"
+    yield f"{label}: {counted(f.systems, 'system')}{servers} · {power}"
     yield (
         f"  heat {f.heat_btu_per_h:,.0f} BTU/h = {f.cooling_tons:,.0f} tons of cooling "
         f"({f.cooling or 'kind of cooling unknown'})"
     )
-    racks = f"{f.racks} racks of {f.rack_kw:f} kW (rack_kw=), {f.systems_per_rack} in each"
+    racks = f"{counted(f.racks or 0, 'rack')} of {f.rack_kw:f} kW (rack_kw=), {f.systems_per_rack} in each"
     if f.racks is None:
         racks = f"a rack of {f.rack_kw:f} kW cannot feed one system of {f.it_kw / f.systems:,.1f} kW (rack_kw=)"
     cost = "tariff unknown" if f.electricity_per_year is None else f"{f.electricity_per_year:,.0f} USD"
     yield f"  {racks} · electricity {f.kwh_per_year:,.0f} kWh a year = {cost}"
+    if f.carbon_kg_per_year is not None:
+        tonnes = f.carbon_kg_per_year / 1000
+        yield f"  {f.kwh_per_year:,.0f} kWh × {f.g_per_kwh:f} g/kWh (grid=) = {tonnes:,.1f} t CO2e a year at that load"
 
 
 def _swings(found: Comparison) -> list[str]:

@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from cloudaccel.api import planning as api
+from cloudaccel.api.energy import read_energy
 from cloudaccel.api.quoting import LINKS
 from cloudaccel.cli import answers, common, flags, plan_certificate, plan_export, plan_quota, plan_table
 from cloudaccel.errors import ConfigError, QueryError
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         metavar = flags.FLAGS.get(f"--{flag}", {}).get("metavar") or _METAVARS.get(flag, "NAME")
         j.add_argument(f"--{flag}", metavar=metavar, dest=f"job_{flag.replace('-', '_')}", help=_job_help(flag))
     _add_assumptions(p)
+    _add_energy(p)
     f = p.add_argument_group("filters")
     flags.add(f, "--accel", ": nothing else is considered")
     f.add_argument("--max-nodes", type=int, default=api.NODE_STEPS[-1], metavar="N", help="most machines to consider")
@@ -82,12 +84,9 @@ def parser() -> argparse.ArgumentParser:
     flags.add(v, "--samples", " of --certify (default 2000)", default=2000)
     flags.add(v, "--seed", " (default 1)", default=1)
     v.add_argument(
-        "--legal-odds",
-        type=float,
-        default=0.5,
-        metavar="SHARE",
+        "--legal-odds", type=float, default=0.5, metavar="SHARE",
         help="with --certify: odds that an open rule is settled in favour (default 0.5)",
-    )
+    )  # fmt: skip
     flags.add(v, "--explain", ", formulas with numbers, and what was rejected")
     common.add_output(p)
     return p
@@ -115,6 +114,17 @@ def _add_assumptions(p: argparse.ArgumentParser) -> None:
     s.add_argument("--setup", metavar="TIME", help="start, load and saving paid beside the run (default 45m)")
     flags.add(s, "--disk-price")
     s.add_argument("--transfer-price", metavar="MONEY", help="per GB brought in from elsewhere (default 0.09)")
+
+
+def _add_energy(p: argparse.ArgumentParser) -> None:
+    e = p.add_argument_group("energy and carbon, in place of the tables")
+    e.add_argument(
+        "--power-load", metavar="SHARE", help="share of the rated power that is drawn (default 0.8, estimated)"
+    )
+    e.add_argument(
+        "--pue", metavar="RATIO", help="PUE of the site, such as 1.3: at the meter for each kWh of the machines"
+    )
+    e.add_argument("--grid", metavar="GRAMS", help="g CO2e of a kWh where they stand, such as 56")
 
 
 def _add_holding(p: argparse.ArgumentParser) -> None:
@@ -159,6 +169,7 @@ def run(a: argparse.Namespace) -> int:
         require_available=a.require_available, rules=common.rules_of(a),
         inventory=a.inventory, reservation=a.reservation, window=a.window, paid=a.paid,
         currency=a.currency, fx_file=a.fx_file, tax=a.tax, quota=a.quota or (),
+        energy=read_energy(a.power_load, a.pue, a.grid),
     )  # fmt: skip
     if a.quota_report and found.best:
         plan_quota.of_plan(found, a)

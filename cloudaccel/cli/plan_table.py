@@ -26,6 +26,7 @@ def render(plan: Plan, *, explain: bool, saved: str | None) -> str:
         lines += [f"Or       {relaxation.text}" for relaxation in plan.relaxations]
         lines += rules_lines(plan)
     lines += _elsewhere(plan)
+    lines += left_out_lines(plan)
     lines += _assumed(plan, explain)
     if explain and plan.best is not None:
         lines += _explained(plan, plan.best)
@@ -335,6 +336,38 @@ def _elsewhere(plan: Plan) -> list[str]:
     return [f"Start    option 1 by another engine, from a file: --export {' or '.join(names)}"]
 
 
+def left_out_lines(plan: Plan) -> list[str]:
+    """What is in no sum, so that nobody thinks it was; and how much of spot's time interruptions may take."""
+    if plan.best is None:
+        return []
+    work, spot = plan.workload, plan.best.offer.market == "spot"
+    left = [
+        "interruptions of spot (work that is done again, hours without a machine)" if spot else "",
+        "" if work.disk_gb else "disks (--disk)",
+        "" if work.data_gb else "transfer of data (--data)",
+        "people", "tax",
+    ]  # fmt: skip
+    return [f"Left out {', '.join(filter(None, left))}: in no total", *_spot_turn(plan)]
+
+
+def _spot_turn(plan: Plan) -> Iterator[str]:
+    """How much of its time spot may lose before the cheapest other option costs the same."""
+    best = plan.best
+    others = [o for o in plan.options if o.offer.market != "spot" and o.total is not None]
+    if best is None or best.offer.market != "spot" or not best.total or not others or plan.workload.serve is not None:
+        return
+    other = others[0]
+    running, more = best.total - _transfer(best), (other.total or Decimal(0)) - best.total
+    share = more / (running + more)
+    words = f"{_place(other)} ({other.offer.market.replace('_', '-')}, {_money(other.total)})"
+    yield f"Spot     is the cheaper one until interruptions take {share * 100:.0f} % of its time; then {words}"
+
+
+def _transfer(option: Option) -> Decimal:
+    """What is paid once, however long the run takes."""
+    return sum((line.amount or Decimal(0) for line in option.lines if line.name == "data transfer"), Decimal(0))
+
+
 def _rejected(plan: Plan) -> list[str]:
     return [
         f"Rejected {r.counted}, {r.reason}: {r.examples[0]}"
@@ -412,11 +445,12 @@ def _energy(option: Option) -> list[str]:
     """Energy and carbon with every factor, so that each can be replaced."""
     e = option.energy
     if e is None:
-        return []
+        return ["  energy and carbon unknown: no source has the rated power, or what a kWh emits there (--grid)"]
     power = f"{e.accelerator_hours:,.1f} accelerator-hours × {e.rated_kw:g} kW × load {e.load:g} × PUE {e.pue:g}"
     return [
         f"  energy {power} = {e.kwh:,.0f} kWh",
         f"  carbon {e.kwh:,.0f} kWh × {e.g_per_kwh:g} g/kWh ({e.scope}) = {e.kg:,.0f} kg CO2e",
+        f"  load {e.load:g}: {e.load_source} (--power-load); PUE {e.pue:g}: {e.pue_source} (--pue); g/kWh: --grid",
     ]
 
 

@@ -29,7 +29,10 @@ _TERM_HOURS = {"y": 8760, "m": HOURS_PER_MONTH, "d": 24, "h": 1}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostBasis:
-    """What the bill is for. Prices are in USD, sizes in decimal GB; None leaves the line out."""
+    """What the bill is for. Prices are in USD, sizes in decimal GB; None leaves the line out.
+
+    `disk_gb` is of each machine: whoever starts several gives each its disk.
+    """
 
     hours: Decimal
     nodes: int
@@ -42,10 +45,10 @@ class CostBasis:
 def cost_lines(offer: Offer, basis: CostBasis) -> tuple[CostLine, ...]:
     """Compute, disk and transfer of one run.
 
-    A commitment is paid for its whole term: a run of a day on a one-year reservation costs the year. A capacity block
-    is paid in whole blocks.
+    A commitment is paid in whole terms: a run of a day on a one-year reservation costs the year, and one of 13 months
+    two. So is a capacity block.
     """
-    quantity = machine_hours(offer.market, offer.term, basis)
+    quantity = machine_hours(offer.term, basis)
     compute = _line(f"{basis.nodes} × {offer.instance}", quantity, "machine-hours", offer.price.amount)
     return (compute, *lines_beside(basis))
 
@@ -61,16 +64,18 @@ def lines_beside(basis: CostBasis) -> tuple[CostLine, ...]:
     lines: list[CostLine] = []
     if basis.disk_gb:
         # Rounded where nobody can see it, so that the factors that are printed multiply to the amount that is printed.
-        gb_months = (basis.disk_gb * basis.hours / HOURS_PER_MONTH).quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
-        lines.append(_line("disk", gb_months, "GB-months", basis.disk_price))
+        gb_months = basis.disk_gb * basis.nodes * basis.hours / HOURS_PER_MONTH
+        name = "disk" if basis.nodes == 1 else f"disks of {basis.nodes} machines"
+        quantity = gb_months.quantize(Decimal("0.0001"), rounding=ROUND_CEILING)
+        lines.append(_line(name, quantity, "GB-months", basis.disk_price))
     if basis.transfer_gb:
         lines.append(_line("data transfer", basis.transfer_gb, "GB", basis.transfer_price))
     return tuple(lines)
 
 
-def machine_hours(market: str, term: str | None, basis: CostBasis) -> Decimal:
+def machine_hours(term: str | None, basis: CostBasis) -> Decimal:
     """Hours that are paid, times machines."""
-    return _paid_hours(market, term, basis.hours) * basis.nodes
+    return _paid_hours(term, basis.hours) * basis.nodes
 
 
 def total_of(lines: Sequence[CostLine]) -> Decimal | None:
@@ -83,10 +88,8 @@ def _line(name: str, quantity: Decimal, unit: str, unit_price: Decimal | None) -
     return CostLine(name, quantity, unit, unit_price, None if unit_price is None else quantity * unit_price)
 
 
-def _paid_hours(market: str, term: str | None, hours: Decimal) -> Decimal:
+def _paid_hours(term: str | None, hours: Decimal) -> Decimal:
     if term is None:
         return hours
     whole = Decimal(int(term[:-1]) * _TERM_HOURS[term[-1]])
-    if market == "capacity_block":
-        return (hours / whole).to_integral_value(rounding=ROUND_CEILING) * whole
-    return max(hours, whole)
+    return (hours / whole).to_integral_value(rounding=ROUND_CEILING) * whole

@@ -242,4 +242,6 @@ def facility_of(owned: Owned, rack_kw: Decimal, values: Values | None = None) ->
         kwh_per_year=kwh,
         rack_kw=rack_kw,
         electricity_per_year=kwh * v["kwh"] if "kwh" in v else None,
+        g_per_kwh=v.get("grid"),
+        carbon_kg_per_year=kwh * v["grid"] / 1000 if "grid" in v else None,
     )

@@ -57,7 +57,7 @@ def compare(
         cheapest=next((i for _, i in ranked if may_be_chosen(ways[i].verdict)), None),
         without_rules=ranked[0][1] if ranked else None,
         break_evens=tuple(_break_evens(candidates, rents, tokens_per_month)),
-        curves={c.label: curve for c in candidates if (curve := _curve(c))},
+        curves={c.label: curve for c in candidates if (curve := _curve(c, tokens_per_month))},
         volumes=volumes,
         leaders=_leaders({c.label: volumes[c.label] for c in allowed if c.label in volumes}),
         shared=tuple(shared),
@@ -198,9 +198,11 @@ def _rents(candidates: Sequence[Candidate], rents: Sequence[Decimal]) -> Mapping
     return dict(sorted(named.items()))
 
 
-def _curve(c: Candidate) -> tuple[tuple[Decimal, Decimal], ...]:
+def _curve(c: Candidate, demanded: Decimal | None) -> tuple[tuple[Decimal, Decimal], ...]:
     """Cost of a delivered accelerator-hour over use: pairs of share and USD, for what is owned."""
-    full = _per_hour(c, c.likely(), 1) if c.owned is not None and c.owned.counted == "full" else None
+    if c.owned is None or c.owned.counted != "full":
+        return ()
+    full = _per_hour(c, c.likely(), c.copies(c.likely(), demanded))
     if full is None:
         return ()
     return tuple((use, full / use) for use in (Decimal(i) / CURVE_STEPS for i in range(1, CURVE_STEPS + 1)))

@@ -40,6 +40,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "throughput": ("tok/s", "tok/s/accel"),
     "capex": ("USD",), "server": ("USD",), "residual": ("USD", "%"), "years": ("y",), "wacc": ("!", "%"),
     "kw": ("kW",), "load": ("fraction", "%"), "pue": ("ratio",), "kwh": ("/kWh",), "energy": ("kWh",),
+    "grid": ("g/kWh",),
     "network": ("fraction", "%"), "storage": ("fraction", "%"), "spares": ("fraction", "%"), "retrofit": ("/kW",),
     "systems": ("",), "accelerators": ("",), "use": ("fraction", "%"), "hours": ("h",), "tokens": ("tok",),
     "accel-hours": ("h",), "rate": ("/accel-h",), "data": ("USD",), "labour": ("USD",), "upfront": ("USD",),
@@ -62,8 +63,8 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     ),
     "own": (
         "throughput", "use", "capex", "server", "residual", "years", "wacc", "kw", "load", "pue", "kwh", "energy",
-        "network", "storage", "spares", "retrofit", "systems", "accelerators", "tokens", "annual", "country", "site",
-        "fill", "rack_kw", "lead_weeks", *_ONCE,
+        "grid", "network", "storage", "spares", "retrofit", "systems", "accelerators", "tokens", "annual", "country",
+        "site", "fill", "rack_kw", "lead_weeks", *_ONCE,
     ),
     **dict.fromkeys(TRAINED, ("accel-hours", "rate", "params", "tokens", "seq", "model", *_LOOKED_UP, *_ONCE)),
 }  # fmt: skip

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, Decimal
 from cloudaccel.cost.owned import ADDED_SHARES, Owned
 from cloudaccel.decide.options import PERIODIC, OptionSpec
 from cloudaccel.errors import QueryError, UnknownName
-from cloudaccel.facts import expressions, names, owned
+from cloudaccel.facts import expressions, names, owned, places
 from cloudaccel.facts.owned import OwnedSystem
 from cloudaccel.model.decision import Estimate
 from cloudaccel.model.unknown import Unknown
@@ -77,6 +77,8 @@ def owned_case(spec: OptionSpec, place: Place, scope: str) -> OwnedCase:
     inputs = _own_inputs(given, system, systems, count, bare=priced and not fill)
     for name, row in (("rack_kw", "rack_kw"), ("lead_weeks", "lead_time_weeks")):
         inputs.setdefault(name, replace(owned.owning()[row], name=name, change=f"{name}="))
+    if (grid := _grid(spec, place)) is not None:
+        inputs.setdefault("grid", grid)
     periodic = {key: spec.units[key] for key in PERIODIC if key in given}
     if "annual" in given:
         periodic["annual"] = "y"
@@ -202,6 +204,18 @@ def _tariff(inputs: dict[str, Estimate], spec: OptionSpec, place: Place, fill: b
         )
     inputs["kwh"] = price
     return None
+
+
+def _grid(spec: OptionSpec, place: Place) -> Estimate | None:
+    """What a kWh emits in the country that is named, by the average of its grid; None when nobody says."""
+    named = spec.words.get("country") or place.country
+    codes = places.resolve_countries(named) if named else frozenset[str]()
+    found = places.country_grid(next(iter(codes))) if len(codes) == 1 else None
+    if found is None:
+        return None
+    grams, scope = Decimal(str(found[0])), found[1]
+    source = f"{scope}, as for the regions of clouds there"
+    return Estimate("grid", grams, grams, grams, "g CO2e per kWh", source, scope.rpartition(" ")[2], True, "grid=")
 
 
 def _fill(

@@ -22,7 +22,8 @@ COLUMNS = {
     "country": "ISO code or name: the electricity tariff", "system": "id in the table of owned hardware",
     "accelerator": "any spelling that 'cloudaccel explain' understands", "count": "accelerators in one machine",
     "capex": "what one machine cost, USD", "years": "its life", "residual": "USD, or a share such as 20%",
-    "kw": "most that one machine draws", "kwh": "USD per kWh", "annual": "what one machine costs a year, USD, all in",
+    "kw": "most that one machine draws", "load": "share of it that is drawn", "pue": "of the site",
+    "kwh": "USD per kWh", "annual": "what one machine costs a year, USD, all in",
     "price_per_hour": "USD per hour that you charge for it, instead of a cost", "vcpus": "of the host",
     "memory_gib": "of the host", "available_from": "first day, ISO", "available_until": "last day, ISO",
     "hours_per_week": "hours in a week that it is free", "as_of": "day of the row, ISO", "note": "anything",
@@ -37,8 +38,8 @@ class OwnedMachine:
     Attributes
     ----------
     costs
-        What the file says of their cost, as text by column: ``capex``, ``years``, ``residual``, ``kw``, ``kwh``,
-        ``annual``.
+        What the file says of their cost, as text by column: ``capex``, ``years``, ``residual``, ``kw``, ``load``,
+        ``pue``, ``kwh``, ``annual``.
     hours_per_week
         Hours that the machine is free for the work that is planned; None: always.
     """
@@ -131,7 +132,11 @@ def _machine(path: Path, line: int, cells: dict[str, str]) -> OwnedMachine:
             system=system,
             accelerator_id=accelerator_id,
             count=count,
-            costs={k: cells[k] for k in ("capex", "years", "residual", "kw", "kwh", "annual") if cells.get(k)},
+            costs={
+                k: cells[k]
+                for k in ("capex", "years", "residual", "kw", "load", "pue", "kwh", "annual")
+                if cells.get(k)
+            },
             price_per_hour=parse_amount(cells.get("price_per_hour", "")),
             vcpus=_float(cells, "vcpus"),
             memory_gib=_float(cells, "memory_gib"),

@@ -123,6 +123,25 @@ def region(provider: str, name: str) -> Region | None:
     return _region_index().get((_provider_index().get(_key(provider), provider), _region_key(name)))
 
 
+@cache
+def country_grid(country: str) -> tuple[float, str] | None:
+    """Grams of CO2e of a kWh of the grid of a country, and what they are the average of; None when no source has it.
+
+    It is what the table says of regions there: the newest average of the country.
+    """
+    known = {
+        (r.carbon_scope or "", r.carbon_g_per_kwh)
+        for r in regions().values()
+        if r.country == country
+        and r.carbon_g_per_kwh is not None
+        and (r.carbon_scope or "").startswith("country average")
+    }
+    if not known:
+        return None
+    scope, grams = max(known)
+    return grams or 0.0, scope
+
+
 def country_of(provider: str, region: str, zone: str | None) -> str | None:
     """Country (ISO 3166-1 alpha-2) where a zone stands, or None when that is unknown.
 

@@ -98,7 +98,8 @@ class Facility(NamedTuple):
 
     `racks` is None when one system draws more than a rack of `rack_kw` gives.
 
-    `kwh_per_year` is at the meter, cooling included; `electricity_per_year` None when no tariff is known.
+    `kwh_per_year` is at the meter, cooling included; `electricity_per_year` None when no tariff is known, `g_per_kwh`
+    and `carbon_kg_per_year` (CO2e) when nobody says what a kWh emits there.
     """
 
     systems: int
@@ -113,6 +114,8 @@ class Facility(NamedTuple):
     kwh_per_year: Decimal
     rack_kw: Decimal
     electricity_per_year: Decimal | None
+    g_per_kwh: Decimal | None = None
+    carbon_kg_per_year: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,8 @@ class Energy(NamedTuple):
     pue: float
     g_per_kwh: float
     scope: str
+    load_source: str = ""
+    pue_source: str = ""
 
     @property
     def kwh(self) -> float:

@@ -86,7 +86,7 @@ class Field:
             if request.held is not None:
                 total = sized.beside[c.transfer]
             else:
-                paid = run if c.term is None else machine_hours(c.market, c.term, sized.basis(request, c.transfer))
+                paid = run if c.term is None else machine_hours(c.term, sized.basis(request, c.transfer))
                 total = paid * c.rate if beside is None else paid * c.rate + beside[c.transfer]
             against = c.against | late
             if budget is not None and total > budget:

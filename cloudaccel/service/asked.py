@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloudaccel.api import deciding, planning, quoting
+from cloudaccel.api.energy import read_energy
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.output import advise_json as advise_output
 from cloudaccel.output import compare_json
@@ -131,6 +132,11 @@ class PlanRequest(RuleFields):
     max_nodes: int = Field(default=64, ge=1, le=1024)
     setup: Text | None = None
     disk_price: Text | None = None
+    power_load: float | None = Field(
+        default=None, gt=0, le=1, description="share of the rated power that is drawn (0.8)"
+    )
+    pue: float | None = Field(default=None, ge=1, le=5, description="of the site, in place of the tables")
+    grid: float | None = Field(default=None, ge=0, le=5000, description="g CO2e of a kWh, in place of the tables")
     transfer_price: Text | None = None
     currency: Text | None = Field(default=None, description=_CURRENCY)
     tax: Text | None = Field(default=None, description=_TAX)
@@ -215,7 +221,7 @@ def _planned(body: PlanRequest, catalog: str | Path | None) -> Any:
         conservative=body.conservative, max_nodes=body.max_nodes, setup=body.setup, disk_price=body.disk_price,
         transfer_price=body.transfer_price,
         options=body.limit, startable=body.startable, catalog=catalog, rules=rules_of(body),
-        currency=body.currency, tax=body.tax, **filters,
+        currency=body.currency, tax=body.tax, energy=read_energy(body.power_load, body.pue, body.grid), **filters,
     )  # fmt: skip
 
 

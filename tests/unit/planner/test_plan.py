@@ -81,7 +81,9 @@ def test_the_cheaper_card_per_hour_can_be_dearer_per_job() -> None:
 def test_a_total_is_the_sum_of_its_lines() -> None:
     for option in planned(ROWS, disk_gb=500.0).options:
         assert option.total == sum(line.amount or 0 for line in option.lines)
-        assert [line.name for line in option.lines][1:] == ["disk"]
+        (disk,) = option.lines[1:]
+        assert disk.name == ("disk" if option.nodes == 1 else f"disks of {option.nodes} machines")
+        assert float(disk.amount or 0) == pytest.approx(500 * option.nodes * float(option.hours) / 730 * 0.08, rel=1e-4)
 
 
 def test_an_unknown_price_is_no_plan() -> None:
