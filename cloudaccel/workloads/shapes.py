@@ -124,11 +124,6 @@ class Waits(NamedTuple):
         """All of it: network and link are waited for at the same time, the pipeline stands idle beside them."""
         return max(self.network, self.link) * self.pipeline
 
-    @property
-    def rank(self) -> float:
-        """As `factor`, with the bubble that published runs have too: for choosing between shapes."""
-        return max(self.network, self.link) * (1 + self.bubble)
-
 
 def waits(step: Step) -> Waits:
     """What a step waits for, with the number of chunks per pipeline stage that waits least."""
@@ -142,12 +137,12 @@ def waits(step: Step) -> Waits:
             for chunks in _CHUNKS
             if chunks <= most or chunks == 1
         ),
-        key=_rank,
+        key=_factor,
     )
 
 
-def _rank(found: Waits) -> float:
-    return found.rank
+def _factor(found: Waits) -> tuple[float, float]:
+    return found.factor, found.bubble
 
 
 def network_stretch(step: Step, chunks: int) -> float:
@@ -408,7 +403,7 @@ def _waiting(task: Task, found: Found) -> Found:
     if max(wait.network, wait.link) > 1 and found.shape.zero == 3 and task.limit.holds(found):
         found = grow_micro_batch(task.workload, task.model, task.room.kind, found, task.limit)
         wait = _waits(task, found.shape)
-    return found._replace(cost=found.cost * wait.rank) if wait.rank > 1 else found
+    return found._replace(cost=found.cost * wait.factor) if wait.factor > 1 else found
 
 
 def grow_micro_batch(workload: Workload, model: ModelShape, kind: str, found: Found, limit: Limit) -> Found:

@@ -177,7 +177,11 @@ def _cheaper_methods(case: Case, room: Room, available: float) -> list[Reason]:
 
 def _timed(case: Case, found: Found, room: Room, verdict: str, available: float) -> Fit:
     shape = found.shape
-    reasons = (*_tight_reasons(verdict, found.parts, available), *_cut_reasons(case, shape), *_step_reasons(case))
+    reasons = (
+        *_tight_reasons(verdict, found.parts, available),
+        *_cut_reasons(case, shape),
+        *_step_reasons(case, shape),
+    )
     notes = (*_memory_assumptions(case.accelerator), *_batch_assumption(case.workload, case.total))
     recompute = RECOMPUTE_FACTOR[shape.recompute]
     speed = _speed(case, recompute)
@@ -329,10 +333,14 @@ def _cut_reasons(case: Case, shape: Trial) -> tuple[Reason, ...]:
 FEWEST_STEPS = 10  # under which a plan says how few there are: no schedule of a learning rate is that short
 
 
-def _step_reasons(case: Case) -> tuple[Reason, ...]:
-    """That the data make few steps of the batch, or not even one."""
+def _step_reasons(case: Case, shape: Trial) -> tuple[Reason, ...]:
+    """That the batch that was asked for does not divide over the replicas, and that the data make few steps of it."""
     workload = case.workload
     batch = batch_sequences(workload, case.total)
+    made = shape.dp * shape.micro_batch * shape.accumulation
+    if workload.batch_sequences is not None and made != batch:
+        text = f"{made:,} sequences a step and not {batch:,}: {shape.dp} replicas of {made // shape.dp} each"
+        return (Reason("batch", text),)
     steps = (workload.tokens or 0.0) / (batch * workload.sequence_tokens)
     if steps >= FEWEST_STEPS:
         return ()

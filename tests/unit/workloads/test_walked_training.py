@@ -164,3 +164,14 @@ def test_rows_of_qlora_are_not_slowed_twice() -> None:
     assert (fit.step_mfu or 0) * (fit.recompute_factor or 0) == pytest.approx(use_of(fit)[0], abs=1e-3)
     assert "qlora_slowdown" not in [a.name for a in fit.assumptions]
     assert "qlora_slowdown" in [a.name for a in tuned("llama-3-8b", H100, 1, method="qlora").assumptions]
+
+
+def test_a_batch_that_does_not_divide_is_said() -> None:
+    """Believed wrongly: 64 sequences a step are asked for, so 64 are trained, on 24 replicas too."""
+    fit = tuned("llama-3-8b", H100, 8, nodes=3, gbit=3200, batch_sequences=64)
+    assert fit.shape is not None
+    assert fit.shape.dp == 24
+    assert [r.text for r in fit.reasons if r.code == "batch"] == [
+        "48 sequences a step and not 64: 24 replicas of 2 each"
+    ]
+    assert "batch" not in codes(tuned("llama-3-8b", H100, 8, nodes=2, gbit=3200, batch_sequences=64))
