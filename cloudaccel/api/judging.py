@@ -121,6 +121,7 @@ def judge_by(
     rules: Rules, *, training_flop: float | None = None, tuning_flop: float | None = None, today: date | None = None
 ) -> Judge:
     """The packs made ready for any number of places; `today` is the clock's day (UTC) when not given."""
+    sector = rules.sector  # as it was said of this question, which the settings are not
     rules = rules.settled()
     packs, stated = rules.loaded(), rules.file or Stated()
     data = None if rules.data is None else vocabulary.data_classes(rules.data, packs)
@@ -148,6 +149,8 @@ def judge_by(
         waivers=stated.waivers,
         today=day,
     )
+    unread = sector and not any(vocabulary.SECTOR in pack.applies_if for pack in packs)
+    late += [f"sector {sector} counts for nothing here: no pack judged by asks for one"] if unread else []
     notes = (*late, *vocabulary.unheard(needs, packs), *vocabulary.not_asked(data, rules.sector, packs))
     return Judge(packs, around, warnings=notes)
 

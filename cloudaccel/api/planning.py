@@ -228,7 +228,7 @@ def _ruled(found: Plan, by: Rules, judge: "Judge", closed: Sequence[str], own: _
     return replace(
         found,
         pack_digests=_digests(judge),
-        packs_idle=tuple(pack.id for pack in judge.packs if pack not in judge.requiring),
+        packs_idle=judge.idle,
         request={**found.request, "rules": by.plain()},
         duties=tuple(_duties(found, judge)),
         warnings=(*found.warnings, *judge.warnings, *((unlicensed,) if unlicensed else ())),

@@ -104,6 +104,8 @@ class Judge:
         self.trusted = tuple(dict.fromkeys(role for check in located for role in _if_stated(check)))
         self.applying = tuple(pack for pack in packs if pack.id not in idle)
         self.requiring = tuple(pack for pack in self.applying if any(rule.effect == "require" for rule in pack.rules))
+        required = {pack.id for pack in self.requiring}
+        self.idle = tuple(pack.id for pack in packs if pack.id not in required)
 
     def verdict(self, placement: Placement) -> Verdict:
         """What the packs say about one placement."""
@@ -133,7 +135,7 @@ class Judge:
             packs=self.identities,
             warnings=self.warnings,
             assumptions=tuple(self._assumed(placement)),
-            idle=tuple(pack.id for pack in self.packs if pack not in self.requiring),
+            idle=self.idle,
         )
 
     def _assumed(self, placement: Placement) -> Iterator[str]:

@@ -146,3 +146,15 @@ def test_the_packs_of_a_job_are_heard_too(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
     code, _, err = said(capsys, "plan", str(tmp_path / "job.json"), "--lock", "-")
     assert (code, "no pack knows data of class" in err) == (5, True)
+
+
+def test_a_sector_that_no_pack_asks_for_is_named() -> None:
+    """``--sector bank`` reads like a question about banks; without eu-dora nothing of the sort was asked."""
+    assert any("sector bank counts for nothing" in text for text in verdict("aws:eu-central-1", sector="bank").warnings)
+
+
+def test_judging_many_places_compares_no_packs() -> None:
+    """Which packs require nothing is settled once: asked at each place it took ten times the time of the rules."""
+    judge = judge_by(Rules(packs=("eu-gdpr", "eu-nis2"), headquarters="DE", users="none", data=("none",)), today=TODAY)
+    assert judge.idle == ("eu-gdpr", "eu-nis2", "eu-ai-act-gpai")
+    assert explain_place(judge, "aws:eu-central-1", "H100-SXM").idle is judge.idle
