@@ -34,9 +34,12 @@ _HOME = {  # variable → folder below the test's home; Linux, macOS and Windows
     "XDG_STATE_HOME": ".local/state",
 }
 
-# Each example takes as long as it takes (the machine may be busy). In CI the examples are the same in every run, so a
-# red gate is never luck; at home they are new each time, and failures are kept in .hypothesis/.
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True)
+# Each example takes as long as it takes, to be made too (the machine may be busy). In CI the examples are the same in
+# every run, so a red gate is never luck; at home they are new each time, and failures are kept in .hypothesis/.
+hypothesis.settings.register_profile(
+    "ci", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True,
+    suppress_health_check=(hypothesis.HealthCheck.too_slow,),
+)  # fmt: skip
 hypothesis.settings.load_profile("ci")
 
 

@@ -266,7 +266,9 @@ def holds(answer: Answer, what: object) -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", DOORS)
 @hypothesis.settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=(hypothesis.HealthCheck.function_scoped_fixture,)
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=(hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow),
 )
 @hypothesis.given(seed=st.integers(0, 2**32))
 def test_a_file_that_was_changed_is_used_or_refused(
