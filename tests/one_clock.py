@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cloudaccel.catalog.locking import locked
+from cloudaccel.files import replace_text
 from cloudaccel.provision.clock import SystemClock
 
 VARIABLE = "TESTS_CLOCK"
@@ -45,7 +46,7 @@ class OneClock:
         with locked(self._lock):
             lead_s = float(self._file.read_text(encoding="utf-8")) if self._file.exists() else 0.0
             if more_s:
-                self._file.write_text(repr(lead_s + more_s), encoding="utf-8")
+                replace_text(self._file, repr(lead_s + more_s))  # whole, also where the program is killed
         return lead_s + more_s
 
 
