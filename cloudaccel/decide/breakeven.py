@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from cloudaccel.cost.npv import payback_hours
 from cloudaccel.cost.owned import CAPITAL, HOURS_PER_YEAR, capex_of, monthly_lines, per_accelerator_hour
+from cloudaccel.decide.options import TRAINED
 from cloudaccel.decide.ways import MILLION, Candidate
 from cloudaccel.model import HOURS_PER_MONTH
 from cloudaccel.model.decision import BreakEven, total_of_lines
@@ -104,6 +105,24 @@ def in_tokens(one: Candidate, other: Candidate) -> BreakEven | None:
     return BreakEven(one.label, other.label, "tokens/month", at, rent, _volume_text(one, other, at))
 
 
+def trained_against_api(one: Candidate, other: Candidate) -> BreakEven | None:
+    """The volume from which a model of one's own, trained and served for a fixed sum, costs less than an API.
+
+    None where it is not such a pair, or the model costs less at any volume. Whether what serves it carries the volume
+    is not known here, which the text says.
+    """
+    api, run = sorted((one, other), key=lambda c: c.kind != "api")
+    if api.kind != "api" or run.kind not in TRAINED or not run.serves or api.unknown is not None:
+        return None
+    fixed, least = run.cost(run.likely(), None), api.cost(api.likely(), Decimal(0))
+    more = api.cost(api.likely(), MILLION)
+    if fixed is None or least is None or more is None or more <= least or fixed <= least:
+        return None
+    at = (fixed - least) / (more - least) * MILLION
+    text = f"{at / 1_000_000_000:.2f} B tokens/month, if what serve= pays for carries them"
+    return BreakEven(api.label, run.label, "tokens/month", at, None, text)
+
+
 def _difference(one: Candidate, other: Candidate, tokens: Decimal) -> Decimal:
     first, second = one.cost(one.likely(), tokens), other.cost(other.likely(), tokens)
     if first is None or second is None:
@@ -156,4 +175,4 @@ def _volume_text(one: Candidate, other: Candidate, at: Decimal | None) -> str:
     return text
 
 
-__all__ = ["break_even_use", "find_root", "in_tokens", "owned_against_rent", "payback"]
+__all__ = ["break_even_use", "find_root", "in_tokens", "owned_against_rent", "payback", "trained_against_api"]

@@ -176,7 +176,7 @@ def _break_evens(
 ) -> Iterator[BreakEven]:
     for i, one in enumerate(candidates):
         for other in candidates[i + 1 :]:
-            found = breakeven.in_tokens(one, other)
+            found = breakeven.in_tokens(one, other) or breakeven.trained_against_api(one, other)
             if found is not None:
                 yield found
     named = _rents(candidates, rents)

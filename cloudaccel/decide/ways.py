@@ -1,5 +1,6 @@
 """Ways that can be costed: an option with its prices found, as a function from inputs and demand to lines."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
@@ -236,7 +237,7 @@ def _missing_class(spec: OptionSpec, around: Circumstances) -> Unknown | None:
 
 def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
     ids, count = _what_is_rented(spec)
-    found = _price_of(spec, count, around)
+    found = _beyond_pool(_price_of(spec, count, around), spec, ids, count, around)
     inputs = {key: spec.numbers[key] for key in ("use",) if key in spec.numbers}
     unknown = found if isinstance(found, Unknown) else None
     accelerators = count
@@ -275,6 +276,37 @@ def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
     return _with_everyone(candidate, spec, around)
 
 
+def _beyond_pool(
+    found: "Found | Unknown", spec: OptionSpec, ids: frozenset[str], count: int | None, around: Circumstances
+) -> "Found | Unknown":
+    """The price of as many machines as the demand needs, where a commitment of the user's has fewer of them."""
+    if isinstance(found, Unknown) or found.offer is None or not (found.offer.offering_class or "").startswith(_POOL):
+        return found
+    inputs: dict[str, Estimate] = {}
+    _add_throughput(inputs, spec, found.accelerator_ids or ids, found.accelerators or count, around)
+    one = Candidate(
+        kind=spec.kind, label="", inputs=inputs, monthly=lambda _v, _t: (), hours=spec.likely("hours") or around.hours
+    )
+    copies = one.copies(one.likely(), around.tokens_per_month)
+    named = _NODES.match(spec.what)
+    if copies == 1:
+        return found
+    if named is None:
+        return replace(found, label=f"{found.label}, whose commitment may have fewer than {copies} machines")
+    all_of_them = f"{named.group(1)}x{int(named.group(2) or 1) * copies}"
+    more = around.find_price(replace(spec, what=all_of_them))
+    if isinstance(more, Unknown) or more.offer is None or more.offer.id == found.offer.id:
+        return found if isinstance(more, Found) else more
+    p = more.price
+    low, likely, high = (value / copies for value in (p.low, p.likely, p.high))
+    label = f"{more.label}; {found.offer.offering_class} has fewer than {copies} machines"
+    return replace(
+        more, price=replace(p, low=low, likely=likely, high=high), accelerators=found.accelerators, label=label
+    )
+
+
+_POOL = "commitment "  # how an offer is classed that is a commitment of the user's own
+_NODES = re.compile(r"^(.+:\d+)(?:x(\d+))?$")
 _INTERRUPTED = ("interruptions: work that is lost and done again, and hours in which there is no machine",)
 
 

@@ -3,6 +3,7 @@
 Every test names what a reader of the answer would have believed wrongly.
 """
 
+from datetime import date
 from decimal import Decimal
 from math import isclose
 from pathlib import Path
@@ -217,6 +218,26 @@ def test_spot_says_that_interruptions_are_not_in_it() -> None:
     assert firm.not_counted == ()
 
 
+def test_a_commitment_for_four_machines_is_not_the_price_of_twenty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Believed: 20 machines at the 30.10 of a pool of four, 439,460 a month. The list price is that of so many."""
+    terms = tmp_path / "terms.toml"
+    terms.write_text(
+        '[[commitment]]\nname = "pool"\nprovider = "aws"\nregion = "us-east-1"\ninstance = "p5.48xlarge"\n'
+        'machines = 4\n'
+        'price_per_hour = "30.10 USD"\nfrom = 2026-01-01\nuntil = 2028-12-31\n', encoding="utf-8",
+    )  # fmt: skip
+    monkeypatch.setenv("CLOUDACCEL_ADJUSTMENTS", str(terms))
+    day = date(2026, 11, 27)
+    option = "rent:H100-SXM:8@aws,region=us-east-1,throughput=6000"
+    for tokens, copies, hourly in (("10B", 1, "30.10"), ("60B", 4, "30.10"), ("300B", 20, "55.04")):
+        (way,) = asked(option, demand=f"{tokens}-tokens/month", today=day).ways
+        assert way.copies == copies
+        assert way.per_month == copies * Decimal(hourly) * 730
+        assert ("has fewer than 20 machines" in " ".join(way.notes)) is (copies == 20)
+
+
 # -- from scratch, adapted, called -------------------------------------------------------------------------------------
 
 
@@ -256,6 +277,20 @@ def test_palm_from_scratch_against_adapting_against_an_api() -> None:
     assert api.total == 50 * 3 * 12
     assert found.cheapest == 2
     assert near(adapted.per_million, (adapted.total or Decimal(0)) / (50 * 12))
+
+
+def test_adapting_pays_from_a_volume_on() -> None:
+    """Believed: adapting never pays, or always. 60,000 once and 3,000 a month are 2.67 B tokens at 3.00 a million."""
+    words = ("adapt:accel-hours=15000,rate=4,serve=3000/month", "api:price=3/Mtok")
+    (even,) = asked(*words, demand="1B-tokens/month").break_evens
+    month = Decimal(15_000 * 4) / 12 + 3000  # 8,000 over a year
+    assert near(even.at, month / 3 * MILLION)
+    assert "if what serve= pays for carries them" in even.text
+    for side, wins in ((Decimal("0.999"), "api"), (Decimal("1.001"), "adapt")):
+        turned = asked(*words, demand=f"{(even.at or 0) * side:.0f}-tokens/month")
+        assert turned.cheapest is not None
+        assert turned.ways[turned.cheapest].kind == wins
+    assert asked(words[0].replace(",serve=3000/month", ""), words[1], demand="1B-tokens/month").break_evens == ()
 
 
 def test_a_month_of_what_nobody_counted_is_not_zero() -> None:

@@ -68,7 +68,7 @@ def test_spot_says_what_interruptions_may_take_before_it_is_the_dearer_one(marke
 
 
 def test_u91_every_factor_of_energy_can_be_replaced(market: Path) -> None:
-    """Believed: spot at a fifth is a fifth, however often it is interrupted. It is less, up to 80 % of its time."""
+    """Believed: the energy of a run is what the table says. Load, PUE and grid are the caller's, where known."""
     words = ("--catalog", str(market), *RUN, "--explain")
     given = run(*words, "--power-load", "60%", "--pue", "1.3", "--grid", "56").out
     (power,) = [line for line in given.splitlines() if line.startswith("  energy ")]
