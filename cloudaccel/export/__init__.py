@@ -5,6 +5,7 @@ written by that cloud's provider package and found by the registry.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
@@ -60,6 +61,16 @@ def export(name: str, deployment: Deployment) -> Exported:
     QueryError
         If the engine cannot express the plan.
     """
+    found = _exported(name, deployment)
+    unnamed = sorted({site.priced_zone for site in deployment.sites if site.priced_zone})
+    return replace(found, warnings=(*found.warnings, *map(_no_name_of, unnamed)))
+
+
+def _no_name_of(zone: str) -> str:
+    return f"the price is that of zone {zone}, which each account calls otherwise: the file names the region alone"
+
+
+def _exported(name: str, deployment: Deployment) -> Exported:
     if name in _SPANNING:
         module, function = _SPANNING[name]
         return cast("Callable[[Deployment], Exported]", getattr(import_module(module), function))(deployment)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from cloudaccel import units
 from cloudaccel.errors import QueryError
+from cloudaccel.facts import places
 from cloudaccel.model import Accelerator
 from cloudaccel.model.deployment import Deployment, Site, lease_h, with_start_up
 
@@ -134,9 +135,11 @@ def _alike(option: _Option, best: _Option) -> bool:
 
 
 def _site(option: _Option) -> Site:
+    zone = places.zone_name(option.provider, option.zone) if option.zone else None
     return Site(
-        provider=option.provider, partition=option.partition, region=option.region, zone=option.zone,
+        provider=option.provider, partition=option.partition, region=option.region, zone=zone,
         country=option.country, instance=option.instance, market=option.market.type.replace("-", "_"),
+        priced_zone="" if zone else option.zone or "",
     )  # fmt: skip
 
 

@@ -78,6 +78,7 @@ class _Zones(NamedTuple):
 
     listed: Mapping[str, Zone]
     ordinary: tuple[re.Pattern[str], ...]
+    ids: tuple[re.Pattern[str], ...]  # those of `ordinary` that are no name: each account calls the zone otherwise
 
 
 @cache
@@ -165,6 +166,23 @@ def zone(provider: str, name: str) -> Zone | None:
     """The listed zone that `name` is at `provider`; None for one that stands with its region, and for no zone."""
     zones = _zones().get(_provider_index().get(_key(provider), provider))
     return zones.listed.get(name.casefold()) if zones else None
+
+
+def zone_name(provider: str, name: str) -> str | None:
+    """What an account calls the zone that a price list calls `name`; None where accounts call it differently.
+
+    ``use1-az6`` is another letter in each account, and ``us-west-2-lax-1`` is two zones.
+    """
+    zones = _zones().get(_provider_index().get(_key(provider), provider))
+    if zones is None:
+        return name
+    listed = zones.listed.get(name.casefold())
+    if listed is None:
+        return None if any(shape.fullmatch(name.casefold()) for shape in zones.ids) else name
+    if listed.kind == "datacentre":
+        return listed.name
+    own = [other for other in listed.names[1:] if other.startswith(listed.region)]
+    return name if name in own else own[0] if len(own) == 1 else None
 
 
 def zones_called(name: str) -> tuple[Zone, ...]:
@@ -427,15 +445,22 @@ def _regions_by_name() -> Mapping[str, frozenset[tuple[str, str]]]:
 @cache
 def _zones() -> Mapping[str, _Zones]:
     listed: dict[str, dict[str, Zone]] = {}
-    ordinary: dict[str, list[re.Pattern[str]]] = {}
+    shapes: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
     for row in _read("zones.csv", _ZONE_COLUMNS, dict[str, str]):
         own = listed.setdefault(row["provider"], {})
-        if row["kind"] == "ordinary":  # a regular expression: zones of this shape stand where their region does
-            ordinary.setdefault(row["provider"], []).append(re.compile(row["zone"]))
+        if row["kind"] in ("ordinary", "ordinary-id"):  # a regular expression: such zones stand where their region does
+            shapes.setdefault(row["provider"], []).append((row["kind"], re.compile(row["zone"])))
             continue
         found = Zone(
             provider=row["provider"], region=row["region"], name=row["zone"], kind=row["kind"],
             country=row["country"] or None, city=row["city"], names=(row["zone"], *_names(row["aliases"])),
         )  # fmt: skip
         own.update((name.casefold(), found) for name in found.names)
-    return {name: _Zones(listed=zones, ordinary=tuple(ordinary.get(name, ()))) for name, zones in listed.items()}
+    return {
+        name: _Zones(
+            listed=zones,
+            ordinary=tuple(shape for _, shape in shapes.get(name, ())),
+            ids=tuple(shape for kind, shape in shapes.get(name, ()) if kind == "ordinary-id"),
+        )
+        for name, zones in listed.items()
+    }

@@ -27,7 +27,10 @@ def with_start_up(high: Decimal, likely: Decimal | None, machine_hours: Decimal 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One place that the plan allows, in the seller's own words. `zone` None: any zone of the region."""
+    """One place that the plan allows, in the seller's own words. `zone` None: any zone of the region.
+
+    `priced_zone` is the zone whose price the plan has, where no name of it is everybody's; else empty.
+    """
 
     provider: str
     partition: str
@@ -36,6 +39,7 @@ class Site:
     country: str | None
     instance: str
     market: str
+    priced_zone: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

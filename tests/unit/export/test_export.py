@@ -396,3 +396,16 @@ def test_u101_elsewhere_the_resource_and_no_label_of_google(plan: str, resource:
     made = written("kubernetes", plan)
     assert f"{resource}: '" in made
     assert "gke-accelerator" not in made
+
+
+@pytest.mark.parametrize("engine", ["skypilot", "dstack", "kubernetes", "terraform", "karpenter"])
+def test_u80_a_zone_without_a_name_is_not_in_a_file(engine: str) -> None:
+    """He would have applied a file that waits for ever for zone use1-az6, which no engine and no node is called by."""
+    spot: dict[str, Any] = {"region": "us-east-1", "country": "US", "market": {"type": "spot"}}
+    plan = deployment_of(lock(**spot, zone="use1-az6"), accelerator_table())
+    found = export(engine, plan)
+    assert "use1-az6" not in found.text
+    assert "the price is that of zone use1-az6, which each account calls otherwise" in found.warnings[-1]
+    named = export(engine, deployment_of(lock(**spot, zone="use1-atl1-az1"), accelerator_table()))
+    assert "use1-atl1-az1" not in named.text
+    assert "calls otherwise" not in " ".join(named.warnings)
