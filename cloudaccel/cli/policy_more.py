@@ -145,7 +145,7 @@ def _history(path: Path, a: argparse.Namespace) -> int:
         return 0
     rows: list[list[str]] = []
     for line in lines:
-        entry: dict[str, str | None] = line.get("new") or line["old"]
+        entry: dict[str, str | None] = line.get("new", line.get("old"))
         rows.append(
             [line["at"], line["action"], line["name"], entry.get("until") or "", entry.get("by") or "", line["login"]]
         )

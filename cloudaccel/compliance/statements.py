@@ -138,13 +138,25 @@ def log_path(path: Path) -> Path:
 
 def read_log(path: Path) -> tuple[Mapping[str, Any], ...]:
     """What was noted of the file at `path`, oldest first. Raises `ConfigError` for a line that cannot be read."""
+    log = log_path(Path(os.path.realpath(path)))
     try:
-        lines = log_path(Path(os.path.realpath(path))).read_text(encoding="utf-8").splitlines()
-        return tuple(cast(dict[str, Any], json_of(line)) for line in lines)
-    except FileNotFoundError:
+        return tuple(_noted(line) for line in log.read_text(encoding="utf-8").splitlines())
+    except (FileNotFoundError, NotADirectoryError):
         return ()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{log_path(path)} cannot be read: {error}. Mend it, or move it away.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{log} cannot be read: {error}. Mend it, or move it away.") from error
+
+
+def _noted(line: str) -> Mapping[str, Any]:
+    entry = json_of(line)
+    if not isinstance(entry, dict):
+        raise ValueError(f"a line is no note: {line[:60]!r}")
+    note = cast(dict[str, Any], entry)
+    datetime.fromisoformat(note["at"])
+    texts = (note["action"], note["name"], note["login"])
+    if not all(isinstance(text, str) for text in texts) or not isinstance(note.get("new", note.get("old")), dict):
+        raise ValueError(f"a line is no note: {line[:60]!r}")
+    return note
 
 
 def latest_day(path: Path) -> date | None:
@@ -152,8 +164,8 @@ def latest_day(path: Path) -> date | None:
 
     A log that cannot be read says nothing here; `read_log` refuses it.
     """
-    with suppress(ConfigError, KeyError, ValueError):
-        return max((datetime.fromisoformat(str(line["at"])).date() for line in read_log(path)), default=None)
+    with suppress(ConfigError):
+        return max((datetime.fromisoformat(line["at"]).date() for line in read_log(path)), default=None)
     return None
 
 

@@ -234,12 +234,26 @@ def test_a_clock_that_is_set_back_makes_no_statement_hold_again(path: Path, tmp_
     write_statements(path, Stated((Assertion(need="dpa:aws", until=ended),)))
     rules = Rules(packs=("eu-gdpr",), headquarters="DE", users="none", data=("personal_eu",))
     log = path.with_name("statements.json.log")
-    log.write_text(json.dumps({"at": "2099-01-01T00:00:00+00:00"}) + "\n", encoding="utf-8")
+    noted = '{"at": "2099-01-01T00:00:00+00:00", "login": "me", "action": "stated", "name": "dpa:aws", "new": {}}'
+    log.write_text(noted + "\n", encoding="utf-8")
     found = explain_place(judge_by(rules), "aws:eu-central-1", "H100-SXM")
     assert found.state == "unknown"
     assert any("something was stated on 2099-01-01" in text for text in found.warnings)
     log.write_text("half a li", encoding="utf-8")
     assert not any("was stated on" in text for text in judge_by(rules).warnings)
+
+
+@pytest.mark.parametrize("text", ["half a li", "[1]", '{"at": 1}', '{"at": "2026-01-01"}', "null", "\xff"])
+def test_a_damaged_log_is_one_message_and_stops_no_verdict(
+    capsys: pytest.CaptureFixture[str], path: Path, text: str
+) -> None:
+    """A line cut short by a crash was a stack trace from every verb that judges."""
+    path.with_name("statements.json.log").write_bytes(text.encode("latin-1") + b"\n")
+    code, out, err = said(capsys, "policy", "assert", "--log")
+    assert (code, out) == (2, "")
+    assert "statements.json.log cannot be read" in err
+    explain = ["policy", "explain", "own:DE", "--accel", "H100-SXM", "--headquarters", "DE", "--users", "none"]
+    assert said(capsys, *explain)[0] == 0
 
 
 def test_a_risk_accepted_of_what_is_not_satisfied_is_said_to_lift_nothing(path: Path) -> None:
