@@ -61,6 +61,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "--input-tokens": _flag(metavar="TOKENS", help="tokens of one prompt; such as 2000"),
     "--output-tokens": _flag(metavar="TOKENS", help="tokens of one answer; such as 300"),
     "--seq": _flag(metavar="TOKENS", help="sequence length in tokens; such as 4096"),
+    "--measured": _flag(type=float, metavar="N", help="tokens per second and accelerator"),
     "--disk": _flag(metavar="SIZE", help="disk of that size beside the machines; such as 500GB"),
     "--inventory": _flag(metavar="CSV", help="machines that you own"),
     "--reservation": _flag(metavar="ID", help="use this reservation or capacity block"),
@@ -95,6 +96,14 @@ def add(group: Group, name: str, more: str = "", **words: Any) -> None:
     """Give a verb one of the shared flags; `more` goes on after the words that it has everywhere."""
     shared = FLAGS[name]
     group.add_argument(name, **{**shared, "help": shared["help"] + more, **words})
+
+
+def job_help(key: str) -> str:
+    """What a key of a job file means, with an example, for the flag of that name."""
+    from cloudaccel.workloads.job_keys import JOB_KEYS  # the room of sizing is heavy, and quote needs none of it
+
+    meaning, example = JOB_KEYS[key]
+    return (meaning if example in meaning else f"{meaning}; such as {example}").replace("%", "%%")
 
 
 def add_places(group: Group) -> None:

@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     j = p.add_argument_group("the job")
     for flag in _JOB_FLAGS:
         metavar = flags.FLAGS.get(f"--{flag}", {}).get("metavar") or _METAVARS.get(flag, "NAME")
-        j.add_argument(f"--{flag}", metavar=metavar, dest=f"job_{flag.replace('-', '_')}", help=_job_help(flag))
+        j.add_argument(f"--{flag}", metavar=metavar, dest=f"job_{flag.replace('-', '_')}", help=flags.job_help(flag))
     _add_assumptions(p)
     _add_energy(p)
     f = p.add_argument_group("filters")
@@ -92,11 +92,6 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _job_help(key: str) -> str:
-    meaning, example = JOB_KEYS[key]
-    return (meaning if example in meaning else f"{meaning}; such as {example}").replace("%", "%%")
-
-
 def _add_assumptions(p: argparse.ArgumentParser) -> None:
     s = p.add_argument_group("speed and price assumptions")
     s.add_argument(
@@ -105,7 +100,7 @@ def _add_assumptions(p: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="MFU to assume, 0..1: share of the dense peak over the whole clock, in place of the prior",
     )
-    s.add_argument("--measured", type=float, metavar="N", help="tokens per second and accelerator; of output, to serve")
+    flags.add(s, "--measured", "; of output, to serve")
     s.add_argument(
         "--conservative",
         action="store_true",

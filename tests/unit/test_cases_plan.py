@@ -264,3 +264,60 @@ def test_one_slice_comes_before_two_that_cost_the_same() -> None:
     words = ("--task", "pretrain", "--model", "llama-2-13b", "--tokens", "20e9", "--accel", "v5e", "--lock", "-")
     chosen = run("plan", *words, "--json").json["chosen"]
     assert (chosen["nodes"], chosen["instance"]) == (1, "v5litepod-32")
+
+
+@pytest.mark.parametrize(
+    ("words", "mfu", "judgement"),
+    [
+        ("--accel-hours 2.79e6 --tokens 14.8e12 --params 671e9 --params-active 37e9 --peak 1513", 0.216, "unknown"),
+        (
+            "--accel-hours 30.84e6 --tokens 15.6e12 --model llama-3.1-405b --seq 8192 --accel H100-SXM:16384",
+            0.375,
+            "usual",
+        ),
+        ("--measured 6667 --model llama-3.1-8b --seq 8192 --accel H100-SXM:8", 0.412, "usual"),
+        ("--measured 1600 --model llama-3.1-8b --seq 8192 --accel H100-SXM:8", 0.0988, "low"),
+        ("--measured 11000 --model llama-3.1-8b --seq 8192 --accel H100-SXM:8", 0.679, "high"),
+        ("--measured 53336 --model llama-3.1-8b --seq 8192 --accel H100-SXM:8", 3.293, "impossible"),
+    ],
+)
+def test_u49_the_mfu_of_a_rate_and_whether_it_can_be(words: str, mfu: float, judgement: str) -> None:
+    """He would have believed 7.2 % (2ND) of DeepSeek-V3, and the rate of eight accelerators for that of one."""
+    implied = run("calibrate", *words.split(), "--json").json["implied"]
+    assert implied["mfu"] == pytest.approx(mfu, rel=0.01)  # pyright: ignore[reportUnknownMemberType]
+    assert implied["judgement"] == judgement
+    said = run("calibrate", *words.split()).out
+    assert said.startswith("MFU ")
+    assert "FLOP a token" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--measured 100", "name the accelerator with --accel"),
+        ("--measured 100 --accel H100", "an MFU needs the model"),
+        ("--measured 100 --accel-hours 5 --model llama-3-8b --accel H100", "give one of a log, --measured"),
+        ("--model llama-3-8b --accel H100", "give one of a log, --measured"),
+        ("--accel-hours 5 --model llama-3-8b --accel H100", "needs the --tokens"),
+        ("--measured -1 --model llama-3-8b --accel H100", "--measured: -1.0 must be a number above 0"),
+        ("--measured 100 --model llama-3-8b --accel A2:1", "no source gives the dense peak of A2:1"),
+        ("", "give one of a log"),
+    ],
+)
+def test_u49_what_is_missing_is_said(words: str, said: str) -> None:
+    answer = run("calibrate", *words.split())
+    assert answer.code == 2
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_u49_a_log_gives_the_mfu_too(tmp_path: Path) -> None:
+    """He would have had to work the MFU out by hand from the rate of his log."""
+    log = tmp_path / "train.log"
+    log.write_text("\n".join(f"step {n} tps: 5,400 mfu" for n in range(50)), encoding="utf-8")
+    words = ("calibrate", str(log), "--model", "llama-3-8b", "--seq", "4096", "--accel", "H100-SXM:8")
+    body = run(*words, "--json").json
+    assert body["tokens_per_s_per_accelerator"] == 5400
+    assert body["implied"]["judgement"] == "usual"
+    assert "MFU 29" in run(*words).out
+    assert "implied" not in run("calibrate", str(log), "--json").json
