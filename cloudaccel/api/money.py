@@ -42,7 +42,7 @@ class Money:
         if rate is None:
             lacking = "no exchange rate is loaded" if self.rates is None else f"{self.rates.source} has no rate for it"
             raise QueryError(
-                f"{what}: it is in {currency}, a plan's sums are in {CURRENCY}, and {lacking}. Write it in {CURRENCY}, "
+                f"{what}: it is in {currency}, sums are in {CURRENCY}, and {lacking}. Write it in {CURRENCY}, "
                 "or name the ECB's table with --fx-file."
             )
         return amount * rate

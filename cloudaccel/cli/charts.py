@@ -226,7 +226,7 @@ def _tornado(ax: Any, swings: Sequence[Swing]) -> None:
     for row, s in enumerate(swings):
         low, high = sorted((float(s.cost_at_low), float(s.cost_at_high)))
         ax.barh(row, high - low, left=low, color=COLOURS[1 if s.flips else 0], height=0.6)
-        words = f"{low:,.0f} to {high:,.0f}{', the answer turns' if s.flips else ''}"
+        words = f"{low:,.0f} to {high:,.0f}{': turns' if s.flips else ''}"
         ax.annotate(words, (high, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_yticks(range(len(swings)), [f"{_short(s.way, 24)}: {s.name} {s.low:g} to {s.high:g}" for s in swings])
     ax.invert_yaxis()

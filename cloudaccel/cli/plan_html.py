@@ -8,6 +8,7 @@ from cloudaccel.cli.plan_serving import load_words
 from cloudaccel.cli.plan_table import (
     figures_of,
     holding_lines,
+    left_out_lines,
     market_words,
     rules_lines,
     tokens_words,
@@ -107,7 +108,7 @@ def _notes(plan: Plan) -> str:
     """What would help, what the rules say, and the licence: each a sentence under the options."""
     notes = [" ".join(line.split()) + "." for line in holding_lines(plan)]
     notes += [f"Or {relaxation.text}." for relaxation in plan.relaxations]
-    notes += [" ".join(line.split()) + "." for line in rules_lines(plan)]
+    notes += [" ".join(line.split()) + "." for line in (*rules_lines(plan), *left_out_lines(plan))]
     if plan.model.commercial_use and plan.model.commercial_use != "yes":
         notes.append(f"Licence {plan.model.licence}: commercial use {plan.model.commercial_use}.")
     return "".join(f"<p class=soft>{escape(note)}</p>" for note in notes)

@@ -106,3 +106,12 @@ def test_u91_compare_says_what_owned_machines_emit() -> None:
 def test_a_factor_that_cannot_be_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(QueryError, match="is not"):
         read_energy(**{"load": None, "pue": None, "grid": None, **given})  # pyright: ignore[reportArgumentType]
+
+
+def test_the_page_of_a_plan_says_what_is_in_no_total_too(market: Path, tmp_path: Path) -> None:
+    """Believed: the page that the board reads is complete. It leaves out what the table does, and says so."""
+    page = tmp_path / "plan.html"
+    run("--catalog", str(market), *RUN, "--market", "spot,on-demand", "--html", str(page))
+    text = page.read_text(encoding="utf-8")
+    assert "Left out interruptions of spot" in text
+    assert "until interruptions take 80 % of its time" in text
