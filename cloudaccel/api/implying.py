@@ -123,7 +123,14 @@ def _chip(accelerators: str | None) -> tuple[Accelerator | None, int]:
     if accelerators is None:
         return None, 1
     ids, count = named_accelerators(accelerators)
-    return next(a for a in all_accelerators() if a.id in ids), count
+    named = [a for a in all_accelerators() if a.id in ids]
+    peaks = {bf16_peak(a) for a in named}
+    if len(peaks) > 1:
+        some = ", ".join(a.id for a in named[:4])
+        raise QueryError(
+            f"--accel: {accelerators} is {len(named)} accelerators of different peaks ({some} …). Name one."
+        )
+    return named[0], count
 
 
 def _expected(

@@ -91,7 +91,7 @@ def _write_implied(found: dict[str, Any]) -> None:
     rate, each, peak = (found[name] for name in ("tokens_per_s_per_accelerator", "flops_per_token", "peak_tflops"))
     common.write(
         f"MFU {found['mfu']:.1%}: {rate:,.1f} tokens per second and accelerator × {each:.4g} FLOP a token ÷ "
-        f"{peak:g} TFLOP/s dense\n  {found['text']}\n"
+        f"{peak:g} TFLOP/s dense{' of ' + found['accelerator'] if found['accelerator'] else ''}\n  {found['text']}\n"
     )
     if found["source"]:
         common.write(f"  by {found['source']}\n")

@@ -300,6 +300,8 @@ def test_u49_the_mfu_of_a_rate_and_whether_it_can_be(words: str, mfu: float, jud
         ("--model llama-3-8b --accel H100", "give one of a log, --measured"),
         ("--accel-hours 5 --model llama-3-8b --accel H100", "needs the --tokens"),
         ("--measured -1 --model llama-3-8b --accel H100", "--measured: -1.0 must be a number above 0"),
+        ("--measured 100 --model llama-3-8b --accel 80GB+:8", "accelerators of different peaks"),
+        ("--measured 100 --model llama-3-8b --accel H100:8", "nvidia-h100-sxm-80gb"),
         ("--measured 100 --model llama-3-8b --accel A2:1", "no source gives the dense peak of A2:1"),
         ("", "give one of a log"),
     ],
