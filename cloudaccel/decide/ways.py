@@ -513,8 +513,8 @@ def _sized_hours(spec: OptionSpec, around: Circumstances, offer: Offer | None) -
     sized = around.find_hours(spec, offer)
     if isinstance(sized, Unknown):
         raise QueryError(
-            f"--option {spec.text!r}: how long is the run? Give accel-hours=, or the accelerators with tokens= and "
-            f"model= or params= to have it sized ({sized.reason})."
+            f"--option {spec.text!r}: how long the run is, is not known ({sized.reason}). Give accel-hours=, other "
+            "accelerators, or what is missing of tokens= and model= or params=, to have it sized."
         )
     return sized
 
