@@ -13,7 +13,7 @@ from cloudaccel.errors import StorageError
 def locked(path: Path, *, wait: bool = True, shared: bool = False) -> Generator[bool]:
     """Hold the lock at `path` while entered; gives whether it is held, which without `wait` it may not be.
 
-    `shared`: with others that hold it so; on Windows alone.
+    `shared`: together with others that hold it so, which Windows does not have.
 
     Raises
     ------

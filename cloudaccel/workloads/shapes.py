@@ -4,6 +4,7 @@ Penalties only rank shapes: a published MFU already contains the cost of a usual
 again.
 """
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -321,7 +322,7 @@ def search(workload: Workload, model: ModelShape, room: Room, limit: Limit) -> t
         data = total // (cut.tp * cut.pp * cut.cp)
         if data > most:
             continue
-        found, smallest = _of_cut(task, cut, data)
+        found, smallest = _of_cut(task, cut, data, math.inf if best is None else best.cost)
         if least is None or smallest.peak < least.peak:
             least = smallest
         if found is not None and (best is None or found.cost < best.cost):
@@ -340,14 +341,17 @@ def _most_replicas(task: Task, allowed: tuple[Cut, ...], total: int) -> int:
     return max(task.batch, fewest) if task.workload.task != "finetune" else total
 
 
-def _of_cut(task: Task, cut: Cut, data: int) -> tuple[Found | None, Found]:
-    """The fastest setting of a cut that fits, and its smallest. Full recomputation needs least, so it goes first."""
+def _of_cut(task: Task, cut: Cut, data: int, bound: float) -> tuple[Found | None, Found]:
+    """The fastest setting of a cut that fits, and its smallest. Full recomputation needs least, so it goes first.
+
+    The cost of one that does not fit, or is no better than `bound`, leaves out its waits.
+    """
     ways = (task.workload.recompute,) if task.workload.recompute else ("full", "none")
-    tried = _settings(task, cut, data, ways[0])
+    tried = _settings(task, cut, data, ways[0], bound)
     smallest = min(tried, key=_peak)
     fits = [found for found in tried if task.limit.holds(found)]
     if fits and len(ways) > 1:
-        fits = [f for f in _settings(task, cut, data, ways[1]) if task.limit.holds(f)] or fits
+        fits = [f for f in _settings(task, cut, data, ways[1], bound) if task.limit.holds(f)] or fits
     return (fits[0] if fits else None), smallest
 
 
@@ -373,7 +377,7 @@ def _allowed(workload: Workload, model: ModelShape, room: Room) -> tuple[Cut, ..
     return every
 
 
-def _settings(task: Task, cut: Cut, data: int, recompute: str) -> list[Found]:
+def _settings(task: Task, cut: Cut, data: int, recompute: str, bound: float) -> list[Found]:
     """The cut with each sharding stage, the fastest first."""
     steps = max(1, task.batch // data)
     alone = task.workload.parallel == "ddp" or data * cut.cp == 1
@@ -383,7 +387,7 @@ def _settings(task: Task, cut: Cut, data: int, recompute: str) -> list[Found]:
     for zero in (0,) if alone else _STAGES.get(kind, (1, 3)):
         shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
         one = Found(cost * (_FULL_SHARD_COST if zero == 3 else 1.0), shape, *task.parts(shape))
-        found.append(_waiting(task, one))
+        found.append(_waiting(task, one) if one.cost < bound and task.limit.holds(one) else one)
     return found if len(found) == 1 else sorted(found, key=_cost)
 
 
@@ -396,11 +400,11 @@ def _waits(task: Task, shape: Trial) -> Waits:
 
 
 def _waiting(task: Task, found: Found) -> Found:
-    """The same with its waits in its cost; under full sharding a larger micro-batch, where it fits, waits less."""
+    """A shape that fits, with its waits in its cost; under full sharding a larger micro-batch may wait less."""
     if found.shape.pp == 1 and not task.room.flops_per_byte and not task.room.flops_per_link_byte:
         return found
     wait = _waits(task, found.shape)
-    if max(wait.network, wait.link) > 1 and found.shape.zero == 3 and task.limit.holds(found):
+    if max(wait.network, wait.link) > 1 and found.shape.zero == 3:
         found = grow_micro_batch(task.workload, task.model, task.room.kind, found, task.limit)
         wait = _waits(task, found.shape)
     return found._replace(cost=found.cost * wait.factor) if wait.factor > 1 else found
