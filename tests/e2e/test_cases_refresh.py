@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from cloudaccel_oci.prices import BASE_URL as OCI
 from tests.benchmarks import bulk
 from tests.benchmarks.measure import environment, peak_mib
-from tests.support import run
+from tests.support import PATIENCE_S, run
 
 pytestmark = pytest.mark.network
 SAMPLE = Path(__file__).parents[1] / "golden/prices/oci_gpu_2023.json"
@@ -121,7 +121,7 @@ def test_u108_a_closed_network_answers_with_the_age_of_its_prices(own_cache: Pat
 
     def inside(*words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-c", closed, *words]
-        return subprocess.run(command, env=fresh, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=fresh, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     taken = inside("refresh", "--from", str(pack))
     assert taken.returncode == 0, taken.stderr

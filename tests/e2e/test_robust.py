@@ -61,7 +61,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory, built_cache: Path) -> Pat
     """The bundled prices as a folder to refresh from; nobody changes it."""
     folder = tmp_path_factory.mktemp("snapshot") / "snap"
     command = [sys.executable, "-m", "cloudaccel", "refresh", "--out", str(folder)]
-    subprocess.run(command, env=own_env(built_cache), capture_output=True, check=True, timeout=60)
+    subprocess.run(command, env=own_env(built_cache), capture_output=True, check=True, timeout=PATIENCE_S)
     return folder
 
 

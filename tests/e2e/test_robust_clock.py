@@ -26,6 +26,7 @@ from cloudaccel.protocols import Scope
 from cloudaccel.service.app import _too_old  # pyright: ignore[reportPrivateUsage]
 from cloudaccel.testing.cloud import FakeCloud
 from tests.e2e.test_refresh_live import cache, cloud, products
+from tests.support import PATIENCE_S
 
 __all__ = ["cache", "cloud"]  # fixtures
 BACK, AHEAD = "-1y", "+10y"
@@ -39,7 +40,7 @@ def under(clock: str, *words: str) -> tuple[int, str, str]:
     before = ["faketime", "-f", clock] if clock else []
     done = subprocess.run(
         [*before, sys.executable, "-m", "cloudaccel", *words], env={**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1"},
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=PATIENCE_S,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     assert " -1" not in done.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import run
+from tests.support import PATIENCE_S, run
 
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 def may_import(*packages: str) -> bool:
     """Whether nobody may read the packages of this environment."""
     command = [*AS_NOBODY, sys.executable, "-B", "-c", f"import {', '.join(packages)}"]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S, cwd=Path(__file__).parents[2])
     return done.returncode == 0
 
 
@@ -49,7 +49,7 @@ class Place:
     def ask(self, *words: str) -> tuple[int, str, str]:
         done = subprocess.run(
             [*AS_NOBODY, sys.executable, "-m", "cloudaccel", *words], env=self.env, capture_output=True, text=True,
-            check=False, timeout=60, cwd=Path(__file__).parents[2],
+            check=False, timeout=PATIENCE_S, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout, done.stderr

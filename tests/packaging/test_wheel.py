@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 BUNDLED = "cloudaccel/_bundled/"
 DATA_SUFFIXES = {".csv", ".mako", ".json", ".yaml", ".sql", ".html", ".css", ".js", ".svg", ".sh", ".typed", ".j2"}
@@ -202,7 +204,7 @@ def test_without_extras_a_verb_answers_or_says_what_to_install(
     monkeypatch.delenv("PYTHONPATH", raising=False)
     for name in ("job.yaml", "x.yaml", "x.csv"):
         (tmp_path / name).write_text("task: finetune\n", encoding="utf-8")
-    done = subprocess.run([bare, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([bare, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert "Traceback" not in done.stderr
     assert "ModuleNotFoundError" not in done.stderr
     if done.returncode:
@@ -215,7 +217,7 @@ def test_without_extras_a_verb_answers_or_says_what_to_install(
 def test_the_client_of_a_service_needs_no_extra(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
     code = "from cloudaccel.client import Client; Client('https://prices.example.org').close()"
-    subprocess.run([bare.with_name("python"), "-c", code], check=True, timeout=60)
+    subprocess.run([bare.with_name("python"), "-c", code], check=True, timeout=PATIENCE_S)
 
 
 def _lend_dependencies(environment: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.support import PATIENCE_S
+
 yaml: Any = pytest.importorskip("yaml", reason="needs cloudaccel[plan]")
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MANIFESTS = list(yaml.safe_load_all((DEPLOY / "kubernetes/serve.yaml").read_text(encoding="utf-8")))
@@ -72,7 +74,7 @@ def _linted(command: list[str]) -> "subprocess.CompletedProcess[str]":
     program = shutil.which(command[0], path=os.pathsep.join([*beside, os.environ.get("PATH", "")]))
     if program is None:
         pytest.skip(f"no {command[0]} here (cloudaccel[dev])")
-    return subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda p: p.name)
@@ -81,7 +83,7 @@ def test_unit_is_closed(unit: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze on this machine")
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=35", str(unit)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout[-400:]
 
 
@@ -109,7 +111,7 @@ def test_unit_is_what_systemd_takes(unit: Path, tmp_path: Path) -> None:
             re.sub(r"^User=.*$", "User=root", here, flags=re.MULTILINE), encoding="utf-8"
         )
     command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(tmp_path / unit.name)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     said = [line for line in done.stderr.splitlines() if unit.name in line]
     assert done.returncode == 0, done.stderr
     assert not said

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloudaccel.files import UNFINISHED, replace_text
+from tests.support import PATIENCE_S
 
 
 def test_a_reader_sees_the_old_or_the_new_and_never_half(tmp_path: Path) -> None:
@@ -60,5 +61,5 @@ def test_permissions_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
         replace_text(pipe, "said")
-        assert reader.communicate(timeout=30)[0] == b"said"
+        assert reader.communicate(timeout=PATIENCE_S)[0] == b"said"
     assert stat.S_ISFIFO(pipe.stat().st_mode)

@@ -12,6 +12,7 @@ import pytest
 from cloudaccel.errors import QueryError
 from cloudaccel.provision.reports import read_report
 from cloudaccel.provision.userdata import public_key, user_data
+from tests.support import PATIENCE_S
 
 END = datetime(2026, 12, 1, tzinfo=UTC)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx5z3Kq2mWc0eJm3Qd5mC7m1F9lB1pXh0q4n1Jb0t1v me@desk"
@@ -60,7 +61,10 @@ def said(tmp_path: Path, *, announced: str = "", **tools: str) -> str:
     console = tmp_path / "console"
     places = {"PATH": f"{folder}:/usr/bin:/bin", "CLOUDACCEL_CONSOLE": str(console), "CLOUDACCEL_PAUSE": "0"}
     subprocess.run(
-        ["sh", str(SCRIPT), announced], env={**os.environ, **places, "CLOUDACCEL_ONCE": "1"}, check=True, timeout=60
+        ["sh", str(SCRIPT), announced],
+        env={**os.environ, **places, "CLOUDACCEL_ONCE": "1"},
+        check=True,
+        timeout=PATIENCE_S,
     )
     return console.read_text(encoding="utf-8")
 

@@ -15,6 +15,7 @@ from cloudaccel.api.quoting import quote
 from cloudaccel.cli import main
 from cloudaccel.compliance import Assertion, Waiver
 from cloudaccel.compliance.statements import Stated, read_log, read_statements, stated_of, to_json, write_statements
+from tests.support import PATIENCE_S
 
 GDPR = ["--policy", "eu-gdpr", "--data-class", "personal_eu", "--headquarters", "FR", "--users", "none"]
 PACK = """\
@@ -188,7 +189,7 @@ def test_two_processes_that_state_at_once_lose_nothing(path: Path) -> None:
         "sys.exit(max(main(['policy', 'assert', f'dpa:s{sys.argv[1]}x{n}', *words]) for n in range(8)))"
     )
     running = [subprocess.Popen([sys.executable, "-c", program, str(number)]) for number in range(4)]
-    assert [process.wait(60) for process in running] == [0] * 4
+    assert [process.wait(PATIENCE_S) for process in running] == [0] * 4
     assert len(read_statements(path).statements) == 32
     assert len(read_log(path)) == 32
 

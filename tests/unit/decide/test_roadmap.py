@@ -194,12 +194,16 @@ def test_one_more_option_never_makes_it_dearer() -> None:
 
 def test_ctrl_c_is_heard_while_the_solver_works() -> None:
     release = threading.Event()
+
+    def solve() -> None:
+        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()  # when he waits for it, not before
+        release.wait(30)
+
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what is behind it deaf to it
     try:
-        threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            road_model._interruptible(lambda: release.wait(30))  # pyright: ignore[reportPrivateUsage]
+            road_model._interruptible(solve)  # pyright: ignore[reportPrivateUsage]
     finally:
         signal.signal(signal.SIGINT, before)
         release.set()
