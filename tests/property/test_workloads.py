@@ -153,12 +153,12 @@ def test_adapters_need_no_more_than_all_weights_and_four_bits_no_more_than_sixte
 def test_more_machines_do_not_train_for_less(
     chip: Accelerator, model: ModelShape, machine: tuple[int, int], factor: int
 ) -> None:
-    """Machine-hours fall only where more memory ends recomputation (a third) or sharding and cutting (a tenth)."""
+    """Machine-hours fall only where more memory ends waits, recomputation (a third) or cutting (a tenth)."""
     job = Workload(task="pretrain", model="", tokens=1e9)
     few, many = fitted(job, model, chip, machine), fitted(job, model, chip, (machine[0], machine[1] * factor))
     if few.hours_likely is None or many.hours_likely is None:
         return
-    waited = few.network_stretch * few.pipeline_stretch
+    waited = max(few.network_stretch, few.link_stretch) * few.pipeline_stretch
     assert factor * many.hours_likely >= few.hours_likely / waited / (4 / 3) / 1.1
 
 
