@@ -434,6 +434,8 @@ def _hours_explained(option: Option) -> list[str]:
         wait = f" ÷ waiting for the link between cards {fit.link_stretch:.4g}"
     if fit.pipeline_stretch > 1:
         wait += f" ÷ idle pipeline {fit.pipeline_stretch:.4g}"
+    if fit.cutting_stretch != 1:
+        wait += f" ÷ cutting for a slow network {fit.cutting_stretch:.4g}"
     made = f"{option.accelerators} accelerators × {speed} × goodput {fit.goodput or 1:.4g}{wait}"
     likely, low, high = (
         f"{h:.2f}" if h >= 1 else f"{h:.3g}" for h in (fit.hours_likely, fit.hours_low, fit.hours_high)

@@ -315,6 +315,9 @@ class Fit:
         How many times a step is stretched, each at least 1: by waiting for the network between machines, for the link
         inside a machine where cards meet over PCIe, and by a pipeline with few micro-batches. The longer of the first
         two counts, times the third.
+    cutting_stretch
+        How many times the parallel shape makes a step costlier than the one that a fast network would have allowed;
+        below 1 where it computes again instead. Times those above.
     """
 
     verdict: str
@@ -332,6 +335,7 @@ class Fit:
     network_stretch: float = 1.0
     link_stretch: float = 1.0
     pipeline_stretch: float = 1.0
+    cutting_stretch: float = 1.0
     serving: Serving | None = None
     assumptions: tuple[Assumption, ...] = ()
     nearest_runs: tuple[PublishedRun, ...] = field(default=())

@@ -156,7 +156,7 @@ def _speed(fit: Fit) -> dict[str, float | None] | None:
         "tokens_per_s": _round(fit.tokens_per_s), "step_mfu": _round(fit.step_mfu),
         "recompute_factor": _round(fit.recompute_factor), "goodput": _round(fit.goodput),
         "network_stretch": _round(fit.network_stretch), "link_stretch": _round(fit.link_stretch),
-        "pipeline_stretch": _round(fit.pipeline_stretch),
+        "pipeline_stretch": _round(fit.pipeline_stretch), "cutting_stretch": _round(fit.cutting_stretch),
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The search for a parallel shape: of those that a machine allows, the one with the best expected time that fits.
 
-Penalties only rank shapes: a published MFU already contains the cost of a usual shape, so the hours do not pay it
-again.
+A published MFU already contains the cost of a usual shape, so the hours do not pay it again: only what a shape costs
+over the one that a fast network would have allowed.
 """
 
 import math
@@ -258,6 +258,15 @@ def _cut_cost(tp: int, pp: int, cp: int, ep: int, room: Room) -> float:
     return tensor * _PIPELINE_COST ** doublings[0] * _CONTEXT_COST ** doublings[1] * across
 
 
+def _sharding_cost(zero: int) -> float:
+    return _FULL_SHARD_COST if zero == 3 else 1.0
+
+
+def cutting_cost(shape: Trial, room: Room) -> float:
+    """Time of a step over one that is cut in no way, waits and recomputation left out."""
+    return _cut_cost(shape.tp, shape.pp, shape.cp, shape.ep, room) * _sharding_cost(shape.zero)
+
+
 class Limit(NamedTuple):
     """GiB of one accelerator that a shape may take: any, and one that shards everything (ZeRO 3)."""
 
@@ -386,7 +395,7 @@ def _settings(task: Task, cut: Cut, data: int, recompute: str, bound: float) -> 
     found: list[Found] = []
     for zero in (0,) if alone else _STAGES.get(kind, (1, 3)):
         shape = Trial(cut.tp, cut.pp, cut.cp, cut.ep, data, zero, 1, steps, recompute)
-        one = Found(cost * (_FULL_SHARD_COST if zero == 3 else 1.0), shape, *task.parts(shape))
+        one = Found(cost * _sharding_cost(zero), shape, *task.parts(shape))
         found.append(_waiting(task, one) if one.cost < bound and task.limit.holds(one) else one)
     return found if len(found) == 1 else sorted(found, key=_cost)
 

@@ -28,6 +28,7 @@ from cloudaccel.workloads.shapes import (
     Step,
     Waits,
     batch_sequences,
+    cutting_cost,
     grow_micro_batch,
     search,
     waits,
@@ -126,11 +127,11 @@ def _sized(case: Case, *_shown: float | None) -> Fit:
     fitting, least = search(workload, model, room, limit)
     if fitting is not None:
         grown = grow_micro_batch(workload, model, accelerator.kind, fitting, limit)
-        return _timed(case, grown, room, "fits", available)
+        return _timed(case, grown, room, limit, available)
     last = _tight_limit(workload, available)
     if last.holds(least):
         tight, _ = search(workload, model, room, last)
-        return _timed(case, tight or least, room, "tight", available)
+        return _timed(case, tight or least, room, last, available, verdict="tight")
     return _too_big(case, room, least, available)
 
 
@@ -175,7 +176,7 @@ def _cheaper_methods(case: Case, room: Room, available: float) -> list[Reason]:
     return [Reason("method_hint", f"{' or '.join(fitting)} would fit")] if fitting else []
 
 
-def _timed(case: Case, found: Found, room: Room, verdict: str, available: float) -> Fit:
+def _timed(case: Case, found: Found, room: Room, limit: Limit, available: float, verdict: str = "fits") -> Fit:
     shape = found.shape
     reasons = (
         *_tight_reasons(verdict, found.parts, available),
@@ -193,13 +194,14 @@ def _timed(case: Case, found: Found, room: Room, verdict: str, available: float)
     if case.conservative:
         notes, speed = (*notes, _slowest_note(speed)), _slowest(speed)
     machine = _flop_per_s(case, speed)
-    wait = _waits(case, room, shape)
+    delay = _delay(case, room, shape, limit)
+    wait = delay.waits
     notes = (*notes, *_network_assumption(case, room), *_link_assumption(case, room))
-    rate = case.total * machine * speed.goodput / wait.factor
+    rate = case.total * machine * speed.goodput / (wait.factor * delay.cutting)
     hours = case.flops / rate / 3600.0 if rate else None
-    reasons = (*reasons, *_wait_reasons(case, shape, wait, hours))
+    reasons = (*reasons, *_wait_reasons(case, shape, delay, hours))
     if case.network is None:  # it may be a fabric
-        speed = speed._replace(low=speed.low * wait.link / max(wait.network, wait.link))
+        speed = speed._replace(low=speed.low / delay.network)
     return Fit(
         verdict=verdict,
         reasons=reasons,
@@ -216,6 +218,7 @@ def _timed(case: Case, found: Found, room: Room, verdict: str, available: float)
         network_stretch=wait.network,
         link_stretch=wait.link,
         pipeline_stretch=wait.pipeline,
+        cutting_stretch=delay.cutting,
         assumptions=(*notes, *speed.assumptions),
         nearest_runs=speed.nearest,
     )
@@ -275,17 +278,42 @@ def _rounded(exact: float) -> float:
     return float(f"{exact:.2e}")  # one search for what is practically the same
 
 
-def _waits(case: Case, room: Room, shape: Trial) -> Waits:
+class Delay(NamedTuple):
+    """What lengthens the hours of a shape, each a factor.
+
+    `cutting` times the waits is never less than on a faster network: the shapes are in the order of both.
+    """
+
+    waits: Waits
+    cutting: float = 1.0  # what the shape costs over the one of a fast network; below 1 where it recomputes instead
+    network: float = 1.0  # hours over those on a fast network, in the shape that is best there
+
+
+def _delay(case: Case, room: Room, shape: Trial, limit: Limit) -> Delay:
     if case.measured is not None or case.mfu is not None:
-        return Waits()
+        return Delay(Waits())
+    wait = _waits(case, room, shape)
+    if not room.flops_per_byte:
+        return Delay(wait)
+    fast = room._replace(flops_per_byte=0.0)
+    best = search(case.workload, case.model, fast, limit)[0]
+    if best is None:
+        return Delay(wait, 1.0, max(wait.network, wait.link) / wait.link)
+    cutting = cutting_cost(shape, fast) / cutting_cost(best.shape, fast)
+    there = RECOMPUTE_FACTOR[best.shape.recompute] * _waits(case, fast, best.shape).factor
+    return Delay(wait, cutting, RECOMPUTE_FACTOR[shape.recompute] * wait.factor * cutting / there)
+
+
+def _waits(case: Case, room: Room, shape: Trial) -> Waits:
     size = sizes(case.model, case.workload.method, case.workload.lora_rank)
     return waits(Step(case.workload, case.model, size, room, shape, case.flops_per_token))
 
 
-def _wait_reasons(case: Case, shape: Trial, wait: Waits, hours: float | None) -> tuple[Reason, ...]:
+def _wait_reasons(case: Case, shape: Trial, delay: Delay, hours: float | None) -> tuple[Reason, ...]:
     found: list[Reason] = []
-    if wait.network >= _TOLD_STRETCH:
-        found.append(_network_reason(case, wait.network, hours))
+    wait = delay.waits
+    if delay.network >= _TOLD_STRETCH:
+        found.append(_network_reason(case, delay.network, hours))
     if wait.link >= _TOLD_STRETCH:
         found.append(Reason("link", f"cards that meet over PCIe slow it {wait.link:.1f} times"))
     if wait.pipeline >= _TOLD_STRETCH:

@@ -121,12 +121,12 @@ def test_u48_the_hours_can_be_redone_by_hand(catalog: Path, words: tuple[str, ..
     (line,) = [line for line in said.splitlines() if "FLOP ÷" in line]
     numbers = re.fullmatch(
         r"  (\S+) FLOP ÷ \((\d+) accelerators × (\S+) TFLOP/s dense × step MFU (\S+) × goodput (\S+)"
-        r"(?: ÷ waiting for the network (\S+))?\) = (\S+) h .*",
+        r"(?: ÷ waiting for the network (\S+))?(?: ÷ cutting for a slow network (\S+))?\) = (\S+) h .*",
         line,
     )
     assert numbers is not None, line
-    flop, accelerators, peak, mfu, goodput, wait, hours = (float(part or 1) for part in numbers.groups())
-    redone = flop / (accelerators * peak * 1e12 * mfu * goodput / wait) / 3600
+    flop, accelerators, peak, mfu, goodput, wait, cutting, hours = (float(part or 1) for part in numbers.groups())
+    redone = flop / (accelerators * peak * 1e12 * mfu * goodput / (wait * cutting)) / 3600
     assert redone == pytest.approx(hours, rel=0.01)  # pyright: ignore[reportUnknownMemberType]
 
 
