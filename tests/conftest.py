@@ -7,6 +7,7 @@ nothing may go further. Programs that a test starts are not held by this: give t
 import gc
 import ipaddress
 import os
+import signal
 import socket
 from collections.abc import Callable, Generator
 from importlib import import_module
@@ -118,6 +119,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         _gate.loopback = False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hears_ctrl_c() -> Generator[None]:
+    """This process hears Ctrl-C, and so does what a test starts: a shell starts what runs behind it deaf to it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
