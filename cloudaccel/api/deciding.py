@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cloudaccel.cost.currency import Rates
     from cloudaccel.facts.inventory import OwnedMachine
     from cloudaccel.model import Offer
-    from cloudaccel.model.advice import Advice
+    from cloudaccel.model.advice import Advice, Derived
     from cloudaccel.model.roadmap import Roadmap
 
 _DEMAND = re.compile(
@@ -299,6 +299,9 @@ def advise(
     currency: str | None = None,
     fx_file: str | Path | None = None,
     tax: str | None = None,
+    rules: "Rules | None" = None,
+    residency: str | None = None,
+    today: date | None = None,
 ) -> "Advice":
     """Call an API, adapt an open model or build one; rent or own: what the rules recommend, and what would change it.
 
@@ -311,6 +314,9 @@ def advise(
     currency, fx_file, tax
         Show money in this currency too, by the ECB's rates in `fx_file` (else those of the settings), by which answers
         in other money (``0.60 EUR``) are read as well; and the tax on the API's bill, which is in no sum.
+    rules, residency
+        Packs that say whether machines of others are allowed at all, and the area in which those stand: where they
+        forbid all of them, ``cloud-allowed`` is derived and holds whatever is answered.
 
     Raises
     ------
@@ -323,7 +329,22 @@ def advise(
     amounts = {name: amount for name, text in given.items() if (amount := _amount(name, text)) is not None}
     money = read_money(currency, fx_file, tax, foreign=any(code != CURRENCY for _, code in amounts.values()))
     given |= {name: f"{money.in_sums(*amount, f'--{name}').normalize():f}" for name, amount in amounts.items()}
-    return replace(by_rules(given, context=context, most_params=max_params), shown=money.shown)
+    derived, notes = _derived(rules, residency, given, today)
+    found = by_rules(given, context=context, most_params=max_params, derived=derived)
+    return replace(found, shown=money.shown, notes=notes)
+
+
+def _derived(
+    rules: "Rules | None", residency: str | None, given: Mapping[str, str], today: date | None
+) -> "tuple[tuple[Derived, ...], tuple[str, ...]]":
+    if rules is None:
+        if residency is not None:
+            raise QueryError("--residency says of which places the rules are asked. Name rules too, with --policy.")
+        return (), ()
+    from cloudaccel.api.allowing import QUESTION, cloud_allowed  # the tables of facts, only for who is judged
+
+    found, notes = cloud_allowed(rules, residency, given.get(QUESTION, "").lower() or None, today=today)
+    return (() if found is None else (found,)), notes
 
 
 def _amount(name: str, text: str) -> tuple[Decimal, str] | None:

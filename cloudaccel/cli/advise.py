@@ -17,6 +17,7 @@ from cloudaccel.untrusted import json_of
 EXAMPLES = """\
   cloudaccel advise --data-may-leave yes --need facts --skills none --tokens-per-month 50e6 --api-price 0.60
   cloudaccel advise --data-may-leave no --own-data yes --need behaviour --data-tokens 200e6 --skills some
+  cloudaccel advise --policy de-vsa --headquarters DE --need facts --skills team --site-kw 60
   cloudaccel advise answers.json --json
 """
 _METAVARS = {"USD": "MONEY", "tokens": "TOKENS", "share": "SHARE"}  # of the units of the questions
@@ -36,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     m = p.add_argument_group("open models")
     flags.add(m, "--context", "; models that take less are left out", type=flags.count, default=0)
     m.add_argument("--max-params", type=float, metavar="N", help="most parameters that they may have")
+    common.add_rules(p)
+    flags.add(p, "--residency", "; of these places the rules are asked")
     flags.add(p, "--explain", ", and every rule that spoke")
     common.add_money(p)
     common.add_output(p)
@@ -47,8 +50,11 @@ def run(a: argparse.Namespace) -> int:
     typed = {name: value for name in questions() if (value := getattr(a, name.replace("-", "_"))) is not None}
     given = {**(_read(Path(a.file)) if a.file else {}), **typed}
     found = api.advise(
-        given, context=a.context, max_params=a.max_params, currency=a.currency, fx_file=a.fx_file, tax=a.tax
-    )
+        given, context=a.context, max_params=a.max_params, currency=a.currency, fx_file=a.fx_file, tax=a.tax,
+        rules=common.asked_rules(a), residency=a.residency,
+    )  # fmt: skip
+    for said in found.notes:
+        common.note(f"rules: {said}", quiet=a.quiet)
     if a.output == "json":
         answers.write_text(a, text(found))
     else:
@@ -78,6 +84,7 @@ def render(found: Advice, *, explain: bool) -> str:
         lines += [f"{head}: {best.text if best else 'every way is ruled out'}."]
         lines += _reasons(found.choices[decision], explain)
         lines.append("")
+    lines += _from_rules(found)
     lines += _bill(found)
     lines += _flips(found)
     if found.models:
@@ -138,6 +145,20 @@ def _valued(found: Advice, question: Question, answer: str) -> str:
         return text
     unit = question.unit.replace("USD", shown.currency, 1)
     return f"{text} ({amount_in(shown.amount(Decimal(answer)), shown.currency)} {unit})"
+
+
+def _from_rules(found: Advice) -> list[str]:
+    """What the rules answer, by which, and that the user says otherwise."""
+    lines: list[str] = []
+    for d in found.derived:
+        lines.append(f"By your rules: {d.question} = {d.answer}, not asked: {d.why}.")
+        lines += [f"  {f.rule}: {f.why} [{f.cite}]" for f in d.by]
+        if d.conflict:
+            packs = ", ".join(dict.fromkeys(f.pack for f in d.by))
+            lines.append(
+                f"  CONFLICT: you answer --{d.question} {d.given}. The rules hold: leave out {packs}, or the answer."
+            )
+    return [*lines, ""] if lines else []
 
 
 def _bill(found: Advice) -> list[str]:

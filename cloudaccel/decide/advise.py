@@ -1,14 +1,25 @@
 """From a few answers to a way: rules are rows with sources, and what would change the answer is tried, not told."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.facts.loader import numbered_rows, table_path
 from cloudaccel.facts.models import models
-from cloudaccel.model.advice import DECISIONS, Advice, AdviceRule, Bill, Choice, Condition, Flip, ModelFit, Question
+from cloudaccel.model.advice import (
+    DECISIONS,
+    Advice,
+    AdviceRule,
+    Bill,
+    Choice,
+    Condition,
+    Derived,
+    Flip,
+    ModelFit,
+    Question,
+)
 
 RULES_TABLE, QUESTIONS_TABLE = "advice_rules.csv", "advice_questions.csv"
 _RULES = ("id", "decision", "when", "way", "effect", "reason", "ask", "source", "as_of", "verified")
@@ -64,7 +75,13 @@ def _condition(text: str) -> Condition:
     return Condition(*match.groups())
 
 
-def advise(given: Mapping[str, str], *, context: int = 0, most_params: float | None = None) -> Advice:
+def advise(
+    given: Mapping[str, str],
+    *,
+    context: int = 0,
+    most_params: float | None = None,
+    derived: Sequence[Derived] = (),
+) -> Advice:
     """The recommended way to the model and to the machines.
 
     Parameters
@@ -73,6 +90,8 @@ def advise(given: Mapping[str, str], *, context: int = 0, most_params: float | N
         Answers by question; what is left out is unknown, and rules that hang on it are listed as open.
     context, most_params
         Tokens that the open models must take, and parameters they may have.
+    derived
+        Answers that rules of compliance give: they hold against what is `given`, and are neither asked nor tried.
 
     Raises
     ------
@@ -81,12 +100,14 @@ def advise(given: Mapping[str, str], *, context: int = 0, most_params: float | N
     """
     answers = {name: _checked(name, value) for name, value in given.items()}
     assumed = tuple(q for name, q in questions().items() if q.default and name not in answers)
-    known = {**{q.name: q.default for q in assumed}, **answers}
+    fixed = {one.question: one.answer for one in derived}
+    known = {**{q.name: q.default for q in assumed}, **answers, **fixed}
     choices = {decision: _choices(decision, known) for decision in DECISIONS}
     return Advice(
-        answers=answers, choices=choices, flips=tuple(_flips(known, choices)), open=tuple(_open(known)),
+        answers=answers, choices=choices, flips=tuple(_flips(known, choices, fixed)), open=tuple(_open(known)),
         models=_models(choices, known, context, most_params), assumed=assumed,
         next_steps=tuple(_next(choices, known)), bill=_bill(known),
+        derived=tuple(derived),
     )  # fmt: skip
 
 
@@ -157,10 +178,12 @@ def _best(choices: tuple[Choice, ...]) -> str | None:
     return None if choices[0].forbidden else choices[0].way
 
 
-def _flips(known: Mapping[str, str], choices: Mapping[str, tuple[Choice, ...]]) -> Iterator[Flip]:
+def _flips(
+    known: Mapping[str, str], choices: Mapping[str, tuple[Choice, ...]], fixed: Collection[str]
+) -> Iterator[Flip]:
     """Answers, one at a time, that lead elsewhere: each is tried on the rules. Of numbers in a row, the nearest."""
     for name, question in questions().items():
-        answers = _other_answers(name, known)
+        answers = [] if name in fixed else _other_answers(name, known)
         for decision, before in choices.items():
             now = _best(before)
             led = [(answer, _best(_choices(decision, {**known, name: answer}))) for answer in answers]
@@ -252,7 +275,9 @@ def _next(choices: Mapping[str, tuple[Choice, ...]], known: Mapping[str, str]) -
     tokens, price = known.get("tokens-per-month"), known.get("api-price")
     demand = f"--demand {Decimal(tokens):f}-tokens/month " if tokens else ""
     own = " --option own:8xH100" if machines == "own" else ""
-    if model is not None:
+    if known.get("cloud-allowed") == "no":  # nothing of others is worth comparing
+        yield from [f"cloudaccel compare {demand}--option own:8xH100,throughput=MEASUREDtok/s"] if own else []
+    elif model is not None:
         yield (
             f"cloudaccel compare {demand}--option api:{f'price={price}/Mtok' if price else 'NAME'} "
             f"--option rent:H100-SXM:8,throughput=MEASUREDtok/s{own}"

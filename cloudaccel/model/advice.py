@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from cloudaccel.model.shown import Shown
+from cloudaccel.model.verdict import Finding
 
 # Ways of getting the model, simplest first, and of getting the machines: ties go to the simpler way.
 MODEL_WAYS = {
@@ -84,6 +85,21 @@ class Flip(NamedTuple):
     way: str
 
 
+class Derived(NamedTuple):
+    """An answer that rules give, which holds whatever the user answers (`given`); `by` are the findings behind it."""
+
+    question: str
+    answer: str
+    given: str | None
+    why: str
+    by: tuple[Finding, ...]
+
+    @property
+    def conflict(self) -> bool:
+        """Whether the user answers otherwise."""
+        return self.given not in (None, self.answer)
+
+
 class ModelFit(NamedTuple):
     """An open model that can be adapted, with what its licence says."""
 
@@ -108,7 +124,8 @@ class Advice:
     """The answer. `choices` hold each decision's ways, best first; `open` are questions whose answer would matter.
 
     `bill` is the sum behind the rules on volume, None where tokens or price are not known; `shown` is the currency in
-    which money is shown beside USD.
+    which money is shown beside USD. `derived` are answers that rules of compliance give, which hold against those of
+    the user; `notes` is what those rules say beside it.
     """
 
     answers: Mapping[str, str]
@@ -120,6 +137,8 @@ class Advice:
     next_steps: tuple[str, ...]
     bill: Bill | None = None
     shown: Shown | None = None
+    derived: tuple[Derived, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def best(self, decision: str) -> Choice | None:
         """The way that is recommended; None when every one is ruled out."""

@@ -22,6 +22,20 @@ def text(found: Advice) -> str:
             ]
             for decision, choices in found.choices.items()
         },
+        "derived": [
+            {
+                "question": d.question,
+                "answer": d.answer,
+                "given": d.given,
+                "conflict": d.conflict,
+                "why": d.why,
+                "by": [
+                    {"rule": f.rule, "pack": f.pack, "why": f.why, "cite": f.cite, "remedy": f.remedy} for f in d.by
+                ],
+            }
+            for d in found.derived
+        ],
+        "notes": list(found.notes),
         "flips": [f._asdict() for f in found.flips],
         "bill": _bill(found),
         "shown": None if found.shown is None else found.shown.plain(),

@@ -175,12 +175,13 @@ class CompareRequest(RuleFields):
     seed: int = Field(default=0, ge=0, le=2**31)
 
 
-class AdviseRequest(Body):
+class AdviseRequest(RuleFields):
     """Answers by question, as ``cloudaccel advise`` takes them."""
 
     answers: Annotated[dict[Text, str | float | bool], Field(max_length=100)] = {}
     context: int = Field(default=0, ge=0, le=10**9)
     max_params: float | None = Field(default=None, gt=0)
+    residency: Text | None = Field(default=None, description="EU, or countries: of these places the rules are asked")
     currency: Text | None = Field(default=None, description=_CURRENCY)
     tax: Text | None = Field(default=None, description=_TAX)
 
@@ -203,8 +204,9 @@ def compare_text(body: CompareRequest, catalog: str | Path | None) -> str:
 def advise_text(body: AdviseRequest) -> str:
     """The JSON of a recommendation; raises `QueryError` for what the caller can mend."""
     answers = {name: _word(value) for name, value in body.answers.items()}
-    more: dict[str, Any] = body.model_dump(include={"context", "max_params", "currency", "tax"})
-    return advise_output.text(_mended(lambda: deciding.advise(answers, **more)))
+    more: dict[str, Any] = body.model_dump(include={"context", "max_params", "currency", "tax", "residency"})
+    rules = asked_rules(body)
+    return advise_output.text(_mended(lambda: deciding.advise(answers, rules=rules, **more)))
 
 
 def _word(value: str | float | bool) -> str:

@@ -83,6 +83,8 @@ def test_every_tool_is_listed_as_read_only_with_typed_arguments() -> None:
           "llama-3-8b", "--input-tokens", "2000", "--output-tokens", "100", *RULES, "--json"]),
         ("policy_list", {}, ["policy", "list", "--json"]),
         ("advise", {"answers": {"own-data": False}}, ["advise", "--own-data", "no", "--json"]),
+        ("advise", {"policy": ["de-vsa"], "residency": "DE"},
+         ["advise", "--policy", "de-vsa", "--residency", "DE", "--json"]),
         ("explain", {"name": "v5p-8"}, ["explain", "v5p-8", "--json"]),
         ("policy_explain", {"places": ["lambda:us-east-1"], **JUDGED},
          ["policy", "explain", "lambda:us-east-1", *RULES, "--json"]),

@@ -277,7 +277,9 @@ SHOULD_HAVE: dict[
     "--market": lambda known: "--country" in known and "--residency" in known,
     "--fx-file": lambda known: "--currency" in known,
     "--tax": lambda known: "--currency" in known,
-    "--price-file": lambda known: "--policy" in known and "--stated" in known and "--users" in known,
+    "--price-file": lambda known: (
+        "--policy" in known and "--stated" in known and "--users" in known and "--cloud-allowed" not in known
+    ),  # advise, which has that question, judges the places of the tables and reads no price
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloudaccel.api import deciding
+from cloudaccel.api.judging import Rules
 from cloudaccel.decide.advise import DERIVED, holds, questions, rules
 from cloudaccel.errors import QueryError
 from cloudaccel.model.advice import DECISIONS
@@ -162,3 +163,50 @@ def test_answers_in_other_money_are_read_by_a_rate_with_a_day(tmp_path: Path) ->
     assert "api-price = 73.07 USD/Mtok (66.43 EUR/Mtok)" in said
     assert run(*words).code == 2
     assert "Decimal" not in run("advise", "--api-price", "cheap").err
+
+
+def test_a_rule_that_leaves_no_cloud_answers_the_question_itself() -> None:
+    """Believed: advise asks what the packs know. Under VSA no machine of others is left, and it says by which rule."""
+    found = deciding.advise({"need": "facts"}, rules=Rules(packs=("de-vsa",), headquarters="DE"))
+    (derived,) = found.derived
+    assert (derived.question, derived.answer, derived.given) == ("cloud-allowed", "no", None)
+    assert [(f.rule, bool(f.cite)) for f in derived.by] == [("de-vsa/place", True)]
+    assert "cloud-allowed" not in {q.name for q in found.open} | {f.question for f in found.flips}
+    machines = found.best("machines")
+    assert machines is not None
+    assert machines.way == "own"
+    assert not any("rent:" in step or "api:" in step for step in found.next_steps)
+
+
+def test_an_answer_against_the_rules_is_a_conflict_and_the_rules_hold() -> None:
+    """Believed: --cloud-allowed yes lifts a pack. It lifts nothing, and is said to be a conflict."""
+    words = ("advise", "--policy", "org-owned-only", "--cloud-allowed", "yes")
+    body = run(*words, "--json").json
+    assert body["recommended"]["machines"] == "own"
+    assert body["answers"]["cloud-allowed"] == "yes"
+    assert body["derived"][0]["given"] == "yes"
+    assert body["derived"][0]["conflict"] is True
+    assert "CONFLICT: you answer --cloud-allowed yes" in run(*words).out
+    agreed = run("advise", "--policy", "org-owned-only", "--cloud-allowed", "no")
+    assert "CONFLICT" not in agreed.out
+    assert run("advise", "--policy", "org-owned-only", "--cloud-allowed", "maybe").code == 2
+
+
+def test_what_rules_leave_open_stays_a_question() -> None:
+    """Believed: what no pack forbids is allowed. Another law may forbid it, and what is unknown is not forbidden."""
+    for words in (("--policy", "eu-gdpr"), ("--policy", "org-us-only"), ("--policy", "us-cjis", "--residency", "LI")):
+        answer = run("advise", *words, "--json")
+        assert not answer.json["derived"], words
+        assert "cloud-allowed" in answer.json["open"], words
+        assert any("cloud-allowed" in note for note in answer.json["notes"]), words
+        assert "rules: cloud-allowed" in answer.err
+
+
+def test_rules_and_an_area_that_leave_nothing_together() -> None:
+    """Believed: only a pack that bars the cloud can answer. A pack for the US and machines in the EU bar it too."""
+    body = run("advise", "--policy", "org-us-only", "--residency", "EU", "--json").json
+    assert [one["answer"] for one in body["derived"]] == ["no"]
+    assert "in EU" in body["derived"][0]["why"]
+    alone = run("advise", "--residency", "EU")
+    assert alone.code == 2
+    assert "--policy" in alone.err

@@ -106,6 +106,9 @@ def test_advice_answers_and_says_what_is_open(client: TestClient) -> None:
     body = client.post("/v1/advise", json={"answers": {}}).json()
     assert body["kind"] == "advise"
     assert body["open"]
+    ruled = client.post("/v1/advise", json={"policy": ["de-vsa"], "answers": {"cloud-allowed": True}}).json()
+    assert ruled["derived"][0]["conflict"] is True
+    assert client.post("/v1/advise", json={"policy": ["./pack.yaml"]}).status_code == 400
 
 
 @pytest.mark.parametrize(
