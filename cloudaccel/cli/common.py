@@ -98,20 +98,22 @@ class Parser(argparse.ArgumentParser):
 
         wrong = rest.split()[0].partition("=")[0]
         there = {flag for parser in (self, *actions_of(self).values()) for flag in parser._option_string_actions}
-        meant = ELSEWHERE.get(wrong, "")
-        near = (
-            [meant] if meant.partition(" ")[0] in there else get_close_matches(wrong, sorted(there), n=1, cutoff=0.75)
-        )
-        return f" Did you mean {near[0]}?" if near else ""
+        meant = [flag for flag in ELSEWHERE.get(wrong, ()) if flag.partition(" ")[0] in there]
+        if not meant:  # the dashes are alike in every one
+            names = {flag.lstrip("-"): flag for flag in sorted(there)}
+            meant = [names[near] for near in get_close_matches(wrong.lstrip("-"), names, n=1, cutoff=0.75)]
+        return f" Did you mean {meant[0]}?" if meant else ""
 
 
 # What other tools (sky, gpuhunt, aws, gcloud, kubectl) call the same thing.
 ELSEWHERE = {
-    "--cloud": "--provider", "--gpu": "--accel", "--gpus": "--accel", "--accelerator": "--accel",
-    "--accelerators": "--accel", "--spot": "--market spot", "--use-spot": "--market spot", "--zone": "--region",
-    "--instance-type": "--instance", "--machine-type": "--instance", "--num-nodes": "--max-nodes",
-    "--format": "--output", "--query": "--jq", "--qps": "--requests-per-s", "--rps": "--requests-per-s",
-    "--precision": "--dtype", "--max-model-len": "--context", "--autostop": "--lease", "--location": "--region",
+    "--cloud": ("--provider",), "--gpu": ("--accel",), "--gpus": ("--accel",), "--accelerator": ("--accel",),
+    "--accelerators": ("--accel",), "--spot": ("--market spot",), "--use-spot": ("--market spot",),
+    "--zone": ("--region",), "--location": ("--region",), "--instance-type": ("--instance",),
+    "--machine-type": ("--instance",), "--num-nodes": ("--max-nodes",), "--format": ("--output",), "--query": ("--jq",),
+    "--qps": ("--requests-per-s",), "--rps": ("--requests-per-s",), "--precision": ("--dtype",),
+    "--max-model-len": ("--context",), "--autostop": ("--lease",), "--max-cost": ("--max-total", "--budget"),
+    "--max-price": ("--max-hourly", "--budget"), "--budget": ("--max-total",),
 }  # fmt: skip
 
 

@@ -194,6 +194,8 @@ def test_on_a_terminal_it_fits_and_is_coloured(catalog: str) -> None:
         (["quote", "H100", "--spot"], "unrecognized arguments: --spot. Did you mean --market spot?"),
         (["plan", "--qps=5"], "unrecognized arguments: --qps=5. Did you mean --requests-per-s?"),
         (["provision", "up", "H100", "--autostop", "1h"], "Did you mean --lease?"),
+        (["provision", "up", "H100", "--max-cost", "9"], "Did you mean --max-total?"),
+        (["policy", "ask", "--residency", "DE"], "unrecognized arguments: --residency DE. See"),
         (["quote", "H100", "--zzz"], "unrecognized arguments: --zzz. See"),
         (["roadmap", "/dev/null"], "no roadmap. It is 'key: value' lines"),
         (["plan", "--inventory", "/dev/null", "--task", "serve", "--model", "llama-3-8b"], "/dev/null is empty"),
