@@ -125,6 +125,11 @@ class Quote:
         term = self._term(offer)
         return 0 if term is None else term.rank
 
+    @property
+    def machines(self) -> tuple[int, ...]:
+        """How many machines the offers shown are of, each number once, rising: ``8x2`` asks for two."""
+        return tuple(sorted({self.nodes(offer) for offer in self.offers}))
+
     def _term(self, offer: Offer) -> AcceleratorTerm | None:
         for term in self.query.terms:
             if offer.accelerator_id in term.accelerator_ids and _is_count(term, offer.count):

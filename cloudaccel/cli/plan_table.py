@@ -338,16 +338,8 @@ def _elsewhere(plan: Plan) -> list[str]:
 
 def left_out_lines(plan: Plan) -> list[str]:
     """What is in no sum, so that nobody thinks it was; and how much of spot's time interruptions may take."""
-    if plan.best is None:
-        return []
-    work, spot = plan.workload, plan.best.offer.market == "spot"
-    left = [
-        "interruptions of spot (work that is done again, hours without a machine)" if spot else "",
-        "" if work.disk_gb else "disks (--disk)",
-        "" if work.data_gb else "transfer of data (--data)",
-        "people", "tax",
-    ]  # fmt: skip
-    return [f"Left out {', '.join(filter(None, left))}: in no total", *_spot_turn(plan)]
+    left = [left.what if left.flag is None else f"{left.what} ({left.flag})" for left in plan.left_out]
+    return [f"Left out {', '.join(left)}: in no total", *_spot_turn(plan)] if left else []
 
 
 def _spot_turn(plan: Plan) -> Iterator[str]:

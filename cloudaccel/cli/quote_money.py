@@ -20,9 +20,15 @@ def _disk(answer: api.Quote) -> list[str]:
     disk = answer.disk
     size, each = plain(disk.size_gb), plain(disk.price_per_gb_month)
     per_month, per_hour = f"{disk.price_per_month:,.2f}", f"{disk.price_per_hour:,.4f}"
+    several = [(n, disk.of(n)) for n in answer.machines if n > 1]
     return [
         f"Disk of each machine, in no price here: {size} GB × {each} = {per_month} {disk.currency} a month",
         f"  ({per_hour}/h), also while it is stopped. Estimated: {DISK_PRICE.source} ({DISK_PRICE.as_of}).",
+        *(
+            f"  The disks of {n} machines: {n} × {per_month} = {all_of.price_per_month:,.2f} {disk.currency} a month "
+            f"({all_of.price_per_hour:,.4f}/h)."
+            for n, all_of in several
+        ),
         "  Snapshots and static addresses: price not known.",
     ]
 

@@ -1,6 +1,6 @@
 """What a disk costs beside its machine: from its making until it is gone, also while the machine is stopped."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from cloudaccel import units
@@ -27,6 +27,10 @@ class Disk:
     def price_per_hour(self) -> Decimal:
         """In USD."""
         return self.price_per_month / HOURS_PER_MONTH
+
+    def of(self, machines: int) -> "Disk":
+        """The disks of so many machines, each with its own, as one of their size together."""
+        return replace(self, size_gb=self.size_gb * machines)
 
     @property
     def currency(self) -> str:

@@ -53,6 +53,13 @@ class Duty(NamedTuple):
     cite: str
 
 
+class LeftOut(NamedTuple):
+    """What is in no total of a plan, and the flag of ``plan`` that brings it in; None where none does."""
+
+    what: str
+    flag: str | None = None
+
+
 class Energy(NamedTuple):
     """What a run draws, and what that emits: every factor of the two products.
 
@@ -235,6 +242,20 @@ class Plan:
     def best(self) -> Option | None:
         """The first option; None when nothing is feasible."""
         return self.options[0] if self.options else None
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """What is in no total, so that nobody thinks it was; empty when there is no option."""
+        if self.best is None:
+            return ()
+        spot = LeftOut("interruptions of spot (work that is done again, hours without a machine)")
+        return (
+            *((spot,) if self.best.offer.market == "spot" else ()),
+            *(() if self.workload.disk_gb else (LeftOut("disks", "--disk"),)),
+            *(() if self.workload.data_gb else (LeftOut("transfer of data", "--data"),)),
+            LeftOut("people"),
+            LeftOut("tax"),
+        )
 
     @property
     def rules_cost(self) -> Decimal | None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
         "currency": {"code": answer.query.currency, "fx": rates_json(answer)},
         "tax": "excluded",
         **({} if answer.tax_percent is None else {"tax_percent": plain(answer.tax_percent)}),
-        **({} if answer.disk is None else {"beside": _beside(answer.disk)}),
+        **({} if answer.disk is None else {"beside": _beside(answer.disk, answer.machines)}),
         "offers": [offer_json(offer, view, per) for offer in answer.offers],
         "hidden": [{"reason": h.reason, "count": h.rows, "text": h.text} for h in answer.hidden],
         "warnings": [{"code": n.code, "text": n.text, "offer": n.offer} for n in answer.notices],
@@ -59,7 +59,7 @@ def envelope(answer: api.Quote, per: str = "hour") -> dict[str, Any]:
     }
 
 
-def _beside(disk: "Disk") -> list[dict[str, Any]]:
+def _beside(disk: "Disk", machines: Sequence[int]) -> list[dict[str, Any]]:
     """What each machine pays for beside its price; null where no source has a price."""
     from cloudaccel.cost.lines import DISK_PRICE
 
@@ -68,6 +68,11 @@ def _beside(disk: "Disk") -> list[dict[str, Any]]:
         {
             "name": "disk", "size_gb": plain(disk.size_gb), "price_per_gb_month": plain(disk.price_per_gb_month),
             "price_per_month": money(disk.price_per_month), "price_per_hour": money(disk.price_per_hour),
+            "of_request": [
+                {"machines": n, "price_per_month": money(disk.of(n).price_per_month),
+                 "price_per_hour": money(disk.of(n).price_per_hour)}
+                for n in machines
+            ],
             "currency": disk.currency, "status": "estimated", "source": DISK_PRICE.source, "as_of": DISK_PRICE.as_of,
         },
         {"name": "snapshots", **unknown},

@@ -61,6 +61,7 @@ def lock(plan: Plan) -> dict[str, Any]:
         },
         "relaxations": [relaxation.text for relaxation in plan.relaxations],
         "warnings": list(plan.warnings),
+        "left_out": [left._asdict() for left in plan.left_out],
         "evaluated": plan.evaluated,
         "considered": {"columns": " ".join(CONSIDERED), "rows": [_considered(option) for option in plan.considered]},
     }  # fmt: skip

@@ -69,6 +69,21 @@ def test_u98_a_quote_shows_the_disk_beside_the_machine() -> None:
     assert "Snapshots and static addresses: price not known." in table
 
 
+def test_u98_every_machine_of_a_quote_has_its_disk() -> None:
+    """Believed: two machines share the 40.00 of one disk. Each has its own: 80.00 a month, 80 / 730 an hour."""
+    words = ("quote", "--disk", "500GB", "--limit", "all", "H100-SXM:8x2,A100-80GB:8")
+    body = run(*words, "--json").json
+    disk = body["beside"][0]
+    assert disk["price_per_month"] == "40", "of each machine, as before"
+    one, two = disk["of_request"]
+    assert (one["machines"], one["price_per_month"]) == (1, "40")
+    assert (two["machines"], two["price_per_month"]) == (2, "80")
+    assert Decimal(two["price_per_hour"]) == pytest.approx(Decimal(80) / 730)
+    said = run("quote", "--disk", "500GB", "H100-SXM:8x2").out
+    assert "  The disks of 2 machines: 2 × 40.00 = 80.00 USD a month (0.1096/h)." in said
+    assert "The disks of" not in run("quote", "--disk", "500GB", "H100-SXM:8").out
+
+
 @pytest.mark.parametrize("size", ["0GB", "-5GB", "soon", "", "2000000TB"])
 def test_u98_a_disk_that_cannot_be_is_refused(size: str) -> None:
     answer = run("quote", "--instance", "p5.48xlarge", f"--disk={size}")

@@ -1,5 +1,6 @@
 """The lines of a plan's bill by hand: disks, data from elsewhere, terms, spot; and what is in no total."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -106,6 +107,25 @@ def test_u91_compare_says_what_owned_machines_emit() -> None:
 def test_a_factor_that_cannot_be_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(QueryError, match="is not"):
         read_energy(**{"load": None, "pue": None, "grid": None, **given})  # pyright: ignore[reportArgumentType]
+
+
+def test_what_is_in_no_total_is_in_the_lock_and_in_python_too(market: Path, tmp_path: Path) -> None:
+    """Believed by a program that reads the lock: the total is all. It names what the table does, and old locks hold."""
+    lock = tmp_path / "plan.lock.json"
+    words = ("--catalog", str(market), *RUN, "--market", "spot", "--disk", "500GB")
+    text = run(*words, "--json").out
+    lock.write_text(text, encoding="utf-8")
+    body = json.loads(text)
+    whats = [left["what"].split(" (")[0] for left in body["left_out"]]
+    assert whats == ["interruptions of spot", "transfer of data", "people", "tax"]
+    assert [left["flag"] for left in body["left_out"]] == [None, "--data", None, None]
+    assert run("verify", str(lock)).code == 0
+    before = {key: value for key, value in body.items() if key != "left_out"}
+    lock.write_text(json.dumps(before), encoding="utf-8")
+    assert run("verify", str(lock)).code == 0, "a lock written before it was said"
+    nothing = run(*words, "--budget", "0.01 USD", "--json").json
+    assert nothing["chosen"] is None
+    assert nothing["left_out"] == []
 
 
 def test_the_page_of_a_plan_says_what_is_in_no_total_too(market: Path, tmp_path: Path) -> None:
