@@ -55,6 +55,21 @@ def npv_of_buying(
     return npv(rate, flows)
 
 
+def mean_share(decline: Decimal, months: Decimal, term: Decimal | None = None) -> Decimal:
+    """Mean over so many months of a price that falls by `decline` a year, as a share of today's; 1: it does not fall.
+
+    It is paid as it is until `term` months are over, a year when nobody is bound, and then is what it has fallen to:
+    after k terms (1 - decline)^(k x term / 12). So a commitment that outlasts the months keeps its price.
+    """
+    term = term or Decimal(12)
+    terms = int(months / term)
+    if not decline or not terms:
+        return Decimal(1)
+    left = (1 - decline) ** (term / 12)  # of a term's price in the next one
+    summed = term * (1 - left**terms) / (1 - left) + (months - terms * term) * left**terms
+    return (summed / months).quantize(_PLACES)
+
+
 def payback_hours(capex: Decimal, *, rent_per_hour: Decimal, opex_per_hour: Decimal) -> Decimal | None:
     """Hours of use after which `capex` is earned back; None: never, as running costs what the rent does, or more."""
     saved = rent_per_hour - opex_per_hour

@@ -273,7 +273,8 @@ def _not_counted(candidates: Sequence[Candidate]) -> tuple[str, ...]:
         left.append("people: evaluation, on-call (--people)")
     if "data" not in have:
         left.append("data work (--data-work)")
-    left.append("storage and transfer of data, tax, changes of prices over the horizon")
+    falling = " but decline=" if "decline" in have else ""
+    left.append(f"storage and transfer of data, tax, changes of prices over the horizon{falling}")
     return tuple(left)
 
 

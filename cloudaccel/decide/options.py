@@ -45,7 +45,7 @@ NUMBERS: Mapping[str, tuple[str, ...]] = {
     "systems": ("",), "accelerators": ("",), "use": ("fraction", "%"), "hours": ("h",), "tokens": ("tok",),
     "accel-hours": ("h",), "rate": ("/accel-h",), "data": ("USD",), "labour": ("USD",), "upfront": ("USD",),
     "params": ("",), "seq": ("tok",), "annual": ("y",), "rack_kw": ("kW",),
-    "lead_weeks": ("weeks",),
+    "lead_weeks": ("weeks",), "decline": ("!", "%"),
 }  # fmt: skip
 _KEY_ALIASES = {
     "gpus": "accelerators", "count": "accelerators", "kwh_price": "kwh", "power_kwh": "energy", "utilisation": "use",
@@ -59,7 +59,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "api": ("price", "in", "cached", "out", *_ONCE),
     **dict.fromkeys(
         RENTED,
-        ("price", "throughput", "use", "hours", "accelerators", "upfront", "service", *_LOOKED_UP, *_ONCE),
+        ("price", "throughput", "use", "hours", "accelerators", "upfront", "decline", "service", *_LOOKED_UP, *_ONCE),
     ),
     "own": (
         "throughput", "use", "capex", "server", "residual", "years", "wacc", "kw", "load", "pue", "kwh", "energy",
@@ -68,7 +68,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(TRAINED, ("accel-hours", "rate", "params", "tokens", "seq", "model", *_LOOKED_UP, *_ONCE)),
 }  # fmt: skip
-_SHARES = ("load", "network", "storage", "spares", "use", "residual", "wacc")
+_SHARES = ("load", "network", "storage", "spares", "use", "residual", "wacc", "decline")
 _ABOVE_ZERO = (
     "years", "systems", "accelerators", "throughput", "hours", "use", "pue", "accel-hours", "tokens", "params", "seq",
     "kw", "rack_kw",

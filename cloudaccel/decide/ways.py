@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal
 from functools import partial
 
+from cloudaccel.cost.npv import mean_share
 from cloudaccel.cost.owned import Owned, capex_of, monthly_lines
 from cloudaccel.decide.judged import JudgeFor, verdict_of_option
 from cloudaccel.decide.options import PERIODIC, TRAINED, OptionSpec
@@ -238,7 +239,7 @@ def _missing_class(spec: OptionSpec, around: Circumstances) -> Unknown | None:
 def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
     ids, count = _what_is_rented(spec)
     found = _beyond_pool(_price_of(spec, count, around), spec, ids, count, around)
-    inputs = {key: spec.numbers[key] for key in ("use",) if key in spec.numbers}
+    inputs = {key: spec.numbers[key] for key in ("use", "decline") if key in spec.numbers}
     unknown = found if isinstance(found, Unknown) else None
     accelerators = count
     label = f"{spec.kind.upper()} {_shown(spec)}"
@@ -258,12 +259,15 @@ def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
         inputs["upfront"] = upfront
 
     def monthly(values: Values, _tokens: Decimal | None) -> tuple[Line, ...]:
-        return (Line("rent", _rent_factors(spec, accelerators, values.get("price"), hours)),)
+        fall = _fall(values, found, around.months)
+        return (Line("rent", (*_rent_factors(spec, accelerators, values.get("price"), hours), *fall)),)
 
     def once(values: Values) -> tuple[Line, ...]:
         return (Line("up front", (Factor(values["upfront"], "USD"),)),) if "upfront" in values else ()
 
     each = _per_accelerator(spec, accelerators, inputs.get("price"))
+    for factor in _fall({key: estimate.likely for key, estimate in inputs.items()}, found, around.months):
+        each = None if each is None or factor.value is None else each * factor.value
     candidate = Candidate(
         kind=spec.kind, label=spec.words.get("label") or label, inputs=inputs, monthly=monthly, once=once,
         accelerators=accelerators, hours=hours, use=spec.likely("use"), rent_per_accelerator_hour=each,
@@ -274,6 +278,15 @@ def _rented(spec: OptionSpec, around: Circumstances) -> Candidate:
         accelerator_ids=ids, offer=found.offer if isinstance(found, Found) else None,
     )  # fmt: skip
     return _with_everyone(candidate, spec, around)
+
+
+def _fall(values: Values, found: "Found | Unknown", months: Decimal) -> tuple[Factor, ...]:
+    """What ``decline=`` makes of today's price over the horizon; of a commitment without a known term, nothing."""
+    if "decline" not in values or isinstance(found, Unknown):
+        return ()
+    term = found.term_hours / _HOURS if found.term_hours is not None else None
+    share = Decimal(1) if found.bound and term is None else mean_share(values["decline"], months, term)
+    return (Factor(share, f"of today's price, mean of {months:f} months"),)
 
 
 def _beyond_pool(

@@ -27,6 +27,53 @@ def near(found: Decimal | None, wanted: Decimal | float | int, *, within: float 
     return found is not None and isclose(found, wanted, rel_tol=within)
 
 
+# -- rents that fall --------------------------------------------------------------------------------------------------
+
+
+def test_a_rent_falls_year_by_year_where_it_is_said() -> None:
+    """Believed: three years of 10 an hour are 262,800. Falling by 10 % a year they are 87,600 × (1 + 0.9 + 0.81)."""
+    falling, level = asked("rent:H100-SXM:8,price=10/h,decline=10%", "vm:box,price=10/h", years="3").ways
+    assert near(falling.total, 87_600 * Decimal("2.71"))  # 237,396
+    assert near(level.total, 87_600 * 3)
+    assert near(falling.per_month, 87_600 * Decimal("2.71") / 36)
+    assert near(falling.per_accelerator_hour, Decimal("1.25") * Decimal("2.71") / 3)
+    half, short, free = (
+        asked("rent:H100-SXM:8,price=10/h,decline=10%", years="1.5").ways[0].total,
+        asked("rent:H100-SXM:8,price=10/h,decline=10%", years="1").ways[0].total,
+        asked("rent:H100-SXM:8,price=10/h,decline=100%", years="3").ways[0].total,
+    )
+    assert near(half, 87_600 * (1 + Decimal("0.45")))
+    assert near(short, 87_600), "no year is over"
+    assert near(free, 87_600), "free after the first"
+    text = run("compare", "--option", "rent:H100-SXM:8,price=10/h,decline=10%", "--years", "3", "--explain").out
+    assert "of today's price, mean of 36 months" in text
+    assert "changes of prices over the horizon but decline=" in text
+
+
+@pytest.mark.parametrize(("market", "share"), [("reserved-1y", Decimal("2.71")), ("reserved-3y", Decimal(3))])
+def test_a_commitment_keeps_its_price_until_it_is_over(tmp_path: Path, market: str, share: Decimal) -> None:
+    """Believed: what falls on the market falls in the contract. Three years of one contract cost what they say."""
+    row = f"aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,{market},10,USD,2026-11-01,l"
+    option = f"rent:H100-SXM:8,market={market},decline=10%"
+    (way,) = asked(option, years="3", catalog=price_file(tmp_path, row)).ways
+    assert near(way.total, 87_600 * share)
+
+
+def test_a_fall_moves_the_break_even_of_owning() -> None:
+    """Believed: owning breaks even against the rent of today. Against 6.88 that falls by half a year it is 5.16."""
+    rent = "rent:H100-SXM:8@6.88"
+    found = asked(f"{BOX},years=3", f"{rent},decline=50%", years="2")
+    use = (Decimal(255_000) / 36 + 5 * 730) / (8 * 730 * Decimal("5.16"))
+    (even,) = [b for b in found.break_evens if b.unit == "use"]
+    assert near(even.at, use)
+
+
+@pytest.mark.parametrize("value", ["13", "101%", "-5%", "much"])
+def test_a_fall_that_cannot_be_is_refused(value: str) -> None:
+    assert run("compare", "--option", f"rent:H100-SXM:8,price=10/h,decline={value}").code == 2
+    assert run("compare", "--option", "api:price=1/Mtok,decline=13%").code == 2
+
+
 # -- owning against renting --------------------------------------------------------------------------------------------
 
 BOX = "own:8xH100,capex=255000,opex=5/h"  # 255,000 USD, and 5 USD an hour to run
