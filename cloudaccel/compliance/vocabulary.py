@@ -18,7 +18,7 @@ def classes_known(packs: Iterable[Pack] = ()) -> tuple[str, ...]:
     return tuple(sorted({name for pack in every for name in pack.applies_if.get(CLASSES, ())}))
 
 
-def data_classes(words: Sequence[str], packs: Iterable[Pack]) -> tuple[str, ...]:
+def data_classes(words: Sequence[str], packs: Sequence[Pack]) -> tuple[str, ...]:
     """Classes of data as packs spell them, each once; () for ``none``. A word may be a list with commas.
 
     Raises
@@ -31,16 +31,43 @@ def data_classes(words: Sequence[str], packs: Iterable[Pack]) -> tuple[str, ...]
     for word in (part.strip() for text in words for part in text.split(",")):
         name = next((k for k in known if _plain(k) == _plain(word)), None)
         if name is None and _plain(word) != NONE:
-            import difflib  # only for a name that is unknown
-
-            near = tuple(difflib.get_close_matches(_plain(word), known, n=3, cutoff=0.4))
-            raise UnknownName(
-                f"--data-class: no pack knows data of class {word!r}. Known: {', '.join(known)}; or none.",
-                choices=near,
-            )
+            raise _no_class(word, known, [pack for pack in packs if not pack.always_on])
         if name is not None:
             found[name] = None
     return tuple(found)
+
+
+def _no_class(word: str, known: Sequence[str], named: Sequence[Pack]) -> UnknownName:
+    """The refusal: what the packs that were named ask for, and what is meant most likely in their countries."""
+    import difflib  # only for a name that is unknown
+
+    asked = {pack.id: pack.applies_if.get(CLASSES, ()) for pack in named}
+    asking = [f"{name} asks for {' or '.join(classes)}" for name, classes in asked.items() if classes]
+    silent = [name for name, classes in asked.items() if not classes]
+    asking += [f"{', '.join(silent)} {'asks' if len(silent) == 1 else 'ask'} for no class"] if silent else []
+    text = f" Of the packs named, {'; '.join(asking)}." if asking else ""
+    # 0.85: the same word with a slip of the pen. Less is another word, which is meant only in the same country.
+    near = difflib.get_close_matches(_plain(word), known, n=3, cutoff=0.85)
+    near += difflib.get_close_matches(_plain(word), _classes_beside(named), n=3, cutoff=0.4)
+    return UnknownName(
+        f"--data-class: no pack knows data of class {word!r}.{text} All classes: {', '.join(known)}; or none.",
+        choices=tuple(dict.fromkeys(near)),
+    )
+
+
+def _classes_beside(named: Sequence[Pack]) -> list[str]:
+    """Classes of the packs named, and of others for the same country or union."""
+    where = [_countries(pack) for pack in named]
+    packs = (*named, *(p for p in shipped_packs().values() if any(_countries(p) & area for area in where)))
+    return sorted({name for pack in packs for name in pack.applies_if.get(CLASSES, ())})
+
+
+def _countries(pack: Pack) -> frozenset[str]:
+    """Where a pack is law; empty for that of an organisation."""
+    try:
+        return places.resolve_countries(pack.jurisdiction)
+    except UnknownName:
+        return frozenset()
 
 
 def _plain(word: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from cloudaccel.api.judging import Rules, explain_place, judge_by
 from cloudaccel.cli import main
-from cloudaccel.compliance import vocabulary
+from cloudaccel.compliance import shipped_packs, vocabulary
 from cloudaccel.errors import QueryError, UnknownName
 from cloudaccel.model.verdict import COMPLIANT, UNKNOWN, Verdict
 
@@ -40,6 +40,28 @@ def test_a_class_of_data_that_no_pack_knows_is_refused() -> None:
     with pytest.raises(UnknownName, match="no pack knows data of class 'personel_eu'") as refused:
         verdict("aws:us-east-1", data=("personel_eu",))
     assert "personal_eu" in refused.value.choices
+
+
+@pytest.mark.parametrize(
+    ("packs", "word", "said", "choices"),
+    [
+        (("de-sgb5-393",), "health", "Of the packs named, de-sgb5-393 asks for no class.", ()),
+        (("de-sgb5-393", "eu-gdpr"), "health", "eu-gdpr asks for personal_eu; de-sgb5-393 asks for no class.", ()),
+        (("de-sgb5-393",), "personal", "de-sgb5-393 asks for no class.", ("personal_eu",)),
+        (("us-hipaa",), "phi", "us-hipaa asks for phi_us.", ("phi_us",)),
+        (("ae-health",), "health", "ae-health asks for health_ae.", ("health_ae",)),
+        ((), "helth_ae", "'helth_ae'. All classes:", ("health_ae",)),
+        ((), "health", "'health'. All classes:", ()),
+    ],
+)
+def test_no_class_of_another_country_is_suggested(
+    packs: tuple[str, ...], word: str, said: str, choices: tuple[str, ...]
+) -> None:
+    """Believed by a German hospital that asked about health data: health_ae, of the Emirates, is what it has to say."""
+    with pytest.raises(UnknownName) as refused:
+        vocabulary.data_classes([word], [shipped_packs()[name] for name in packs])
+    assert refused.value.choices == choices
+    assert all(part in str(refused.value) for part in said.rstrip(".").split("; "))
 
 
 def test_a_pack_that_was_named_and_does_not_apply_is_not_called_satisfied(capsys: pytest.CaptureFixture[str]) -> None:
