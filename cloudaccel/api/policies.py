@@ -23,6 +23,8 @@ class Question:
         As ``policy assert`` takes it, or ``NAME=…`` for a fact that a flag or the configuration file gives.
     offer
         The cheapest offer that it would help to allow; `with_others` are needed beside it, or instead of it.
+    rules
+        The rules that ask for it.
     saves
         Per accelerator-hour, less than the cheapest that is allowed now; None: nothing is allowed now.
     """
@@ -52,7 +54,8 @@ def questions(
         for need in verdict.asks:
             others = tuple(other for other in verdict.asks if other != need)
             saves = None if limit is None else limit - price
-            found.setdefault(need, Question(need, offer, others, verdict.deciding, saves))
+            asking = tuple(finding.rule for finding in verdict.unknown if need in finding.asks)
+            found.setdefault(need, Question(need, offer, others, asking, saves))
     return tuple(found.values())
 
 

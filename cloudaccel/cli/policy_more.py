@@ -1,8 +1,9 @@
 """``cloudaccel policy ask``, ``assert`` and ``diff``: what to find out, what you have, what a new version changes."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cloudaccel.settings import statements_path
 STATEMENT = ("until", "evidence", "by", "note", "accept_unknown", "reason", "withdraw", "statements", "log")
 ACTIONS = ("ask", "assert", "diff")
 _EXAMPLES = 3
+_TOGETHER = "What different rules ask is needed together; policy explain PROVIDER:REGION says what one rule takes."
 
 
 def add_statement(p: argparse.ArgumentParser) -> None:
@@ -70,7 +72,7 @@ def _ask(a: argparse.Namespace) -> int:
         ]  # fmt: skip
         answers.write(a, "policy.ask", {"questions": rows})
         return 0
-    lines = [line for q in found for line in _question(q)] or ["No answer of yours would change the cheapest choice."]
+    lines = [*_questions(found), _TOGETHER] if found else ["No answer of yours would change the cheapest choice."]
     closed = ", ".join(pack.id for pack in common.rules_of(a).loaded() if pack.forbids_public_cloud)
     if closed:
         place = f"own:{a.headquarters or 'COUNTRY'}"
@@ -79,12 +81,18 @@ def _ask(a: argparse.Namespace) -> int:
     return 0
 
 
-def _question(q: api.Question) -> Iterator[str]:
-    saves = "nothing is allowed without it" if q.saves is None else f"{plain(q.saves)} less than what is allowed now"
-    yield f"{q.need}  asked by {', '.join(q.rules)}"
-    yield f"    could allow {_named(q.offer)}: {saves}"
-    if q.with_others:
-        yield f"    with, or instead: {', '.join(q.with_others)}"
+def _questions(found: Sequence[api.Question]) -> Iterator[str]:
+    """The questions of one offer after the other; what was asked for a cheaper one is named only."""
+    width = max((len(q.need) for q in found), default=0)
+    for _, group in groupby(found, key=lambda q: q.offer.id):
+        asked = list(group)
+        offer, saves = asked[0].offer, asked[0].saves
+        gain = "nothing is allowed now" if saves is None else f"{plain(saves)} less than what is allowed now"
+        yield f"{_named(offer)}: {gain}. It could be allowed by"
+        yield from (f"    {q.need:<{width}}  {', '.join(q.rules)}" for q in asked)
+        above = [need for need in asked[0].with_others if need not in [q.need for q in asked]]
+        if above:
+            yield f"    and from above: {', '.join(above)}"
 
 
 # -- assert ------------------------------------------------------------------------------------------------------------

@@ -144,6 +144,8 @@ def test_every_question_could_change_the_cheapest_choice() -> None:
         )  # fmt: skip
         assert quote("H100:8", rules=answered).offers[0].price_per_accelerator_hour <= price  # type: ignore[operator]
     asked = {question.need for question in found}
+    # Each need stands beside the rules that ask for it, and no other: "dpa" is no question of export control.
+    assert {q.rules for q in found if q.need.startswith("dpa:")} == {("eu-gdpr/art28",)}
     unasked = quote("H100:8", limit=None, rules=rules)
     assert asked < {need for v in unasked.judged.verdicts.values() for need in v.asks}  # type: ignore[union-attr]
 
@@ -151,7 +153,9 @@ def test_every_question_could_change_the_cheapest_choice() -> None:
 def test_ask_prints_and_is_silent_when_nothing_would_change(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = said(capsys, "policy", "ask", "--accel", "H100:8", *GDPR)
     assert code == 0
-    assert out.startswith("dpa:")
+    offers = [line for line in out.splitlines()[:-1] if not line.startswith(" ")]
+    assert len(offers) == len(set(offers))
+    assert "\n    dpa:" in out
     assert json.loads(said(capsys, "policy", "ask", "--accel", "H100:8", *GDPR, "--json")[1])["questions"]
     code, out, _ = said(capsys, "policy", "ask", "--accel", "H100:8", "--headquarters", "FR", "--users", "none")
     assert (code, out) == (0, "No answer of yours would change the cheapest choice.\n")
