@@ -421,3 +421,11 @@ def test_what_no_way_counts_is_said() -> None:
     assert "Not counted anywhere: people" in out
     for word in ("storage and transfer of data", "tax", "changes of prices"):
         assert word in out
+
+
+def test_interruptions_of_spot_are_said_to_be_left_out(tmp_path: Path) -> None:
+    """Believed: a spot rent has its interruptions in it. No source says how often there are any, so none is counted."""
+    row = "aws,us-east-1,,p5.48xlarge,H100-SXM,8,80,192,spot,10,USD,2026-11-01,l"
+    (way,) = asked("rent:H100-SXM:8,market=spot", catalog=price_file(tmp_path, row)).ways
+    assert near(way.total, 87_600)
+    assert any(text.startswith("interruptions") for text in way.not_counted)
