@@ -5,7 +5,7 @@ over the one that a fast network would have allowed.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -304,42 +304,91 @@ def _parts_on(workload: Workload, model: ModelShape, kind: str) -> Callable[[Tri
     return parts
 
 
-@lru_cache(maxsize=8192)
 def search(workload: Workload, model: ModelShape, room: Room, limit: Limit) -> tuple[Found | None, Found]:
-    """The best shape within `limit` per accelerator (None: there is none), and the one with the least memory."""
-    size = sizes(model, workload.method, workload.lora_rank)
-    total = room.per_node * room.nodes
-    task = Task(
+    """The best shape within `limit` per accelerator (None: there is none), and the one with the least memory.
+
+    The latter counts only where there is no best one.
+    """
+    fast = room._replace(flops_per_byte=0.0)
+    best, least = _searched(workload, model, fast, limit)
+    if best is None or not room.flops_per_byte:
+        return best, least  # what fits is no question of the network
+    task = _task(workload, model, room, limit)
+    here, there = _waits(task, best.shape), _waits(task._replace(room=fast), best.shape)
+    if here.factor <= there.factor:
+        return best, least  # what does not wait for the network stays the best
+    cost = cutting_cost(best.shape, room) * RECOMPUTE_FACTOR[best.shape.recompute] * here.factor
+    return _searched(workload, model, room, limit, _rounded_up(cost))[0] or best, least
+
+
+def _rounded_up(cost: float) -> float:
+    """So that a shape of that very cost is still found."""
+    return cost * (1 + 1e-9)
+
+
+def _task(workload: Workload, model: ModelShape, room: Room, limit: Limit) -> Task:
+    return Task(
         workload,
         model,
         room,
-        size,
-        max(batch_sequences(workload, total), 1),
+        sizes(model, workload.method, workload.lora_rank),
+        max(batch_sequences(workload, room.per_node * room.nodes), 1),
         limit,
         _parts_on(workload, model, room.kind),
         flops_per_token(model, workload.sequence_tokens, workload.method),
     )
+
+
+@lru_cache(maxsize=8192)
+def _searched(
+    workload: Workload, model: ModelShape, room: Room, limit: Limit, bound: float = math.inf
+) -> tuple[Found | None, Found]:
+    """What `search` finds, of what costs less than `bound`."""
+    task = _task(workload, model, room, limit)
     allowed = _allowed(workload, model, room)
-    if _states_gib(size, workload, room) > limit.gib * _HOPELESS:
+    if _states_gib(task.size, workload, room) > limit.gib * _HOPELESS:
         allowed = allowed[-1:]  # nothing can fit; one shape, cut as far as possible, says how far off it is
     best: Found | None = None
     least: Found | None = None
+    for cut, data in _divided(task, allowed):
+        if cut.cost >= bound:
+            break
+        found, smallest = _of_cut(task, cut, data, bound)
+        if smallest is not None and (least is None or smallest.peak < least.peak):
+            least = smallest
+        if found is not None and found.cost < bound:
+            best, bound = found, found.cost
+    return best, least or _uncut(task)
+
+
+def _divided(task: Task, allowed: tuple[Cut, ...]) -> Iterator[tuple[Cut, int]]:
+    """Cuts with their replicas, where each of those has a sequence."""
+    total = task.room.per_node * task.room.nodes
     most = _most_replicas(task, allowed, total)
     for cut in allowed:
-        if best is not None and cut.cost >= best.cost:
-            break
         data = total // (cut.tp * cut.pp * cut.cp)
-        if data > most:
-            continue
-        found, smallest = _of_cut(task, cut, data, math.inf if best is None else best.cost)
-        if least is None or smallest.peak < least.peak:
-            least = smallest
-        if found is not None and (best is None or found.cost < best.cost):
-            best = found
-    if least is None:  # the batch is smaller than any division: one replica cut as far as it goes
-        shape = Trial(dp=total, zero=3, recompute="full")
-        least = Found(1.0, shape, *task.parts(shape))
-    return best, least
+        if data <= most:
+            yield cut, data
+
+
+def _uncut(task: Task) -> Found:
+    """One replica as small as it gets, where the batch is smaller than any division."""
+    shape = Trial(dp=task.room.per_node * task.room.nodes, zero=3, recompute="full")
+    return Found(1.0, shape, *task.parts(shape))
+
+
+@lru_cache(maxsize=4096)
+def least_gib(workload: Workload, model: ModelShape, kind: str, per_node: int, nodes: int) -> float:
+    """GiB of one accelerator in the shape that needs least, whatever its speed."""
+    room = Room(kind, False, per_node, nodes)
+    task = _task(workload, model, room, Limit(0.0, 0.0))
+    recompute = workload.recompute or "full"
+    peaks = [
+        found.peak
+        for cut, data in _divided(task, _allowed(workload, model, room))
+        for found in _settings(task, cut, data, recompute, 0.0)
+    ]
+    return min(peaks, default=_uncut(task).peak)
 
 
 def _most_replicas(task: Task, allowed: tuple[Cut, ...], total: int) -> int:
@@ -350,18 +399,26 @@ def _most_replicas(task: Task, allowed: tuple[Cut, ...], total: int) -> int:
     return max(task.batch, fewest) if task.workload.task != "finetune" else total
 
 
-def _of_cut(task: Task, cut: Cut, data: int, bound: float) -> tuple[Found | None, Found]:
-    """The fastest setting of a cut that fits, and its smallest. Full recomputation needs least, so it goes first.
+def _of_cut(task: Task, cut: Cut, data: int, bound: float) -> tuple[Found | None, Found | None]:
+    """The fastest setting of a cut that fits, and, until one was found (`bound` is finite), its smallest.
 
-    The cost of one that does not fit, or is no better than `bound`, leaves out its waits.
+    Full recomputation needs least, so it tells whether any fits. The cost of one that does not fit, or is no better
+    than `bound`, leaves out its waits.
     """
-    ways = (task.workload.recompute,) if task.workload.recompute else ("full", "none")
-    tried = _settings(task, cut, data, ways[0], bound)
-    smallest = min(tried, key=_peak)
-    fits = [found for found in tried if task.limit.holds(found)]
-    if fits and len(ways) > 1:
-        fits = [f for f in _settings(task, cut, data, ways[1], bound) if task.limit.holds(f)] or fits
-    return (fits[0] if fits else None), smallest
+    asked = task.workload.recompute
+    if asked is None and bound < math.inf:
+        kept = _fitting(task, _settings(task, cut, data, "none", bound))
+        if kept or cut.cost * RECOMPUTE_FACTOR["full"] >= bound:
+            return (kept[0] if kept else None), None
+    tried = _settings(task, cut, data, asked or "full", bound)
+    fits = _fitting(task, tried)
+    if fits and asked is None and bound == math.inf:
+        fits = _fitting(task, _settings(task, cut, data, "none", bound)) or fits
+    return (fits[0] if fits else None), min(tried, key=_peak)
+
+
+def _fitting(task: Task, tried: list[Found]) -> list[Found]:
+    return [found for found in tried if task.limit.holds(found)]
 
 
 def _peak(found: Found) -> float:

@@ -30,6 +30,7 @@ from cloudaccel.workloads.shapes import (
     batch_sequences,
     cutting_cost,
     grow_micro_batch,
+    least_gib,
     search,
     waits,
 )
@@ -132,7 +133,7 @@ def _sized(case: Case, *_shown: float | None) -> Fit:
     if last.holds(least):
         tight, _ = search(workload, model, room, last)
         return _timed(case, tight or least, room, last, available, verdict="tight")
-    return _too_big(case, room, least, available)
+    return _too_big(case, least, available)
 
 
 def _fits_limit(workload: Workload, accelerator: Accelerator, available: float) -> Limit:
@@ -146,12 +147,12 @@ def _tight_limit(workload: Workload, available: float) -> Limit:
     return Limit(last, last)
 
 
-def _too_big(case: Case, room: Room, least: Found, available: float) -> Fit:
+def _too_big(case: Case, least: Found, available: float) -> Fit:
     need, name = least.peak, case.accelerator.family
     text = f"{need:.1f} GiB needed on each of {case.total}, {name} has {available:.1f} GiB"
     return Fit(
         verdict="no",
-        reasons=(Reason("mem_per_accel", text), *_cheaper_methods(case, room, available)),
+        reasons=(Reason("mem_per_accel", text), *_cheaper_methods(case, available)),
         shape=Parallelism(**least.shape._asdict()),
         memory=memory_of_parts(least.parts, available),
         flops=case.flops,
@@ -159,7 +160,7 @@ def _too_big(case: Case, room: Room, least: Found, available: float) -> Fit:
     )
 
 
-def _cheaper_methods(case: Case, room: Room, available: float) -> list[Reason]:
+def _cheaper_methods(case: Case, available: float) -> list[Reason]:
     """The methods that need less and would fit here."""
     workload = case.workload
     if workload.task != "finetune" or workload.parallel == "ddp":
@@ -170,9 +171,8 @@ def _cheaper_methods(case: Case, room: Room, available: float) -> list[Reason]:
     for name in smaller:
         if held[name] * case.model.params / case.total / GIB < available:  # else no search is needed
             other = replace(workload, method=name)
-            limit = _fits_limit(other, case.accelerator, available)
-            least = search(other, case.model, room, limit)[1]
-            fitting += [name] if _tight_limit(other, available).holds(least) else []
+            need = least_gib(other, case.model, case.accelerator.kind, case.per_node, case.nodes)
+            fitting += [name] if need <= _tight_limit(other, available).gib else []
     return [Reason("method_hint", f"{' or '.join(fitting)} would fit")] if fitting else []
 
 

@@ -62,6 +62,17 @@ def test_one_more_offer_never_makes_the_best_dearer(catalog: Sequence[Any], give
         assert (after.total or 0) <= (before.total or 0)
 
 
+@given(catalogs, limits, st.integers(2, 60), st.integers(2, 60))
+def test_a_shorter_deadline_is_never_cheaper(
+    catalog: Sequence[Any], given: dict[str, Any], one: int, other: int
+) -> None:
+    given = {**given, "rank_by": "cost"}
+    short, long = (plan_of(catalog, {**given, "deadline_s": hours * 3600.0}).best for hours in sorted((one, other)))
+    if short is not None:
+        assert long is not None
+        assert (long.total or 0) <= (short.total or 0)
+
+
 def test_many_prices_of_a_commitment_hide_no_price_without_one() -> None:
     """The user would have believed that a day costs a year: eight cheaper hours of a term filled the list."""
     term = [("nvidia-h100-sxm-80gb", 8 + n, ("reserved", "1y"), "acme") for n in range(9)]

@@ -12,6 +12,7 @@ from cloudaccel.model.accelerator import Accelerator
 from cloudaccel.model.workload import Fit, Machine, ModelShape, Parallelism, ServeDemand, Workload
 from cloudaccel.workloads import size
 from cloudaccel.workloads.memory import training_memory
+from cloudaccel.workloads.shapes import least_gib
 
 ORDER = {"no": 0, "tight": 1, "fits": 2}
 TIMED = [a for a in all_accelerators() if a.memory_gib and (a.peak_tflops_bf16_dense or a.peak_tflops_fp16_dense)]
@@ -202,3 +203,16 @@ def test_the_factors_of_the_hours_multiply_to_them(
     rate = machine[0] * machine[1] * peak * 1e12 * fit.step_mfu * fit.goodput
     stretch = max(fit.network_stretch, fit.link_stretch) * fit.pipeline_stretch * fit.cutting_stretch
     assert math.isclose(fit.hours_likely, fit.flops / rate * stretch / 3600, rel_tol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(accelerators, shapes, machines, sequences, st.sampled_from([1, 64]))
+def test_lora_needs_no_more_than_full_and_qlora_no_more_than_lora(
+    chip: Accelerator, model: ModelShape, machine: tuple[int, int], sequence: int, batch: int
+) -> None:
+    job = Workload(task="finetune", model="", tokens=1e9, sequence_tokens=sequence, batch_sequences=batch)
+    full, lora, qlora = (replace(job, method=name) for name in ("full", "lora", "qlora"))
+    least = [least_gib(one, model, chip.kind, *machine) for one in (qlora, lora, full)]
+    assert least == sorted(least)
+    fits = [fitted(one, model, chip, machine).verdict != "no" for one in (qlora, lora, full)]
+    assert fits == sorted(fits, reverse=True)
