@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, cast
 
+from cloudaccel.api.unheard import refuse_unheard
 from cloudaccel.cli import flags
 from cloudaccel.errors import CloudAccelError, QueryError, StorageError
 from cloudaccel.files import replace_text
@@ -242,6 +243,7 @@ def rules_of(a: argparse.Namespace) -> "Rules":
 def asked_rules(a: argparse.Namespace) -> "Rules | None":
     """The rules of the flags when one of them asks to be judged, else None; only packs bring those always on along."""
     if a.policy is None and a.operator_jurisdiction is None and a.require_cert is None:
+        refuse_unheard(vars(a))
         return None
     from dataclasses import replace
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloudaccel.api import deciding, planning, quoting
 from cloudaccel.api.energy import read_energy
+from cloudaccel.api.unheard import FACTS, refuse_unheard
 from cloudaccel.errors import ConfigError, QueryError
 from cloudaccel.output import advise_json as advise_output
 from cloudaccel.output import compare_json
@@ -247,6 +248,7 @@ def rules_of(body: RuleFields) -> "Rules":
 def asked_rules(body: RuleFields) -> "Rules | None":
     """The rules of a question when one of its fields asks to be judged, else None; as the flags of the command line."""
     if not (body.policy or body.operator_jurisdiction or body.require_cert):
+        refuse_unheard(body.model_dump(include=set(FACTS)))
         return None
     return replace(rules_of(body), always=bool(body.policy))
 

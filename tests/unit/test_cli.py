@@ -196,6 +196,12 @@ def test_on_a_terminal_it_fits_and_is_coloured(catalog: str) -> None:
         (["provision", "up", "H100", "--autostop", "1h"], "Did you mean --lease?"),
         (["provision", "up", "H100", "--max-cost", "9"], "Did you mean --max-total?"),
         (["policy", "ask", "--residency", "DE"], "unrecognized arguments: --residency DE. See"),
+        (["quote", "H100", "--headquarters", "CN"], "--headquarters: no rules are named"),
+        (
+            ["compare", "--option", "api:price=1/Mtok", "--option", "rent:H100", "--users", "RU"],
+            "--users: no rules are",
+        ),
+        (["advise", "--data-class", "personal_eu", "--stated", "dpa:aws"], "--data-class, --stated: no rules are"),
         (["quote", "H100", "--zzz"], "unrecognized arguments: --zzz. See"),
         (["roadmap", "/dev/null"], "no roadmap. It is 'key: value' lines"),
         (["plan", "--inventory", "/dev/null", "--task", "serve", "--model", "llama-3-8b"], "/dev/null is empty"),

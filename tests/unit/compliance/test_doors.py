@@ -107,3 +107,14 @@ def test_http_hears_the_facts_without_a_pack() -> None:
     assert asked(headquarters="CN")["chosen"] is None
     assert asked(headquarters="DE", data_class=["phi_us"])["warnings"]
     assert asked(headquarters="DE", operator_jurisdiction="EU")["chosen"]["provider"] not in ("aws", "gcp", "azure")
+
+
+def test_http_refuses_facts_that_nobody_hears() -> None:
+    """A company under a parent in China saw H100 priced, and nothing said that its parent had not been looked at."""
+    from cloudaccel.errors import QueryError
+    from cloudaccel.service.asked import CompareRequest, asked_rules
+
+    body = CompareRequest.model_validate({"options": ["api:price=1/Mtok", "rent:H100"], "headquarters": "CN"})
+    with pytest.raises(QueryError, match="--headquarters: no rules are named"):
+        asked_rules(body)
+    assert asked_rules(body.model_copy(update={"policy": ["us-ear"]})) is not None
