@@ -156,7 +156,8 @@ def _needs(plan: Plan) -> list[str]:
     size = f"{model.params / 1e9:.4g} B parameters"
     if model.params_active != model.params:
         size += f", {model.params_active / 1e9:.4g} B active"
-    named = (task, model.id or workload.model, size, workload.precision)
+    made = "shape made up: a decoder of text" if model.arithmetic == "guessed" else ""
+    named = (task, model.id or workload.model, size, made, workload.precision)
     lines = [f"Job      {' · '.join(part for part in named if part)}"]
     option = plan.best or (plan.near[0] if plan.near else None)
     if workload.serve is not None:

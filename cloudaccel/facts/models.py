@@ -62,6 +62,25 @@ _ALLOWED = {
 TOTAL_TOLERANCE = 0.025  # docs/explanation/sizing.md: 101 of 122 rows within it
 ACTIVE_TOLERANCE = 0.20  # makers leave embeddings or the head out of "active": up to 16 % (gpt-oss-20b)
 
+# Families that are no decoders of text, by the words of a name. Their steps, and what they keep, are not modelled.
+_OTHER_KINDS = {
+    "an encoder": frozenset({
+        "bert", "roberta", "deberta", "electra", "e5", "bge", "gte", "minilm", "mpnet", "nomic", "modernbert",
+    }),
+    "an encoder and a decoder": frozenset({"t5", "bart", "pegasus", "marian", "nllb", "m2m"}),
+    "a model of images": frozenset({
+        "vit", "clip", "siglip", "dino", "dinov2", "resnet", "resnet50", "swin", "convnext", "sam", "sdxl", "sd3",
+        "diffusion", "flux", "dit", "unet", "detr", "yolo",
+    }),
+    "a model of sound": frozenset({"whisper", "wav2vec2", "hubert", "musicgen", "encodec", "bark"}),
+}  # fmt: skip
+# Decoders of text, whatever else their name says: embeddings and eyes are made of them.
+_DECODERS = re.compile(r"llama|mistral|mixtral|qwen|gemma|gpt|phi|deepseek")
+OTHER_KIND_HELP = (
+    "Only decoders of text are modelled. --params N (110e6, say) plans it as a decoder of that size, which is rough; "
+    "--measured N, of a short run, makes the hours yours."
+)
+
 # Words of a name that change neither shape nor size; taken off its end before two names are compared.
 _SAME_SHAPE = re.compile(r"[-_ ](hf|instruct|base|it|chat|pt|v0\.\d+)$")
 
@@ -179,6 +198,16 @@ def resolve_model(name: str) -> ModelShape:
     raise _unknown(name, found, index)
 
 
+def other_kind(name: str) -> str | None:
+    """What a model is by its name where that says it is no decoder of text: ``an encoder``, ``a model of images`` …"""
+    text = name.lower()
+    if _DECODERS.search(text):
+        return None
+    words = [re.sub(r"^[a-z]+(?=bert$)", "", word) for word in re.split(r"[^a-z0-9]+", text)]  # distilbert
+    words += [re.sub(r"^[a-z]+(?=t5$)", "", word) for word in words]
+    return next((kind for kind, known in _OTHER_KINDS.items() if not known.isdisjoint(words)), None)
+
+
 def _key(name: str) -> str:
     text = name.lower().strip().removeprefix("meta-").replace("_", "-").replace(" ", "-")
     while (shorter := _SAME_SHAPE.sub("", text)) != text:
@@ -188,10 +217,13 @@ def _key(name: str) -> str:
 
 def _unknown(name: str, same: str | None, index: Mapping[str, str]) -> UnknownName:
     near = [same] if same else [index[key] for key in get_close_matches(_key(name.rpartition("/")[2]), index, 5, 0.6)]
+    kind = None if same else other_kind(name)
+    if kind is not None:
+        raise UnknownName(f"no model of the registry is called {name!r}: by its name {kind}. {OTHER_KIND_HELP}")
     choices = tuple(dict.fromkeys(near))[:3]
     hint = f" Did you mean {' or '.join(choices)}?" if choices else ""
     return UnknownName(
         f"no model of the registry is called {name!r}.{hint} "
-        "Another model is given by a local config.json or by its shape.",
+        "Another model is given by the path of its config.json, by --params N, or by its shape in a job file.",
         choices=choices,
     )

@@ -1,12 +1,13 @@
 """A model that is in no registry: from a local ``config.json``, from its shape, or guessed from a parameter count."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, cast
 
 from cloudaccel.errors import ConfigError
-from cloudaccel.facts.models import ATTENTION_KINDS, check_arithmetic, parameter_count
+from cloudaccel.facts.models import ATTENTION_KINDS, OTHER_KIND_HELP, check_arithmetic, other_kind, parameter_count
 from cloudaccel.model.workload import ModelShape
 from cloudaccel.untrusted import json_of
 
@@ -48,6 +49,7 @@ _EXPERT_PERIODS = ("expert_layer_period", "interleave_moe_layer_step", "decoder_
 _ATTENTION_PERIODS = ("full_attention_interval", "attn_layer_period")
 # What only models with such layers have in their file.
 _STATE_KEYS = ("mamba_d_state", "ssm_cfg", "linear_conv_kernel_dim", "linear_attn_config", "hybrid_override_pattern")
+_DIFFUSERS = ("UNet", "Flux", "SD3", "DiT", "Autoencoder", "PixArt")  # classes of files without sizes of a decoder
 _SHAPE_KEYS = frozenset(f.name for f in fields(ModelShape) if f.type is int or f.name in ("attention", "gated"))
 _MOST = 10**12  # of any size: a million times the largest vocabulary, and far from where floats overflow
 
@@ -58,7 +60,7 @@ def model_from_config(path: str) -> ModelShape:
     Raises
     ------
     ConfigError
-        If the file cannot be read or lacks layers, hidden size, heads or vocabulary.
+        If the file cannot be read, lacks layers, hidden size, heads or vocabulary, or is of no decoder of text.
     """
     file = os.path.join(path, "config.json") if os.path.isdir(path) else path
     try:
@@ -70,7 +72,24 @@ def model_from_config(path: str) -> ModelShape:
         raise ConfigError(f"{file}: not an object with the model's sizes.")
     whole = cast(dict[str, Any], config)
     inner = whole.get("text_config")  # of a model that also sees or hears
+    _check_kind(file, cast(dict[str, Any], inner) if isinstance(inner, dict) else whole)
     return _from_config(file, cast(dict[str, Any], inner) if isinstance(inner, dict) else whole)
+
+
+def _check_kind(file: str, config: Mapping[str, Any]) -> None:
+    """Refuses what is no decoder of text: it keeps no cache of keys and values, and its parameters count otherwise."""
+    if config.get("is_decoder") is True:
+        return
+    kind = other_kind(str(config.get("model_type") or ""))
+    if kind is None and str(config.get("_class_name", "")).startswith(_DIFFUSERS):
+        kind = "a model of images"
+    if kind is None and config.get("is_encoder_decoder") is True:
+        kind = "an encoder and a decoder"
+    if kind is None and not config.get("model_type"):
+        names: Any = config.get("architectures") or [""]
+        kind = other_kind(re.split(r"For|Model|LMHead", str(names[0]))[0])
+    if kind is not None:
+        raise ConfigError(f"{file}: {kind}. {OTHER_KIND_HELP}")
 
 
 def _from_config(file: str, config: Mapping[str, Any]) -> ModelShape:

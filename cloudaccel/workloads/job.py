@@ -339,7 +339,10 @@ def _model(values: Mapping[str, Any]) -> ModelShape:
     if "params" in values and "model" not in values and "shape" not in values:
         return model_from_parameters(values["params"], values.get("params-active"))
     if "params-active" in values or len(ways) > 1:
-        raise ConfigError(f"the model is given by {' and '.join(ways)}: keep one.")
+        raise ConfigError(
+            f"the model is given by {' and '.join(ways)}: keep one. model is for a model of the registry or a "
+            "config.json, shape and params for any other."
+        )
     if "shape" in values:
         return model_from_shape(values["shape"])
     name = values["model"]

@@ -216,3 +216,21 @@ def test_lora_needs_no_more_than_full_and_qlora_no_more_than_lora(
     assert least == sorted(least)
     fits = [fitted(one, model, chip, machine).verdict != "no" for one in (qlora, lora, full)]
     assert fits == sorted(fits, reverse=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(accelerators, shapes, machines, st.floats(0.1, 100), st.sampled_from([None, 0.01, 0.06]), st.floats(1, 4))
+def test_more_memory_never_ends_a_service(
+    chip: Accelerator,
+    model: ModelShape,
+    machine: tuple[int, int],
+    rate: float,
+    tpot_s: float | None,
+    factor: float,
+) -> None:
+    demand = ServeDemand(requests_per_s=rate, tpot_s=tpot_s)
+    job, memory = Workload(task="serve", model="", serve=demand), chip.memory_gib or 16.0
+    less, more = (fitted(job, model, with_memory(chip, gib), machine) for gib in (memory, memory * factor))
+    if less.verdict != "no" and less.shape is not None and more.shape is not None and less.shape.pp > more.shape.pp:
+        return  # one machine holds the model now: no pipeline over machines, though one may have carried more
+    assert ORDER[more.verdict] >= ORDER[less.verdict]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloudaccel.errors import ConfigError, UnknownName
-from cloudaccel.facts.models import load_models, models, parameter_count, resolve_model
+from cloudaccel.facts.models import load_models, models, other_kind, parameter_count, resolve_model
 from cloudaccel.workloads.given_model import model_from_config, model_from_parameters, model_from_shape
 
 
@@ -205,3 +205,65 @@ def test_shape_that_no_model_can_have(more: dict[str, object], message: str) -> 
     sizes = {"layers": 32, "hidden": 4096, "heads": 32, "vocab": 32000}
     with pytest.raises(ConfigError, match=message):
         model_from_shape({**sizes, **more})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("bert-base", "an encoder"),
+        ("distilbert-base-uncased", "an encoder"),
+        ("intfloat/e5-large-v2", "an encoder"),
+        ("BAAI/bge-m3", "an encoder"),
+        ("google/flan-t5-xl", "an encoder and a decoder"),
+        ("vit-large", "a model of images"),
+        ("stable-diffusion-xl", "a model of images"),
+        ("sdxl", "a model of images"),
+        ("black-forest-labs/FLUX.1-dev", "a model of images"),
+        ("whisper-large-v3", "a model of sound"),
+    ],
+)
+def test_what_is_no_decoder_of_text_is_said_to_be_none(name: str, kind: str) -> None:
+    """He would have believed that whisper-large is a spelling of Mistral-Large, and planned that."""
+    with pytest.raises(UnknownName, match=kind) as raised:
+        resolve_model(name)
+    assert "--params" in str(raised.value)
+    assert not raised.value.choices
+
+
+@pytest.mark.parametrize("name", ["e5-mistral-7b", "gpt-bert", "unheard-of-7b"])
+def test_other_names_are_only_unknown(name: str) -> None:
+    with pytest.raises(UnknownName, match="path of its config"):
+        resolve_model(name)
+
+
+def test_no_model_of_the_registry_is_taken_for_another_kind() -> None:
+    assert [one for one in models() if other_kind(one)] == []
+
+
+ENCODER = {"hidden_size": 768, "num_attention_heads": 12, "num_hidden_layers": 12, "vocab_size": 30522}
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({**ENCODER, "model_type": "bert"}, "an encoder"),
+        ({**ENCODER, "architectures": ["BertForMaskedLM"]}, "an encoder"),
+        ({**ENCODER, "model_type": "xlm-roberta"}, "an encoder"),
+        ({"model_type": "t5", "d_model": 512, "num_layers": 6}, "an encoder and a decoder"),
+        ({**ENCODER, "model_type": "unheard-of", "is_encoder_decoder": True}, "an encoder and a decoder"),
+        ({"model_type": "vit", "hidden_size": 768}, "a model of images"),
+        ({"_class_name": "UNet2DConditionModel"}, "a model of images"),
+        ({"model_type": "whisper", "d_model": 1280, "is_encoder_decoder": True}, "a model of sound"),
+    ],
+)
+def test_a_config_json_of_no_decoder_is_refused(tmp_path: Path, config: dict[str, object], kind: str) -> None:
+    """He would have believed that BERT has 132 M parameters, and needs a cache of keys and values to be served."""
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ConfigError, match=kind + r"\. Only decoders"):
+        model_from_config(str(tmp_path))
+
+
+def test_an_encoder_run_as_a_decoder_is_one(tmp_path: Path) -> None:
+    config = {**ENCODER, "model_type": "bert", "is_decoder": True}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert model_from_config(str(tmp_path)).layers == 12
