@@ -389,7 +389,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     ("path", "value"),
     [
         ("schema", "other/1"), ("chosen", None), ("chosen.provider", "nobody"), ("chosen.provider", "../../etc"),
-        ("chosen.instance", "{{7*7}}"), ("chosen.region", ["x"]), ("chosen.nodes", 9), ("chosen.nodes", True),
+        ("chosen.instance", "{{12345*6789}}"), ("chosen.region", ["x"]), ("chosen.nodes", 9), ("chosen.nodes", True),
         ("chosen.market", {"type": "reserved"}), ("request", None), ("request.rules", []), ("request.rules", {}),
         ("request.rules.packs", ["{file}"]), ("request.rules.packs", "eu-gdpr"), ("request.rules.packs", [1]),
         ("request.rules.file", 5), ("request.rules.data", {"x": 1}), ("hours", {"high": "1e8"}),
@@ -407,7 +407,7 @@ def test_odd_lock_is_refused_and_says_nothing_of_this_machine(
     answer = world.start(lock=changed(path, value), lease=None)
     assert answer.status_code in (400, 403, 409), answer.text
     assert CANARY not in answer.text
-    assert "49" not in answer.json()["detail"].replace(str(value), "")
+    assert str(12345 * 6789) not in answer.text  # nothing of a lock is worked out
     assert world.cloud.machines == {}
 
 
