@@ -51,12 +51,18 @@ class Principal:
         return self.name.casefold() == name.casefold()
 
 
+def logged_in() -> str:
+    """Who is logged in at this machine; "" where nobody can tell."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
 def local_principal() -> str:
     """Whoever works at this machine's own command line."""
-    try:
-        return f"local:{getpass.getuser()}"
-    except (OSError, KeyError):
-        return "local"
+    name = logged_in()
+    return f"local:{name}" if name else "local"
 
 
 def scopes_of(words: str) -> frozenset[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cloudaccel.api.quoting import quote
+from cloudaccel.cost.lines import term_hours
 from cloudaccel.decide.judged import JudgeFor, may_be_chosen, training_flop
 from cloudaccel.decide.options import OptionSpec
 from cloudaccel.decide.owning import named_accelerators
@@ -114,7 +115,7 @@ def _found(offer: Offer, nodes: int) -> Found:
         commitment=commitment,
         market=offer.market,
         bound=offer.term is not None,
-        term_hours=_term_hours(offer.term) if offer.term else None,
+        term_hours=term_hours(offer.term) if offer.term else None,
         upfront=replace(
             estimate, name="upfront", low=upfront * nodes, likely=upfront * nodes, high=upfront * nodes, unit="USD"
         )
@@ -136,10 +137,6 @@ def _bound(offer: Offer) -> str:
     """Term and payment of a commitment."""
     paid = f" {offer.payment.replace('_', ' ')}" if offer.payment else ""
     return f"{offer.term or ''}{paid}"
-
-
-def _term_hours(term: str) -> Decimal:
-    return Decimal(int(term[:-1])) * {"y": 8760, "m": 730, "d": 24, "h": 1}[term[-1]]
 
 
 def _first(ids: frozenset[str]) -> Accelerator:

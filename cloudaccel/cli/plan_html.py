@@ -10,6 +10,7 @@ from cloudaccel.cli.plan_table import (
     holding_lines,
     left_out_lines,
     market_words,
+    place,
     rules_lines,
     tokens_words,
     verdict_words,
@@ -95,10 +96,8 @@ def _subtitle(plan: Plan) -> str:
 
 
 def _row(plan: Plan, number: int, option: Option) -> list[str]:
-    offer = option.offer
-    place = f"{offer.provider} {offer.zone or offer.region} {offer.instance}"
     return [
-        "·" if option.blocked else str(number), place, what(option),
+        "·" if option.blocked else str(number), place(option), what(option),
         market_words(option, plan), *figures_of(option, plan), _money(option.total),
         verdict_words(option, number, plan),
     ]  # fmt: skip

@@ -116,7 +116,7 @@ def rules_lines(plan: Plan) -> list[str]:
 def _ruled_out(option: Option) -> str:
     words = (option.verdict or "").replace("_", " ")
     total = f"{_money(option.total)} {option.offer.price.currency}"
-    return f"{_place(option)} for {total}, {words}: {', '.join(option.rules)}"
+    return f"{place(option)} for {total}, {words}: {', '.join(option.rules)}"
 
 
 def holding_lines(plan: Plan) -> list[str]:
@@ -143,7 +143,7 @@ def why_not(plan: Plan) -> str:
     if plan.near:
         option = plan.near[0]
         reasons = "; ".join(text for _, text in option.blocked)
-        lines.append(f"  nearest: {_place(option)} ×{option.nodes}: {reasons}")
+        lines.append(f"  nearest: {place(option)} ×{option.nodes}: {reasons}")
     lines += [f"  {r.counted}, {r.reason}: {r.examples[0]}" for r in plan.rejected[:6]]
     lines += [f"  try: {relaxation.text}" for relaxation in plan.relaxations]
     lines += [f"  {text}" for text in rules_lines(plan)]
@@ -225,7 +225,8 @@ def tokens_words(tokens: float) -> str:
 _SIZES = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
 
 
-def _place(option: Option) -> str:
+def place(option: Option) -> str:
+    """Seller, zone or region, and machine of an option."""
     return f"{option.offer.provider} {option.offer.zone or option.offer.region} {option.offer.instance}"
 
 
@@ -248,7 +249,7 @@ def _table(plan: Plan, shown: list[Option]) -> list[str]:
     for number, option in enumerate(shown, 1):
         rows.append([
             str(number) if not option.blocked else "·",
-            _place(option) + (f" (+{len(option.also)})" if option.also else ""),
+            place(option) + (f" (+{len(option.also)})" if option.also else ""),
             what(option), market_words(option, plan), *figures_of(option, plan), _money(option.total),
             *([amount_in(other_money.amount(option.total), other_money.currency)] if other_money else []),
             verdict_words(option, number, plan),
@@ -319,7 +320,7 @@ def _data_turns(plan: Plan) -> Iterator[str]:
         if (rest - beside) * (compute - more) > 0:  # dearer in the one and cheaper in the other
             hours = best.hours * (rest - beside) / (compute - more)
             which = "longer" if hours > best.hours else "shorter"
-            yield f"Data     {_place(other)} is cheaper for runs {which} than {duration(hours)}"
+            yield f"Data     {place(other)} is cheaper for runs {which} than {duration(hours)}"
             return
 
 
@@ -352,7 +353,7 @@ def _spot_turn(plan: Plan) -> Iterator[str]:
     other = others[0]
     running, more = best.total - _transfer(best), (other.total or Decimal(0)) - best.total
     share = more / (running + more)
-    words = f"{_place(other)} ({other.offer.market.replace('_', '-')}, {_money(other.total)})"
+    words = f"{place(other)} ({other.offer.market.replace('_', '-')}, {_money(other.total)})"
     yield f"Spot     is the cheaper one until interruptions take {share * 100:.0f} % of its time; then {words}"
 
 
@@ -388,8 +389,7 @@ def _short(value: object, digits: int = 3) -> str:
 
 def _explained(plan: Plan, option: Option) -> list[str]:
     fit = option.fit
-    place = option.offer.zone or option.offer.region
-    lines = ["", f"How option 1 comes about: {option.offer.provider} {place} {option.offer.instance}"]
+    lines = ["", f"How option 1 comes about: {place(option)}"]
     lines += _hours_explained(option)
     if fit.memory is not None:
         parts = " + ".join(f"{name} {gib:.2f}" for name, gib in fit.memory.parts)
@@ -454,5 +454,5 @@ def _pareto(plan: Plan) -> list[str]:
     if len(front) < 2:
         return []
     lines = ["", "Cheaper is slower: no option beats these in both"]
-    lines += [f"  {_money(o.total):>12} USD  {duration(o.hours):>8}  {_place(o)} ×{o.nodes}" for o in front]
+    lines += [f"  {_money(o.total):>12} USD  {duration(o.hours):>8}  {place(o)} ×{o.nodes}" for o in front]
     return lines

@@ -116,7 +116,9 @@ def _assert(a: argparse.Namespace) -> int:
             stated = files.with_statement(stated, entry)
         return stated if a.withdraw is None else files.without(stated, withdrawn)
 
-    stated = files.change_statements(path, changed, now=datetime.now(UTC), login=_login())
+    from cloudaccel.access.people import logged_in  # only for who states something
+
+    stated = files.change_statements(path, changed, now=datetime.now(UTC), login=logged_in())
     needs = [entry.need for entry in entries if isinstance(entry, Assertion)]
     for text in vocabulary.unheard(needs, _packs(a.policy)):
         common.note(f"warning: {text}", quiet=a.quiet)
@@ -128,16 +130,6 @@ def _assert(a: argparse.Namespace) -> int:
     if a.output == "json":
         _list(stated, a)
     return 0
-
-
-def _login() -> str:
-    """Who is logged in, for the log; "" where nobody can tell."""
-    import getpass  # only for who states something
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""
 
 
 def _packs(policy: str | None) -> tuple[Pack, ...]:

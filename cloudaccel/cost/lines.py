@@ -88,8 +88,13 @@ def _line(name: str, quantity: Decimal, unit: str, unit_price: Decimal | None) -
     return CostLine(name, quantity, unit, unit_price, None if unit_price is None else quantity * unit_price)
 
 
+def term_hours(term: str) -> Decimal:
+    """Hours of a commitment's term, such as ``1y`` or ``6m``."""
+    return Decimal(int(term[:-1]) * _TERM_HOURS[term[-1]])
+
+
 def _paid_hours(term: str | None, hours: Decimal) -> Decimal:
     if term is None:
         return hours
-    whole = Decimal(int(term[:-1]) * _TERM_HOURS[term[-1]])
+    whole = term_hours(term)
     return (hours / whole).to_integral_value(rounding=ROUND_CEILING) * whole

@@ -224,19 +224,8 @@ def test_u41_what_is_saved_is_sized_and_held_against_the_disk(catalog: Path) -> 
 
 def test_u12_conservative_plans_with_the_upper_end(catalog: Path, tmp_path: Path) -> None:
     """He would have believed that a deadline is kept which the likely hours just keep."""
-    words = (
-        "--task",
-        "finetune",
-        "--method",
-        "lora",
-        "--model",
-        "llama-3-8b",
-        "--tokens",
-        "200e6",
-        "--accel",
-        "H100:8",
-    )
-    words = (*words, "--lock", str(tmp_path / "l.json"))
+    job = "--task finetune --method lora --model llama-3-8b --tokens 200e6 --accel H100:8"
+    words = (*job.split(), "--lock", str(tmp_path / "l.json"))
     likely, careful = (planned(catalog, *words, *more, "--json").json for more in ((), ("--conservative",)))
     assert careful["hours"]["likely"] == careful["hours"]["high"] == likely["hours"]["high"]
     assert careful["hours"]["low"] == likely["hours"]["low"]
