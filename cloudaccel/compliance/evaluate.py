@@ -98,7 +98,7 @@ class Judge:
         self.key: _Key = attrgetter(*fields) if fields else lambda _: None
         self.known: dict[object, Verdict] = {}
         located = [
-            c for one in self.ready if one.applies.value != "F" for c in _checks(one.rule) if c.name == "location"
+            c for one in self.ready if one.applies.value != "F" for c in one.rule.check.walk() if c.name == "location"
         ]
         self.uses_storage = bool(located)
         self.trusted = tuple(dict.fromkeys(role for check in located for role in _if_stated(check)))
@@ -326,14 +326,6 @@ def _state(values: frozenset[str], accepted: bool) -> str:
 def _only_duties(pack: Pack) -> bool:
     """Whether a pack that somebody named can be satisfied by any place, so that "satisfied" says nothing."""
     return not pack.always_on and all(rule.effect != "require" for rule in pack.rules)
-
-
-def _checks(rule: Rule) -> Iterator[Check]:
-    checks = [rule.check]
-    while checks:
-        check = checks.pop()
-        yield check
-        checks.extend(check.of)
 
 
 def _if_stated(check: Check) -> tuple[str, ...]:

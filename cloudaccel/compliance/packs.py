@@ -1,6 +1,6 @@
 """Policy packs as values: rules with their checks, read strictly."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 STATUSES = ("in_force", "proposed", "draft", "not_enforced", "withdrawn", "organisation")
@@ -15,6 +15,14 @@ class Check:
     name: str
     arguments: Mapping[str, object]
     of: "tuple[Check, ...]" = ()
+
+    def walk(self) -> "Iterator[Check]":
+        """This check and all within it."""
+        checks: list[Check] = [self]
+        while checks:
+            check = checks.pop()
+            yield check
+            checks.extend(check.of)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -307,10 +307,7 @@ _CHOICES: Mapping[str, Callable[[Mapping[str, object]], Sequence[str]]] = {
 def _named(rules: Sequence[Rule]) -> set[str]:
     """Every word after in and not_in: the groups among them belong to the pack."""
     found: set[str] = set()
-    checks = [rule.check for rule in rules]
-    while checks:
-        check = checks.pop()
-        checks.extend(check.of)
+    for check in (check for rule in rules for check in rule.check.walk()):
         for key in ("in", "not_in"):
             found.update(cast(tuple[str, ...], check.arguments.get(key, ())))
     return found

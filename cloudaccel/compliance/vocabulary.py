@@ -113,10 +113,7 @@ def _asked_by(pack: Pack) -> Iterator[str]:
     for rule in pack.rules:
         if rule.interpretive:
             yield f"legal_opinion:{rule.id}"
-        checks = [rule.check]
-        while checks:
-            check = checks.pop()
-            checks.extend(check.of)
+        for check in rule.check.walk():
             yield from _asked_in(check)
 
 
